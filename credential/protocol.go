@@ -1,0 +1,115 @@
+package credential
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// The kubelet's exec protocol: k8s.io/kubelet v0.37,
+// pkg/apis/credentialprovider/v1/types.go. These structs are our own, so that
+// the plugin starts without the Kubernetes codecs; the tests hold them against
+// those codecs.
+const (
+	apiVersion   = "credentialprovider.kubelet.k8s.io/v1"
+	requestKind  = "CredentialProviderRequest"
+	responseKind = "CredentialProviderResponse"
+)
+
+// A Request is what the kubelet writes to the plugin's standard input.
+type Request struct {
+	// Image is the repository the pod names, normalised and without tag or
+	// digest, such as "docker.io/library/nginx".
+	Image string
+	// ServiceAccountToken and ServiceAccountAnnotations are set where the
+	// provider has tokenAttributes.
+	ServiceAccountToken       Secret
+	ServiceAccountAnnotations map[string]string
+}
+
+// DecodeRequest parses a CredentialProviderRequest. Unknown fields are let
+// pass, since newer kubelets may add some. The error never repeats the input,
+// which may hold a token.
+func DecodeRequest(data []byte) (Request, error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return Request{}, fmt.Errorf("the request on standard input is empty; the kubelet runs this program, see its flag --image-credential-provider-config")
+	}
+	var raw struct {
+		Kind                      string            `json:"kind"`
+		APIVersion                string            `json:"apiVersion"`
+		Image                     string            `json:"image"`
+		ServiceAccountToken       string            `json:"serviceAccountToken"`
+		ServiceAccountAnnotations map[string]string `json:"serviceAccountAnnotations"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return Request{}, fmt.Errorf("the request on standard input is not a JSON %s", requestKind)
+	}
+	switch {
+	case raw.APIVersion != apiVersion:
+		return Request{}, fmt.Errorf("the request has apiVersion %q; set apiVersion: %s for this provider in the kubelet's CredentialProviderConfig", clip(raw.APIVersion), apiVersion)
+	case raw.Kind != requestKind:
+		return Request{}, fmt.Errorf("the request has kind %q; this program answers %s", clip(raw.Kind), requestKind)
+	case raw.Image == "":
+		return Request{}, fmt.Errorf("the request names no image")
+	}
+	return Request{raw.Image, Secret(raw.ServiceAccountToken), raw.ServiceAccountAnnotations}, nil
+}
+
+// clip bounds a foreign string for use in an error.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
+}
+
+// A CacheKey says for which images the kubelet may use an answer again.
+type CacheKey string
+
+// The kubelet's cache keys (cacheKeyType).
+const (
+	CacheByImage    CacheKey = "Image"
+	CacheByRegistry CacheKey = "Registry"
+)
+
+// A Response is what the plugin writes to its standard output.
+type Response struct {
+	CacheKey CacheKey
+	// CacheFor is how long the kubelet may keep the answer; 0 means that it
+	// asks again for each pull.
+	CacheFor time.Duration
+	// Auth holds a credential for each key, which the kubelet matches
+	// against the image (pkg/credentialprovider/keyring.go). Empty means
+	// that there is none.
+	Auth map[string]Credential
+}
+
+// Encode returns the response as one line of JSON, its keys in the order in
+// which acr-credential-provider prints them and auth left out where it is
+// empty. The result holds the secrets: it is for the kubelet alone.
+func (r Response) Encode() ([]byte, error) {
+	type authConfig struct {
+		Username string `json:"username"`
+		Password string `json:"password"`
+	}
+	wire := struct {
+		Kind         string                `json:"kind"`
+		APIVersion   string                `json:"apiVersion"`
+		CacheKeyType CacheKey              `json:"cacheKeyType"`
+		CacheFor     string                `json:"cacheDuration"`
+		Auth         map[string]authConfig `json:"auth,omitempty"`
+	}{responseKind, apiVersion, r.CacheKey, r.CacheFor.String(), nil}
+	if len(r.Auth) > 0 {
+		wire.Auth = make(map[string]authConfig, len(r.Auth))
+		for key, c := range r.Auth {
+			wire.Auth[key] = authConfig{c.Username, c.Password.Reveal()}
+		}
+	}
+	line, err := json.Marshal(wire)
+	if err != nil {
+		return nil, fmt.Errorf("encode the response: %w", err)
+	}
+	return append(line, '\n'), nil
+}

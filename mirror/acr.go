@@ -1,0 +1,54 @@
+package mirror
+
+import "strings"
+
+// acrSuffixes are the suffixes of Azure Container Registry's login servers:
+// public, China, Germany, US Government.
+var acrSuffixes = [...]string{"azurecr.io", "azurecr.cn", "azurecr.de", "azurecr.us"}
+
+// ACRSuffix returns the cloud's suffix, such as "azurecr.io", where h is the
+// login server of an Azure Container Registry, and false elsewhere. A login
+// server is NAME.SUFFIX or, for one region, NAME.REGION.geo.SUFFIX; NAME may
+// have one hyphen, before the hash of a domain name label. Data endpoints and
+// private link names are none, nor is a port other than 443.
+func (h Host) ACRSuffix() (suffix string, ok bool) {
+	return h.acrSuffix(acrSuffixes[:])
+}
+
+// ACRSuffixIn is [Host.ACRSuffix] for a cloud whose suffix is given, without a
+// leading dot.
+func (h Host) ACRSuffixIn(suffix string) bool {
+	_, ok := h.acrSuffix([]string{suffix})
+	return ok
+}
+
+func (h Host) acrSuffix(suffixes []string) (string, bool) {
+	if port := h.Port(); port != "" && port != "443" {
+		return "", false
+	}
+	for _, suffix := range suffixes {
+		name, ok := strings.CutSuffix(h.Hostname(), "."+suffix)
+		if !ok || suffix == "" {
+			continue
+		}
+		if region, ok := strings.CutSuffix(name, ".geo"); ok {
+			name, region, ok = strings.Cut(region, ".")
+			if !ok || !isWord(region) {
+				return "", false
+			}
+		}
+		name, hash, hasHash := strings.Cut(name, "-")
+		return suffix, isWord(name) && (!hasHash || isWord(hash))
+	}
+	return "", false
+}
+
+// isWord reports whether s is letters and digits, and not empty.
+func isWord(s string) bool {
+	for i := range len(s) {
+		if !isAlnum(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -101,15 +101,20 @@ func parseHostname(s string) (string, error) {
 	return strings.ToLower(s), nil
 }
 
-// checkLabel checks one label of a DNS name by the grammar of image names
-// (github.com/distribution/reference v0.6.0, regexp.go, domainNameComponent)
-// and the length of RFC 1035, section 2.3.4.
+// checkLabel checks one label of a DNS name: the grammar of image names, and the
+// length of RFC 1035, section 2.3.4.
 func checkLabel(label string) error {
-	if label == "" {
-		return errors.New("a host name has an empty label; look for a dot too many")
-	}
 	if len(label) > 63 {
 		return fmt.Errorf("label %q is longer than 63 characters", label)
+	}
+	return checkLabelGrammar(label)
+}
+
+// checkLabelGrammar holds a label against github.com/distribution/reference
+// v0.6.0, regexp.go, domainNameComponent.
+func checkLabelGrammar(label string) error {
+	if label == "" {
+		return errors.New("a host name has an empty label; look for a dot too many")
 	}
 	for _, r := range label {
 		switch {

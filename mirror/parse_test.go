@@ -1,0 +1,267 @@
+package mirror
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+)
+
+// designMap names every table and most keys.
+const fullMap = `version = 1
+
+[[mirror]]
+source  = "mcr.microsoft.com"
+targets = ["contoso.azurecr.io"]
+
+[[mirror]]
+source  = "docker.io"
+targets = ["contoso.azurecr.io/dockerhub", "docker.io"]
+share_credential = true
+header = { X-Forwarded-For = "docker.io" }
+
+[[mirror]]
+source = "*"
+targets = ["harbor.corp:8443/hub-proxy/all"]
+
+[registry."harbor.corp:8443/hub-proxy"]
+credential = "harbor"
+ca         = "/etc/ssl/corp-ca.pem"
+client     = [["/etc/ssl/c.crt", "/etc/ssl/c.key"]]
+header     = { Authorization = { file = "/etc/mirrorcred/harbor.header" } }
+capabilities = ["pull"]
+dial_timeout = "5s"
+skip_verify = true
+
+[registry."harbor.corp:8443/hub-proxy/all/secret"]
+credential = "ecr"
+
+[registry."quay.io"]
+
+[credential.harbor]
+kind = "docker-config"
+path = "/etc/mirrorcred/harbor.json"
+
+[credential.ecr]
+kind    = "exec"
+command = "/usr/libexec/kubelet-plugins/ecr-credential-provider"
+args    = ["get-credentials"]
+env     = { AWS_PROFILE = "node" }
+
+[containerd]
+hosts_dir = "/etc/containerd/certs.d"
+config = "/etc/containerd/config.toml"
+version = "2.2"
+
+[kubelet]
+config       = "/etc/kubernetes/credential-provider.yaml"
+bin_dir      = "/opt/bin"
+match_images = ["*.example.com"]
+match        = "any"
+`
+
+func mustParse(t testing.TB, text string) *Map {
+	t.Helper()
+	m, err := Parse("mirrors.toml", []byte(text))
+	if err != nil {
+		t.Fatalf("Parse: %v", err)
+	}
+	return m
+}
+
+func TestParse(t *testing.T) {
+	m := mustParse(t, fullMap)
+	var got []string
+	for _, mirror := range m.Mirrors {
+		for _, target := range mirror.Targets {
+			got = append(got, mirror.Source.String()+" "+target.String()+" "+target.Credential)
+		}
+	}
+	want := []string{
+		"mcr.microsoft.com contoso.azurecr.io azure",
+		"docker.io contoso.azurecr.io/dockerhub azure",
+		"docker.io registry-1.docker.io ",
+		"* harbor.corp:8443/hub-proxy/all harbor",
+		"harbor.corp:8443 harbor.corp:8443 ",
+		"quay.io quay.io ",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("mirrors and credentials:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	all, _ := m.Mirror(Source{"*"})
+	if got := all.Targets[0].CredentialFor("hub-proxy/all/secret/x"); got != "ecr" {
+		t.Errorf("CredentialFor(hub-proxy/all/secret/x) = %q; want %q", got, "ecr")
+	}
+	if got := all.Targets[0].CredentialFor("hub-proxy/all/secrets/x"); got != "harbor" {
+		t.Errorf("CredentialFor(hub-proxy/all/secrets/x) = %q; want %q", got, "harbor")
+	}
+	if azure, ok := m.Azure(); !ok || azure.File != DefaultAzureConfig {
+		t.Errorf("Azure() = %v, %v; want the implied credential", azure, ok)
+	}
+	if !all.Secret() {
+		t.Errorf("the mirror of * has a header from a file and is not secret")
+	}
+}
+
+func TestParseEmpty(t *testing.T) {
+	m := mustParse(t, "version = 1\n")
+	if len(m.Mirrors) != 0 || m.Containerd.HostsDir != DefaultHostsDir || m.Kubelet.BinDir != DefaultBinDir {
+		t.Errorf("the empty map is %+v", m)
+	}
+	if _, ok := m.Azure(); ok {
+		t.Errorf("the empty map has an Azure credential")
+	}
+}
+
+func TestResolve(t *testing.T) {
+	m := mustParse(t, `version = 1
+[[mirror]]
+source = "MCR.microsoft.com:443"
+targets = ["contoso.azurecr.io"]
+[[mirror]]
+source = "index.docker.io"
+targets = ["contoso.azurecr.io/hub"]
+[[mirror]]
+source = "harbor.corp:8443"
+targets = ["contoso.azurecr.io/harbor"]
+`)
+	for image, want := range map[string]string{
+		"mcr.microsoft.com/x":                "contoso.azurecr.io /v2",
+		"mcr.microsoft.com.evil.example/x":   "",
+		"evil-mcr.microsoft.com/x":           "",
+		"MCR.microsoft.com/x":                "", // containerd looks for that directory
+		"mcr.microsoft.com:443/x":            "",
+		"nginx:1.27":                         "contoso.azurecr.io /v2/hub",
+		"docker.io/library/nginx":            "contoso.azurecr.io /v2/hub",
+		"index.docker.io/library/nginx":      "contoso.azurecr.io /v2/hub",
+		"registry-1.docker.io/library/nginx": "",
+		"harbor.corp:8443/a/b":               "contoso.azurecr.io /v2/harbor",
+		"harbor.corp/a/b":                    "",
+	} {
+		i, err := ParseImage(image)
+		if err != nil {
+			t.Fatalf("ParseImage(%q): %v", image, err)
+		}
+		got := ""
+		if mirror, ok := m.Resolve(i); ok {
+			got = mirror.Targets[0].Host().String() + " " + mirror.Targets[0].API()
+		}
+		if got != want {
+			t.Errorf("Resolve(%q) = %q; want %q", image, got, want)
+		}
+	}
+}
+
+func TestParseTarget(t *testing.T) {
+	for in, want := range map[string]string{
+		"contoso.azurecr.io":               "https contoso.azurecr.io /v2",
+		"Contoso.AzureCR.io:443":           "https contoso.azurecr.io /v2",
+		"h/p":                              "https h /v2/p",
+		"https://h/p":                      "https h /v2/p",
+		"https://h/v2/p":                   "https h /v2/p",
+		"https://h/v2/":                    "https h /v2",
+		"https://h/":                       "https h /v2",
+		"http://h:80/p/q":                  "http h /v2/p/q",
+		"http://h:443":                     "http h:443 /v2",
+		"docker.io":                        "https registry-1.docker.io /v2",
+		"index.docker.io/library":          "https registry-1.docker.io /v2/library",
+		"https://nexus.corp/Repository/v2": "https nexus.corp /Repository/v2",
+		"httpbin.example.com":              "https httpbin.example.com /v2",
+		"[2001:DB8::1]:5000/x":             "https [2001:db8::1]:5000 /v2/x",
+		"":                                 "a host is missing",
+		"/p":                               "a host is missing",
+		"ftp://h":                          "scheme \"ftp\" is none that a registry has; write https:// or http://",
+		"https://user:secret@h/p":          "a host has no user or password; name a credential under [registry] instead",
+		"h/P":                              "repository \"P\": upper case cannot stand in a repository; write \"p\"",
+		"h:0":                              "port \"0\" is not a number from 1 to 65535",
+		"h:99999":                          "port \"99999\" is not a number from 1 to 65535",
+		"2001:db8::1":                      "an IPv6 address needs brackets; write it as \"[2001:db8::1]:5000\"",
+		"münchen.example":                  "an internationalised name cannot stand in an image name; write its ASCII form, which begins with \"xn--\"",
+		"h..example":                       "a host name has an empty label; look for a dot too many",
+		"*.example.com":                    "a host has no wildcard; containerd knows only \"*\" alone, for every registry without a mirror of its own",
+		"https://h/p?x=1":                  "a target has no query and no fragment; leave out what begins with \"?\" or \"#\"",
+		"https://nexus.corp/a/../b/v2":     "path \"/a/../b\" has an empty or a dotted part",
+	} {
+		got := ""
+		if target, err := ParseTarget(in); err != nil {
+			got = err.Error()
+		} else {
+			got = target.Scheme() + " " + target.Host().String() + " " + target.API()
+			if again, err := ParseTarget(target.String()); err != nil || again.String() != target.String() || again.API() != target.API() {
+				t.Errorf("ParseTarget(%q) prints as %q, which reads as %v, %v", in, target, again, err)
+			}
+		}
+		if got != want {
+			t.Errorf("ParseTarget(%q) = %s; want %s", in, got, want)
+		}
+	}
+}
+
+// TestParseFaults holds the messages of wrong maps: testdata/faults.txt has
+// them as they are printed, each below its map.
+func TestParseFaults(t *testing.T) {
+	data, err := os.ReadFile("testdata/faults.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for i, part := range strings.Split(string(data), "=== ") {
+		if i == 0 {
+			out.WriteString(part)
+			continue
+		}
+		name, rest, _ := strings.Cut(part, "\n")
+		text, _, ok := strings.Cut(rest, "--- faults\n")
+		if !ok {
+			t.Fatalf("%s: no \"--- faults\"", name)
+		}
+		out.WriteString("=== " + name + "\n" + text + "--- faults\n")
+		_, err := Parse("mirrors.toml", []byte(strings.ReplaceAll(text, "<TAB>", "\t")))
+		if err == nil {
+			t.Errorf("%s: Parse took it", name)
+			continue
+		}
+		out.WriteString(err.Error() + "\n")
+		if strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("%s: the message holds the secret", name)
+		}
+	}
+	golden(t, "testdata/faults.txt", string(data), out.String())
+}
+
+func golden(t *testing.T, file, want, got string) {
+	t.Helper()
+	if got == want {
+		return
+	}
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Errorf("%s differs; run with UPDATE=1 and look at the difference. Got:\n%s", file, got)
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(fullMap))
+	f.Add([]byte("version = 1"))
+	f.Add([]byte("version=1\nmirror=[{source='a',targets=['b']}]"))
+	f.Add([]byte("version=1\n[registry]\na.b.credential='x'\n[[mirror.x]]"))
+	f.Add([]byte("version=1\n[registry.'h/p']\nca=[1,'/x']\nclient=[['a']]\n[credential]\nx=1"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := Parse("f", data)
+		if err == nil {
+			for _, mirror := range m.Mirrors {
+				if len(mirror.Targets) == 0 || mirror.Source == (Source{}) {
+					t.Fatalf("Parse gave an invalid mirror: %+v", mirror)
+				}
+			}
+			return
+		}
+		var fault *Fault
+		if !errors.As(err, &fault) || m != nil {
+			t.Fatalf("Parse = %v, %T; want no map and faults", m, err)
+		}
+	})
+}

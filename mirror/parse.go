@@ -335,7 +335,19 @@ func (p *parser) containerd(t *table) {
 		ConfigPath: r.text("config_path"),
 		Version:    r.text("version"),
 	}
+	if v := p.m.Containerd.Version; v != "" && !isVersion(v) {
+		p.add(r.at("version"), "version %q of [containerd] is none; write it such as \"2.2\", or leave it out for a tree that each of 1.7 to 2.4 reads", v)
+	}
 	r.rest(nil)
+}
+
+// isVersion reports whether s begins with MAJOR.MINOR.
+func isVersion(s string) bool {
+	major, rest, ok := strings.Cut(strings.TrimPrefix(s, "v"), ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	_, err := strconv.Atoi(major)
+	_, err2 := strconv.Atoi(minor)
+	return ok && err == nil && err2 == nil
 }
 
 func (p *parser) kubelet(t *table) {

@@ -1,0 +1,175 @@
+package hosts
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// Options say how to render a map. The zero value renders what every
+// supported containerd reads.
+type Options struct {
+	// Version is the containerd to render for; the zero Version for all.
+	Version Version
+	// Secrets are the values of the headers that the map takes from files,
+	// by the files' paths.
+	Secrets map[string]string
+}
+
+// Render returns the files of a map, one for each mirror and in their order.
+// It fails only where a header's file is not among the secrets.
+func Render(m *mirror.Map, o Options) ([]File, error) {
+	files := make([]File, 0, len(m.Mirrors))
+	for _, one := range m.Mirrors {
+		r := renderer{Options: o}
+		r.mirror(one)
+		if r.err != nil {
+			return nil, r.err
+		}
+		files = append(files, File{one.Source, Namespace(one.Source), seal(r.body.Bytes()), one.Secret()})
+	}
+	return files, nil
+}
+
+// A renderer writes the body of one file.
+//
+// Not a TOML encoder: containerd tries the hosts in the order of the file, and
+// encoders do not keep the order of map keys.
+type renderer struct {
+	Options
+	body bytes.Buffer
+	err  error
+}
+
+// mirror writes the targets: the last one as server in the root table, the
+// others as [host] tables. Where the last one is the source itself, server is
+// left out and containerd fills the source in.
+func (r *renderer) mirror(m mirror.Mirror) {
+	hosts, last := m.Targets[:len(m.Targets)-1], m.Targets[len(m.Targets)-1]
+	if !isImplied(last) {
+		fmt.Fprintf(&r.body, "server = %s\n", quote(url(last)))
+		r.settings(last)
+		r.body.WriteByte('\n')
+	}
+	for i, t := range hosts {
+		if i > 0 {
+			r.body.WriteByte('\n')
+		}
+		fmt.Fprintf(&r.body, "[host.%s]\n", quote(url(t)))
+		r.settings(t)
+	}
+	if len(hosts) == 0 {
+		// Without a host table 1.7.31 and earlier refuse the file.
+		r.body.WriteString("[host]\n")
+	}
+}
+
+// isImplied reports whether containerd is left to find out how to reach a last
+// target. For the source itself that keeps what is special to some hosts, such
+// as plain http on localhost.
+func isImplied(t mirror.Target) bool {
+	return t.Self() && t.Scheme() == "https" && isPlain(t.Settings)
+}
+
+func isPlain(s mirror.Settings) bool {
+	return len(s.CA) == 0 && len(s.Client) == 0 && !s.SkipVerify && s.DialTimeout == 0 &&
+		len(s.Capabilities) == 0 && len(s.Header) == 0
+}
+
+// url returns the address that containerd is given: always with a scheme,
+// never with a slash at the end. A path is that of the API and goes with
+// override_path.
+func url(t mirror.Target) string {
+	s := t.Scheme() + "://" + t.Host().String()
+	if t.API() != "/v2" {
+		s += t.API()
+	}
+	return s
+}
+
+func (r *renderer) settings(t mirror.Target) {
+	s := t.Settings
+	fmt.Fprintf(&r.body, "capabilities = %s\n", quoteList(r.capabilities(s.Capabilities)))
+	if t.API() != "/v2" {
+		r.body.WriteString("override_path = true\n")
+	}
+	if len(s.CA) > 0 {
+		fmt.Fprintf(&r.body, "ca = %s\n", quoteList(s.CA))
+	}
+	if len(s.Client) > 0 {
+		pairs := make([]string, len(s.Client))
+		for i, pair := range s.Client {
+			pairs[i] = quoteList(pair[:])
+		}
+		fmt.Fprintf(&r.body, "client = [%s]\n", strings.Join(pairs, ", "))
+	}
+	if s.SkipVerify {
+		r.body.WriteString("skip_verify = true\n")
+	}
+	if s.DialTimeout > 0 {
+		fmt.Fprintf(&r.body, "dial_timeout = %s\n", quote(s.DialTimeout.String()))
+	}
+	r.header(s.Header)
+}
+
+// capabilities returns those to write: by default what a pull needs.
+func (r *renderer) capabilities(said []string) []string {
+	if len(said) == 0 {
+		said = []string{"pull", "resolve", "referrers"}
+	}
+	if r.Version.readsReferrers() {
+		return said
+	}
+	return slices.DeleteFunc(slices.Clone(said), func(c string) bool { return c == "referrers" })
+}
+
+// header writes the headers inline: as a sub-table they would have to follow
+// their table at once, which for the root is not possible.
+func (r *renderer) header(headers []mirror.Header) {
+	if len(headers) == 0 {
+		return
+	}
+	entries := make([]string, len(headers))
+	for i, h := range headers {
+		values := h.Values
+		if h.File != "" {
+			value, ok := r.Secrets[h.File]
+			if !ok && r.err == nil {
+				r.err = fmt.Errorf("header %s: its file %s was not read", h.Name, h.File)
+			}
+			values = []string{value}
+		}
+		entries[i] = quote(h.Name) + " = " + quoteList(values)
+	}
+	fmt.Fprintf(&r.body, "header = { %s }\n", strings.Join(entries, ", "))
+}
+
+func quoteList(list []string) string {
+	quoted := make([]string, len(list))
+	for i, s := range list {
+		quoted[i] = quote(s)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+// quote returns s as a TOML basic string.
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r < ' ' || r == 0x7f:
+			fmt.Fprintf(&b, "\\u%04X", r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}

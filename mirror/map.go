@@ -109,14 +109,14 @@ const (
 
 // A Credential says where a username and a password come from.
 type Credential struct {
-	Name string
-	Kind Kind
+	Name string `json:"name"`
+	Kind Kind   `json:"kind"`
 	// File is azure.json or the docker config.json; "" for Exec.
-	File string
+	File string `json:"file,omitempty"`
 	// Command, Args and Env (NAME=value) are those of Exec.
-	Command string
-	Args    []string
-	Env     []string
+	Command string   `json:"command,omitempty"`
+	Args    []string `json:"args,omitempty"`
+	Env     []string `json:"env,omitempty"`
 }
 
 // Containerd says how the node's containerd is set up.

@@ -1,0 +1,69 @@
+package credential
+
+import (
+	"strings"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// Answer returns the response that has the kubelet try the credentials for an
+// image in their order. A zero Credential stands for an anonymous attempt; it
+// is worth a key only beside others. The kubelet does not cache the answer:
+// its cache could not be invalidated when the map changes.
+//
+// All keys match the image. The kubelet tries a longer one before a shorter
+// one (k8s.io/kubernetes v1.36.3, pkg/credentialprovider/keyring.go: keys are
+// sorted in reverse, and a key's path is a plain prefix of the image's).
+func Answer(image mirror.Image, credentials []Credential) Response {
+	r := Response{CacheKey: CacheByImage}
+	list := distinct(credentials)
+	if len(list) == 0 || len(list) == 1 && list[0].Anonymous() {
+		return r
+	}
+	r.Auth = make(map[string]Credential, len(list))
+	for i, c := range list {
+		r.Auth[key(image, i, len(list))] = c
+	}
+	return r
+}
+
+// distinct returns the credentials without those that came before.
+func distinct(credentials []Credential) []Credential {
+	var list []Credential
+	seen := map[[2]string]bool{}
+	for _, c := range credentials {
+		k := [2]string{c.Username, c.Password.Reveal()}
+		if !seen[k] {
+			seen[k] = true
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// key returns the key of credential i of n: the last one's is the host, those
+// before it are the whole image, then the image less one character, and so on.
+func key(image mirror.Image, i, n int) string {
+	repository := image.Repository()
+	if i == n-1 {
+		return image.Host()
+	}
+	path := repository[:max(1, len(repository)-i)]
+	// The kubelet strips a leading /v1/ or /v2/ from a key's path.
+	if strings.HasPrefix(path, "v1/") || strings.HasPrefix(path, "v2/") {
+		path = "v2/" + path
+	}
+	if spare := i - (len(repository) - 1); spare > 0 {
+		s := spellings[spare%len(spellings)]
+		return s.scheme + image.Host() + s.version + "/" + path
+	}
+	return image.Host() + "/" + path
+}
+
+// spellings are ways to write one key, for an image with more credentials than
+// its repository has characters. The kubelet tries such keys too, in no certain
+// order.
+var spellings = [...]struct{ scheme, version string }{
+	{"", ""}, {"https://", ""}, {"http://", ""}, {"", "/v2"}, {"https://", "/v2"},
+	{"http://", "/v2"}, {"", "/v1"}, {"https://", "/v1"}, {"http://", "/v1"},
+}

@@ -51,16 +51,16 @@ type Entry struct {
 func Read(files ...File) ([]Entry, error) {
 	var entries []Entry
 	var errs []error
-	seen := map[string]string{}
-	for _, file := range files {
+	seen := map[string]int{} // a provider's name, and its file
+	for n, file := range files {
 		doc, faults := decode(file.Data)
 		faults = append(faults, doc.validate()...)
 		for i, p := range doc.config.Providers {
 			field := fmt.Sprintf("providers[%d]", i)
-			if first, ok := seen[p.Name]; ok && first != file.Name {
-				faults = append(faults, &Fault{Line: doc.line(field), Field: field + ".name", Text: fmt.Sprintf("%q is a provider in %s too; take one out", p.Name, first)})
+			if first, ok := seen[p.Name]; ok && first != n {
+				faults = append(faults, &Fault{Line: doc.line(field), Field: field + ".name", Text: fmt.Sprintf("%q is a provider in %s too; take one out", p.Name, files[first].Name)})
 			}
-			seen[p.Name] = file.Name
+			seen[p.Name] = n
 			entries = append(entries, Entry{file.Name, doc.line(field), p})
 		}
 		if len(faults) > 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -94,8 +95,11 @@ func fresh(old []byte, p Provider) ([]byte, error) {
 	return t.bytes(), nil
 }
 
-// toBlock lays a file out anew with the list of providers in block style.
-// Comments and the order of keys survive.
+var comment = regexp.MustCompile(`(?m)(?:^|\s)(#[^\r\n]*)`)
+
+// toBlock lays a file out anew with the list of providers in block style. The
+// order of keys survives, and so do comments, or it is false: yaml.v3 drops
+// some.
 func toBlock(old []byte) ([]byte, bool) {
 	var doc yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(old))
@@ -117,6 +121,11 @@ func toBlock(old []byte) ([]byte, bool) {
 	e.SetIndent(2)
 	if e.Encode(&doc) != nil || e.Close() != nil {
 		return nil, false
+	}
+	for _, m := range comment.FindAllSubmatch(old, -1) {
+		if !bytes.Contains(out.Bytes(), bytes.TrimSpace(m[1])) {
+			return nil, false
+		}
 	}
 	return out.Bytes(), true
 }

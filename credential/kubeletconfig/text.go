@@ -97,8 +97,8 @@ func editText(old []byte, at int, p Provider) ([]byte, bool) {
 		dash := list.Column - 1
 		end := t.contentEnd(list.Line-1, t.listEnd(root, key), dash)
 		t.insert(end, indent(dash, p.lines()))
-	default:
-		t.replace(root, key, list, at, p)
+	case !t.replace(root, key, list, at, p):
+		return nil, false
 	}
 	return t.bytes(), true
 }
@@ -172,12 +172,15 @@ func (t *text) fillEmpty(root, key, list *yaml.Node, p Provider) bool {
 
 // replace writes p over the lines of item at. Comments that stand in an entry
 // we did not write are moved above it; in one we wrote they go.
-func (t *text) replace(root, key, list *yaml.Node, at int, p Provider) {
+func (t *text) replace(root, key, list *yaml.Node, at int, p Provider) bool {
 	dash := list.Column - 1
 	start := t.itemStart(list.Content[at].Line-1, dash)
 	end := t.listEnd(root, key)
 	if at+1 < len(list.Content) {
 		end = t.itemStart(list.Content[at+1].Line-1, dash)
+	}
+	if end <= start {
+		return false // an anchor or a tag has moved the list's place
 	}
 	// Comments below the last value stay, however deep: none of our values
 	// looks like one.
@@ -192,6 +195,7 @@ func (t *text) replace(root, key, list *yaml.Node, at int, p Provider) {
 	}
 	t.lines = slices.Delete(t.lines, start, end)
 	t.insert(start, indent(dash, append(lines, p.lines()...)))
+	return true
 }
 
 // itemStart returns the line of an item's dash, at or above the line of its
@@ -219,7 +223,7 @@ func comments(lines []string, item *yaml.Node) []string {
 	}
 	var walk func(n *yaml.Node)
 	walk = func(n *yaml.Node) {
-		if n.LineComment != "" {
+		if n.LineComment != "" && !slices.Contains(out, n.LineComment) {
 			out = append(out, strings.Split(n.LineComment, "\n")...)
 		}
 		for _, child := range n.Content {

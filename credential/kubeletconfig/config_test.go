@@ -1,0 +1,219 @@
+package kubeletconfig
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	kubelet "k8s.io/kubelet/config/v1"
+	"k8s.io/kubelet/config/v1alpha1"
+)
+
+var update = flag.Bool("update", false, "rewrite the goldens")
+
+var ours = Provider{
+	Name:        "mirror-credential-provider",
+	MatchImages: []string{"*.azurecr.io", "mcr.microsoft.com"},
+	Args:        []string{"/etc/kubernetes/azure.json", "--registry-mirror=@/var/lib/mirrorcred/routes"},
+}
+
+// codec is the kubelet's (pkg/credentialprovider/plugin/plugin.go, init), but
+// for v1beta1, whose package brings half of Kubernetes: its provider has
+// v1alpha1's fields.
+var codec = func() runtime.Decoder {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{kubelet.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			panic(err)
+		}
+	}
+	scheme.AddKnownTypes(schema.GroupVersion{Group: kubelet.GroupName, Version: "v1beta1"}, &v1alpha1.CredentialProviderConfig{})
+	return serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+}()
+
+// decodeAsKubelet returns the providers of a file, by the kubelet's codec.
+func decodeAsKubelet(data []byte) ([]kubelet.CredentialProvider, error) {
+	obj, _, err := codec.Decode(data, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	switch c := obj.(type) {
+	case *kubelet.CredentialProviderConfig:
+		return c.Providers, nil
+	case *v1alpha1.CredentialProviderConfig:
+		var providers []kubelet.CredentialProvider
+		for _, p := range c.Providers {
+			n := kubelet.CredentialProvider{Name: p.Name, MatchImages: p.MatchImages, DefaultCacheDuration: p.DefaultCacheDuration, APIVersion: p.APIVersion, Args: p.Args}
+			for _, e := range p.Env {
+				n.Env = append(n.Env, kubelet.ExecEnvVar(e))
+			}
+			providers = append(providers, n)
+		}
+		return providers, nil
+	}
+	return nil, fmt.Errorf("decoded a %T", obj)
+}
+
+// proveConfig holds data, the result of Config for old, against the kubelet's
+// codec: the others as they were and in order, ours as wanted.
+func proveConfig(t *testing.T, old, data []byte, p Provider) {
+	t.Helper()
+	got, err := decodeAsKubelet(data)
+	if err != nil {
+		t.Fatalf("the kubelet refuses the result: %v\n%s", err, data)
+	}
+	isOurs := func(e kubelet.CredentialProvider) bool { return e.Name == p.Name }
+	at := slices.IndexFunc(got, isOurs)
+	if at < 0 || !reflect.DeepEqual(got[at], p.entry()) {
+		t.Errorf("Config(%s)\n= %s\nours is not as wanted", old, data)
+	}
+	if before, err := decodeAsKubelet(old); err == nil {
+		was := slices.IndexFunc(before, isOurs)
+		if was < 0 && at != len(before) || was >= 0 && at != was {
+			t.Errorf("Config(%s)\n= %s\nours has moved", old, data)
+		}
+		before, got = slices.DeleteFunc(before, isOurs), slices.DeleteFunc(got, isOurs)
+		if len(before)+len(got) > 0 && !reflect.DeepEqual(before, got) {
+			t.Errorf("Config(%s)\n= %s\nothers changed", old, data)
+		}
+	}
+	again, err := Config(data, p)
+	if err != nil || !bytes.Equal(again, data) {
+		t.Errorf("Config of its result = %s, %v; want it unchanged:\n%s", again, err, data)
+	}
+}
+
+// Each archive has a file "in" and the golden "out" or "err".
+func TestConfig(t *testing.T) {
+	files, _ := filepath.Glob("testdata/*.txtar")
+	if len(files) == 0 {
+		t.Fatal("no testdata")
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := archive.Files[0].Data
+			data, err := Config(in, ours)
+			got := txtar.File{Name: "out", Data: data}
+			if err != nil {
+				got = txtar.File{Name: "err", Data: []byte(err.Error() + "\n")}
+			} else {
+				proveConfig(t, in, data, ours)
+			}
+			if *update {
+				archive.Files = []txtar.File{archive.Files[0], got}
+				if err := os.WriteFile(file, txtar.Format(archive), 0o666); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if want := archive.Files[1]; want.Name != got.Name || !bytes.Equal(want.Data, got.Data) {
+				t.Errorf("Config(%s)\n= %s: %s\nwant %s: %s", in, got.Name, got.Data, want.Name, want.Data)
+			}
+		})
+	}
+}
+
+const head = "apiVersion: kubelet.config.k8s.io/v1\nkind: CredentialProviderConfig\n"
+
+const other = `  - name: "other"
+    matchImages: [quay.io]
+    defaultCacheDuration: 10m
+    apiVersion: credentialprovider.kubelet.k8s.io/v1
+`
+
+// What a golden cannot show: line ends, byte order marks, missing ends.
+func TestConfigBytes(t *testing.T) {
+	full, err := Config(nil, ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proveConfig(t, nil, full, ours)
+	dos := func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
+	entry := strings.Join(indent(2, ours.lines()), "\n") + "\n"
+	for in, want := range map[string]string{
+		"":                                       string(full),
+		"# mine\n\n---\n":                        "# mine\n\n---\n" + string(full),
+		"# no end":                               "# no end\n" + string(full),
+		string(full):                             string(full),
+		dos(head + "providers:\n" + other):       dos(head + "providers:\n" + other + entry),
+		"\ufeff" + head + "providers:\n" + other: "\ufeff" + head + "providers:\n" + other + entry,
+		strings.TrimSuffix(head+"providers:\n"+other, "\n"):     head + "providers:\n" + other + entry,
+		head + "providers:\n" + other + "---\nsecond: document": head + "providers:\n" + other + entry + "---\nsecond: document",
+		head + "providers:\n" + other + "...\n":                 head + "providers:\n" + other + entry + "...\n",
+		head + "providers: []   # none yet\n":                   head + "providers:   # none yet\n" + entry,
+		head + "providers: null\n":                              head + "providers:\n" + entry,
+		head + "providers:":                                     head + "providers:\n" + entry,
+		head:                                                    head + "providers:\n" + entry,
+		"providers: []\n" + head:                                "providers:\n" + entry + head,
+	} {
+		got, err := Config([]byte(in), ours)
+		if err != nil || string(got) != want {
+			t.Errorf("Config(%q)\n= %q, %v\nwant %q", in, got, err, want)
+			continue
+		}
+		proveConfig(t, []byte(in), got, ours)
+	}
+}
+
+// A provider of any bytes comes back as it was, or is refused.
+func FuzzProvider(f *testing.F) {
+	f.Add("a\u2028b\x7f: #\"'\\ \u00e9\ufeff", "*.azurecr.io")
+	f.Add("yes", "a.io/team")
+	f.Fuzz(func(t *testing.T, arg, pattern string) {
+		p := Provider{"mirror", []string{pattern}, []string{arg}}
+		data, err := Config([]byte(head+"providers:\n"+other), p)
+		if err != nil {
+			if errors.Is(err, errLayout) || p.check() == nil {
+				t.Fatalf("Config(%q): %v", p, err)
+			}
+			return
+		}
+		proveConfig(t, []byte(head+"providers:\n"+other), data, p)
+	})
+}
+
+// Whatever is there: no panic; what comes out, the kubelet reads, and the
+// others are in it as they were. And we refuse what the kubelet's codec does.
+func FuzzConfig(f *testing.F) {
+	files, _ := filepath.Glob("testdata/*.txtar")
+	for _, file := range files {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range archive.Files {
+			f.Add(file.Data)
+		}
+	}
+	f.Add([]byte("\ufeff" + head + "providers:\r\n" + other))
+	f.Fuzz(func(t *testing.T, old []byte) {
+		_, faults := decode(old)
+		if _, err := decodeAsKubelet(old); (err == nil) != (faults == nil) && utf8.Valid(old) {
+			t.Fatalf("decode(%q) = %v; the kubelet says %v", old, joinFaults("", faults), err)
+		}
+		data, err := Config(old, ours)
+		if err != nil {
+			return
+		}
+		if _, err := Read(File{"f", data}); err != nil {
+			t.Fatalf("Read: %v", err)
+		}
+		proveConfig(t, old, data, ours)
+	})
+}

@@ -1,0 +1,134 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// Version is the version that --version prints. The build sets it.
+var Version = "development"
+
+const usage = `Usage: mirror-credential-provider [FLAGS] [AZURE_JSON]
+
+The kubelet executes this program for an image and reads a credential from its
+standard output. It stands in for acr-credential-provider, with the same
+argument and flags, and answers for the sources of a mirror map as well.
+
+  AZURE_JSON                     path of azure.json; needed unless the routes
+                                 say everything
+  -r, --registry-mirror VALUE    @DIR: answer by the routes in DIR, which
+                                 "mirrorcred apply" writes; or a list
+                                 source:target,source:target
+      --timeout DURATION         give up after this time (default 45s; the
+                                 kubelet kills a plugin after 60s)
+      --root DIR                 take all paths as below DIR
+  -h, --help                     print this text
+      --version                  print the version
+
+Accepted as acr-credential-provider accepts them, without effect:
+  -v, --v LEVEL   --vmodule LIST   --log-flush-frequency DURATION
+
+Example, as the kubelet runs it:
+  echo '{"kind":"CredentialProviderRequest",
+         "apiVersion":"credentialprovider.kubelet.k8s.io/v1",
+         "image":"mcr.microsoft.com/oss/kubernetes/pause"}' |
+    mirror-credential-provider --registry-mirror=@/var/lib/mirrorcred/routes
+`
+
+// options are the flags and arguments of one run.
+type options struct {
+	azureJSON string
+	mirrors   string // the list of --registry-mirror, "" where it is @DIR
+	routes    string // the directory of --registry-mirror=@DIR, or ""
+	root      string
+	timeout   time.Duration
+	bindings  bindings
+	done      bool // nothing is left to do: help or version was printed
+}
+
+// bindings are the flags of AKS identity bindings.
+type bindings struct{ sni, clientID, tenantID, apiserver string }
+
+// parseFlags parses the arguments. azure.json may stand before, between or
+// after the flags; AKS puts it first.
+func parseFlags(args []string, stdout io.Writer) (options, error) {
+	var o options
+	flags := pflag.NewFlagSet("mirror-credential-provider", pflag.ContinueOnError)
+	flags.Usage = func() {}
+	flags.SetOutput(io.Discard)
+	mirrors := flags.StringP("registry-mirror", "r", "", "")
+	flags.StringVar(&o.root, "root", "", "")
+	flags.DurationVar(&o.timeout, "timeout", 45*time.Second, "")
+	flags.StringVar(&o.bindings.sni, "ib-sni-name", "", "")
+	flags.StringVar(&o.bindings.clientID, "ib-default-client-id", "", "")
+	flags.StringVar(&o.bindings.tenantID, "ib-default-tenant-id", "", "")
+	flags.StringVar(&o.bindings.apiserver, "ib-apiserver-ip", "", "")
+	flags.StringP("v", "v", "0", "")
+	flags.String("vmodule", "", "")
+	flags.Duration("log-flush-frequency", 5*time.Second, "")
+	version := flags.Bool("version", false, "")
+	help := flags.BoolP("help", "h", false, "")
+	if err := flags.Parse(args); err != nil {
+		return options{}, fmt.Errorf("%w; run it with --help for the flags", err)
+	}
+	switch {
+	case *help:
+		o.done = true
+		_, err := io.WriteString(stdout, usage)
+		return o, err
+	case *version:
+		o.done = true
+		_, err := fmt.Fprintf(stdout, "mirror-credential-provider version %s\n", Version)
+		return o, err
+	}
+	if dir, ok := strings.CutPrefix(*mirrors, "@"); ok {
+		o.routes = dir
+		if !filepath.IsAbs(dir) {
+			return options{}, fmt.Errorf("--registry-mirror=%q: the directory of routes is not an absolute path; write @/var/lib/mirrorcred/routes", *mirrors)
+		}
+	} else {
+		o.mirrors = *mirrors
+	}
+	return o, o.check(flags.Args())
+}
+
+func (o *options) check(rest []string) error {
+	switch {
+	case len(rest) > 1:
+		return fmt.Errorf("%d arguments beside the flags; give the path of one azure.json", len(rest))
+	case len(rest) == 1:
+		o.azureJSON = rest[0]
+	case o.routes == "":
+		return errors.New("no azure.json is named; give its path as the argument, or --registry-mirror=@/var/lib/mirrorcred/routes")
+	}
+	if o.timeout <= 0 || o.timeout > 59*time.Second {
+		return fmt.Errorf("--timeout=%s: write a time from 1ms to 59s; the kubelet kills a plugin after 60s", o.timeout)
+	}
+	return o.bindings.check()
+}
+
+// check refuses what acr-credential-provider refuses.
+func (b bindings) check() error {
+	switch {
+	case b.sni == "":
+		for flag, value := range map[string]string{"client-id": b.clientID, "tenant-id": b.tenantID} {
+			if value != "" {
+				return fmt.Errorf("--ib-default-%s needs --ib-sni-name", flag)
+			}
+		}
+		if b.apiserver != "" {
+			return errors.New("--ib-apiserver-ip needs --ib-sni-name")
+		}
+	case strings.HasPrefix(b.sni, "http://"), strings.HasPrefix(b.sni, "https://"):
+		return errors.New("--ib-sni-name is a host name; leave out the scheme")
+	case b.apiserver == "":
+		return errors.New("--ib-sni-name needs --ib-apiserver-ip")
+	}
+	return nil
+}

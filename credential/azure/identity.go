@@ -64,7 +64,7 @@ func (s *Source) accessToken(ctx context.Context) (credential.Secret, error) {
 	case err != nil:
 		return "", s.identityError(ctx, step, seen, err)
 	case !isTokenText(token.Token):
-		return "", step.fault("a token that is empty or holds spaces or control characters", "check what answers there; it is not what is expected")
+		return "", step.fault("a token that is empty or holds spaces or control characters", unexpected)
 	}
 	return credential.Secret(token.Token), nil
 }
@@ -108,15 +108,17 @@ func (s *Source) retries() policy.RetryOptions {
 // A witness sees each try on the wire. The library's errors are many lines
 // long, repeat what was answered, and are not to be unwrapped.
 type witness struct {
-	host  string
-	tries int
-	last  response
-	err   error
+	host, path string
+	tries      int // of the last path
+	last       response
+	err        error
 }
 
 // Do implements [policy.Policy].
 func (w *witness) Do(req *policy.Request) (*http.Response, error) {
-	w.host = req.Raw().URL.Hostname()
+	if u := req.Raw().URL; u.Path != w.path {
+		w.host, w.path, w.tries = u.Hostname(), u.Path, 0
+	}
 	w.tries++
 	resp, err := req.Next()
 	w.err = err
@@ -138,7 +140,7 @@ func (s *Source) identityError(ctx context.Context, step step, seen *witness, er
 		return step.network(ctx, seen.err)
 	case seen.last.status == http.StatusOK:
 		// No word of the library here: it quotes the answer.
-		return step.fault("an answer that is not the JSON of a token", "check what answers there; it is not what is expected")
+		return step.fault("an answer that is not the JSON of a token", unexpected)
 	}
 	message := serverMessage(seen.last.body)
 	return step.status(seen.last, message, s.identityRemedy(seen.last.status, message))
@@ -149,6 +151,8 @@ func (s *Source) identityRemedy(status int, message string) string {
 	switch {
 	case status == http.StatusTooManyRequests || status >= 500 || status == http.StatusGone || s.config.managed && status == http.StatusNotFound:
 		return "try again later"
+	case status/100 == 3:
+		return unexpected
 	case s.config.managed && s.config.assigned != "":
 		return "assign userAssignedIdentityID to this machine, or set it to the client id or resource id of an identity that is"
 	case s.config.managed:

@@ -18,6 +18,8 @@ import (
 	"github.com/mirrorcred/mirrorcred/credential"
 )
 
+const unexpected = "check what answers there; it is not what is expected"
+
 // A step is one part of getting a credential, for its errors: each is one
 // line that names the step, whom it asked, how long that took and what to do.
 type step struct {
@@ -52,6 +54,7 @@ func (s step) status(resp response, message, remedy string) error {
 	}
 	if resp.status/100 == 3 {
 		what += ", a redirect, which is not followed"
+		message = ""
 	}
 	if after := resp.header.Get("Retry-After"); after != "" {
 		what += ", with Retry-After " + quoted(after)
@@ -74,7 +77,7 @@ func (s step) network(ctx context.Context, err error) error {
 	case errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil:
 		return fmt.Errorf("%s: no answer from %s within %s (%w); %s", s.name, s.host, s.took(), context.DeadlineExceeded, s.reach())
 	case errors.Is(err, errTooLong):
-		return s.fault(errTooLong.Error(), "check what answers there; it is not what is expected")
+		return s.fault(errTooLong.Error(), unexpected)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return s.fault("no such host", "check the name, and the node's DNS")
 	case errors.Is(err, syscall.ECONNREFUSED):

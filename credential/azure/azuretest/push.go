@@ -98,6 +98,9 @@ func (a *ACR) put(method, path, mediaType string, body io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if r.ContentLength == 0 {
+		r.ContentLength = -1 // a layer's length is not known here
+	}
 	r.Header.Set("Content-Type", mediaType)
 	w := &answer{header: http.Header{}, status: http.StatusOK}
 	a.store.ServeHTTP(w, r)

@@ -159,6 +159,21 @@ func TestCredentialRecovers(t *testing.T) {
 	}
 }
 
+// TestCredentialReadsLooseChallenges holds the forms that are odd and clear:
+// a bare last value, other case and spaces, and the registry's own port.
+func TestCredentialReadsLooseChallenges(t *testing.T) {
+	cloud, acr := startCloud(t, "contoso.azurecr.io")
+	for _, header := range []string{
+		`Bearer realm="https://HOST/oauth2/token",service=HOST`,
+		`bearer REALM = "https://HOST:443/oauth2/token" , Service="HOST", scope="x"`,
+	} {
+		acr.Fail(v2, azuretest.Challenge(header))
+		if _, err := source(t, cloud, configs["system"]).Credential(t.Context(), ask(t, "contoso.azurecr.io")); err != nil {
+			t.Errorf("Credential() after %s = %v", header, err)
+		}
+	}
+}
+
 func TestCredentialEndsWithItsContext(t *testing.T) {
 	cloud, acr := startCloud(t, "contoso.azurecr.io")
 	for name, c := range map[string]*azuretest.Component{"registry challenge": acr.Component, "managed identity": cloud.Identity} {

@@ -1,0 +1,170 @@
+// Package azure gets the credential for an Azure Container Registry: the
+// registry says where it wants to be asked, Entra ID vouches for the node's
+// identity, and the registry gives a refresh token for that, which is the
+// password.
+//
+// It is where the network is. It refuses to know who asks and why, or where
+// azure.json is; it is told. What it sends, and to whom, is bounded: a token
+// goes to an ACR login server of the configured cloud and to no other host,
+// over TLS, and the metadata service is never asked through a proxy. Every
+// step ends, within a stated limit, in an answer or in one line that says
+// which step it was and what to do.
+//
+// Start at [ReadConfig] and [New]. The stand-in for all of it is in azuretest.
+package azure
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/mirrorcred/mirrorcred/credential"
+)
+
+// Username is the username that goes with every password that a [Source]
+// gives: the registry's sign that the password is a refresh token
+// (learn.microsoft.com/azure/container-registry/container-registry-authentication).
+const Username = "00000000-0000-0000-0000-000000000000"
+
+// Options bound the network and let a test stand in for it. The zero value is
+// for production.
+type Options struct {
+	// IdentityLimit is how long the managed identity or Entra ID may take,
+	// retries included; 0 means 20 s.
+	IdentityLimit time.Duration
+	// RequestLimit is how long each of the two requests to the registry may
+	// take, retries included; 0 means 10 s.
+	RequestLimit time.Duration
+	// RetryDelay is the pause before the first retry where the server names
+	// none; later pauses grow. 0 means 500 ms.
+	RetryDelay time.Duration
+	// DialContext connects to host:port; nil means a net.Dialer. Where a
+	// proxy is used it is the proxy that is dialled.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// RootCAs are trusted; nil means the system's.
+	RootCAs *x509.CertPool
+}
+
+func (o Options) withDefaults() Options {
+	if o.IdentityLimit == 0 {
+		o.IdentityLimit = 20 * time.Second
+	}
+	if o.RequestLimit == 0 {
+		o.RequestLimit = 10 * time.Second
+	}
+	if o.RetryDelay == 0 {
+		o.RetryDelay = 500 * time.Millisecond
+	}
+	if o.DialContext == nil {
+		o.DialContext = new(net.Dialer).DialContext
+	}
+	return o
+}
+
+// A Source gives credentials for the Azure Container Registries that one
+// azure.json can reach. It keeps nothing from one call to the next.
+type Source struct {
+	config Config
+	opts   Options
+}
+
+var _ credential.Source = (*Source)(nil)
+
+// New returns the source for a configuration. Nothing is asked yet.
+func New(config Config, o Options) *Source {
+	return &Source{config, o.withDefaults()}
+}
+
+// Credential returns the username and password for ask.Registry, and when the
+// password expires where it says so itself. It takes at most IdentityLimit and
+// twice RequestLimit; the error is one line, names the step, and wraps that of
+// ctx where ctx ended it. Nothing is sent where the registry is not an ACR
+// login server of the configured cloud.
+func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential.Credential, error) {
+	if err := s.config.usable(); err != nil {
+		return credential.Credential{}, err
+	}
+	suffix := s.config.cloud.suffix
+	if !ask.Registry.ACRSuffixIn(suffix) {
+		return credential.Credential{}, fmt.Errorf("%q is not a login server of Azure Container Registry (NAME.%s); give it another credential, or set cloud if the registry is in another one", ask.Registry, suffix)
+	}
+	client := s.opts.client(http.ProxyFromEnvironment)
+	defer client.CloseIdleConnections()
+	r := registry{ask.Registry, client, s.opts}
+
+	// The registry is asked first: a host that does not challenge as one
+	// does is a reason not to fetch a token at all.
+	to, err := r.challenge(ctx)
+	if err != nil {
+		return credential.Credential{}, err
+	}
+	access, err := s.accessToken(ctx)
+	if err != nil {
+		return credential.Credential{}, err
+	}
+	refresh, err := r.exchange(ctx, to, access, s.config.tenant)
+	if err != nil {
+		return credential.Credential{}, err
+	}
+	return credential.Credential{Username: Username, Password: refresh, Expires: expiry(refresh)}, nil
+}
+
+// mostBytes is what a connection may bring. No answer here is larger than some
+// KiB, and the identity library reads every answer to its end.
+const mostBytes = 4 << 20
+
+var errTooLong = errors.New("the answer has no end")
+
+// client returns an HTTP client for one credential. It follows no redirect,
+// since a redirected token is a token given away, and inflates nothing.
+func (o Options) client(proxy func(*http.Request) (*url.URL, error)) *http.Client {
+	return &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Proxy: proxy,
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := o.DialContext(ctx, network, address)
+				if err != nil {
+					return nil, err
+				}
+				return &boundedConn{conn, mostBytes}, nil
+			},
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: 64 << 10,
+			OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+				if resp.StatusCode == http.StatusOK {
+					return nil
+				}
+				return fmt.Errorf("the proxy %s answered %d", proxy.Host, resp.StatusCode)
+			},
+		},
+	}
+}
+
+// A boundedConn ends after a number of bytes read. The bound is on the
+// connection and not on the body since azidentity wants an *http.Client over
+// an *http.Transport for some kinds of managed identity.
+type boundedConn struct {
+	net.Conn
+	left int
+}
+
+func (c *boundedConn) Read(p []byte) (int, error) {
+	if c.left <= 0 {
+		return 0, errTooLong
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
+}
+
+// noProxy is for the metadata service: it is on the machine's own link, and a
+// proxy would be given the machine's token.
+func noProxy(*http.Request) (*url.URL, error) { return nil, nil }

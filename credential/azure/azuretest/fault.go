@@ -1,0 +1,124 @@
+package azuretest
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+)
+
+// An Exchange is one request and the answer to it.
+type Exchange struct {
+	W http.ResponseWriter
+	R *http.Request
+	// Closed is closed when the stand-in is.
+	Closed <-chan struct{}
+}
+
+// A Fault answers in a component's place. It reports whether it did; where
+// not, the component answers as ever.
+type Fault func(*Exchange) bool
+
+// Reply answers with a status, a body, and headers given as pairs of name and
+// value, of which one name may come twice.
+func Reply(status int, body string, headers ...string) Fault {
+	return func(x *Exchange) bool {
+		for i := 0; i+1 < len(headers); i += 2 {
+			x.W.Header().Add(headers[i], headers[i+1])
+		}
+		x.W.WriteHeader(status)
+		io.WriteString(x.W, body)
+		return true
+	}
+}
+
+// Refuse answers with a status and an error in JSON.
+func Refuse(status int) Fault {
+	return Reply(status, `{"error":"refused","error_description":"refused by the test"}`, "Content-Type", "application/json")
+}
+
+// Times lets f answer the first n requests only.
+func Times(n int64, f Fault) Fault {
+	var seen atomic.Int64
+	return func(x *Exchange) bool { return seen.Add(1) <= n && f(x) }
+}
+
+// Throttle answers 429 and asks the client to stay away for some seconds.
+func Throttle(seconds int) Fault {
+	return Reply(http.StatusTooManyRequests, "{}", "Retry-After", fmt.Sprint(seconds))
+}
+
+// Hang never answers: it ends with the request or with the stand-in.
+func Hang() Fault {
+	return func(x *Exchange) bool {
+		select {
+		case <-x.R.Context().Done():
+		case <-x.Closed:
+		}
+		return true
+	}
+}
+
+// HTML answers 200 with a page, as captive portals and proxies do.
+func HTML() Fault {
+	return Reply(http.StatusOK, "<!DOCTYPE html>\n<title>Sign in</title>\n", "Content-Type", "text/html")
+}
+
+// Endless answers with a status and a JSON string that never ends.
+func Endless(status int) Fault {
+	return func(x *Exchange) bool {
+		x.W.WriteHeader(status)
+		part := strings.Repeat("x", 32<<10)
+		io.WriteString(x.W, `{"refresh_token":"`)
+		for {
+			if _, err := io.WriteString(x.W, part); err != nil {
+				return true
+			}
+		}
+	}
+}
+
+// Redirect answers 307 to the same path at another host.
+func Redirect(host string) Fault {
+	return func(x *Exchange) bool {
+		http.Redirect(x.W, x.R, "https://"+host+x.R.URL.RequestURI(), http.StatusTemporaryRedirect)
+		return true
+	}
+}
+
+// Token answers a token exchange with this refresh token, whatever it is.
+func Token(token string) Fault {
+	return func(x *Exchange) bool {
+		writeJSON(x.W, http.StatusOK, map[string]string{"refresh_token": token})
+		return true
+	}
+}
+
+// Echo answers with a status and an error message that repeats the form it
+// was sent, tokens and all.
+func Echo(status int) Fault {
+	return func(x *Exchange) bool {
+		x.R.ParseForm()
+		message := fmt.Sprint("cannot take ", x.R.Form)
+		writeJSON(x.W, status, map[string]any{
+			"error": message, "error_description": message,
+			"errors": []any{map[string]string{"code": "UNAUTHORIZED", "message": message}},
+		})
+		return true
+	}
+}
+
+// Challenge answers 401 with these Www-Authenticate headers, in which HOST
+// stands for the registry's own host. Forms worth a try: none at all; two;
+// "Basic", which has no space; `Bearer realm="https://HOST/oauth2/token",service=HOST`,
+// whose last value is not quoted; a realm at another host.
+func Challenge(headers ...string) Fault {
+	return func(x *Exchange) bool {
+		for _, h := range headers {
+			x.W.Header().Add("Www-Authenticate", strings.ReplaceAll(h, "HOST", x.R.Host))
+		}
+		x.W.WriteHeader(http.StatusUnauthorized)
+		return true
+	}
+}

@@ -1,0 +1,227 @@
+package azure
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// userAgent says who asks.
+const userAgent = "mirrorcred"
+
+// mostTries is how often a registry is asked before its 429 or 5xx is taken
+// for its answer.
+const mostTries = 3
+
+// mostAnswer is how much of an answer is read, in bytes.
+const mostAnswer = 1 << 20
+
+// A registry is an ACR login server and the way to it.
+type registry struct {
+	host   mirror.Host
+	client *http.Client
+	opts   Options
+}
+
+// An exchangeAt is where a registry wants to be given an identity's token.
+type exchangeAt struct{ host, service string }
+
+// challenge asks the registry how it wants to be asked. The error is one line.
+func (r registry) challenge(ctx context.Context) (exchangeAt, error) {
+	step := startStep("registry challenge", r.host.Hostname())
+	ctx, cancel := context.WithTimeout(ctx, r.opts.RequestLimit)
+	defer cancel()
+	resp, err := r.send(ctx, step, http.MethodGet, "https://"+r.host.Hostname()+"/v2/", nil)
+	if err != nil {
+		return exchangeAt{}, err
+	}
+	if resp.status != http.StatusUnauthorized {
+		return exchangeAt{}, step.status(resp, serverMessage(resp.body), challengeRemedy(resp))
+	}
+	headers := resp.header.Values("Www-Authenticate")
+	if len(headers) != 1 {
+		return exchangeAt{}, step.fault(fmt.Sprintf("%d Www-Authenticate headers where one is expected", len(headers)), notARegistry)
+	}
+	list, err := parseChallenges(headers[0])
+	if err != nil || len(list) != 1 || list[0].scheme != "bearer" {
+		return exchangeAt{}, step.fault(fmt.Sprintf("not one Bearer challenge: %s", quoted(headers[0])), notARegistry)
+	}
+	return r.pin(step, list[0])
+}
+
+const notARegistry = "check that the name leads to the registry, and not to a proxy or a private endpoint that answers for it"
+
+func challengeRemedy(resp response) string {
+	switch {
+	case resp.status == http.StatusOK:
+		return "the registry does not ask for a token; use the credential \"anonymous\" for it"
+	case resp.status == http.StatusForbidden:
+		return "allow the node's address in the registry's network rules, or reach it by its private endpoint"
+	case resp.status >= 500 || resp.status == http.StatusTooManyRequests:
+		return "try again later"
+	}
+	return notARegistry
+}
+
+// pin checks that a challenge leads back to the registry that made it. A realm
+// elsewhere would be given the node's token.
+func (r registry) pin(step step, c challenge) (exchangeAt, error) {
+	hostname := r.host.Hostname()
+	realm, err := url.Parse(c.params["realm"])
+	switch {
+	case err != nil || c.params["realm"] == "" || c.params["service"] == "":
+		return exchangeAt{}, step.fault("a challenge without a realm and a service", notARegistry)
+	case realm.Scheme != "https" || realm.User != nil || !strings.EqualFold(realm.Hostname(), hostname) || realm.Port() != "" && realm.Port() != "443":
+		return exchangeAt{}, step.fault(fmt.Sprintf("the realm %s is not on the registry's own host, so it is not given the token", quoted(realm.Redacted())), notARegistry)
+	case !r.names(c.params["service"]):
+		return exchangeAt{}, step.fault(fmt.Sprintf("the service %s is not the registry", quoted(c.params["service"])), notARegistry)
+	}
+	return exchangeAt{hostname, c.params["service"]}, nil
+}
+
+// names reports whether service is this registry: the login server, or for the
+// login server of one region that of them all.
+func (r registry) names(service string) bool {
+	hostname := r.host.Hostname()
+	name, _, _ := strings.Cut(hostname, ".")
+	_, suffix, regional := strings.Cut(hostname, ".geo.")
+	return strings.EqualFold(service, hostname) || regional && strings.EqualFold(service, name+"."+suffix)
+}
+
+// exchange gives the registry an access token of Entra ID for a refresh token
+// of its own. The form is the one acr-credential-provider sends (facts,
+// section 1.5). The error is one line and holds neither token.
+func (r registry) exchange(ctx context.Context, to exchangeAt, access credential.Secret, tenant string) (credential.Secret, error) {
+	step := startStep("registry token exchange", to.host, access)
+	ctx, cancel := context.WithTimeout(ctx, r.opts.RequestLimit)
+	defer cancel()
+	resp, err := r.send(ctx, step, http.MethodPost, "https://"+to.host+"/oauth2/exchange", url.Values{
+		"grant_type":    {"access_token_refresh_token"},
+		"access_token":  {access.Reveal()},
+		"refresh_token": {access.Reveal()},
+		"service":       {to.service},
+		"tenant":        {tenant},
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case resp.status == http.StatusUnauthorized || resp.status == http.StatusForbidden:
+		return "", step.status(resp, serverMessage(resp.body), "give the node's identity the role AcrPull on the registry, and check tenantId")
+	case resp.status != http.StatusOK:
+		return "", step.status(resp, serverMessage(resp.body), challengeRemedy(resp))
+	case len(resp.body) > mostAnswer:
+		return "", step.fault("an answer of more than 1 MiB", notARegistry)
+	}
+	var answer struct {
+		RefreshToken string `json:"refresh_token"`
+	}
+	if json.Unmarshal(resp.body, &answer) != nil {
+		return "", step.fault("an answer that is not the JSON of a token", notARegistry)
+	}
+	if !isTokenText(answer.RefreshToken) {
+		return "", step.fault("an answer whose refresh_token is empty or holds spaces or control characters", notARegistry)
+	}
+	return credential.Secret(answer.RefreshToken), nil
+}
+
+// isTokenText reports whether s can be a token: printable ASCII without
+// spaces. A newline in a password would be a header or a line of a file that
+// somebody else wrote.
+func isTokenText(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// expiry returns when a token shaped as a JWT says that it expires (RFC 7519,
+// section 4.1.4), and the zero time where it does not. Nothing is verified: it
+// is the registry that will or will not take the token.
+func expiry(token credential.Secret) time.Time {
+	parts := strings.Split(token.Reveal(), ".")
+	if len(parts) != 3 {
+		return time.Time{}
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return time.Time{}
+	}
+	var claims struct {
+		Expires float64 `json:"exp"`
+	}
+	// The upper bound is the year 9999, past which times do not print.
+	if json.Unmarshal(payload, &claims) != nil || claims.Expires <= 0 || claims.Expires > 253402300799 {
+		return time.Time{}
+	}
+	return time.Unix(int64(claims.Expires), 0)
+}
+
+// A response is one that was read, up to a byte more than mostAnswer.
+type response struct {
+	status int
+	header http.Header
+	body   []byte
+	tries  int
+}
+
+// send sends a request until the answer is neither 429 nor 5xx, at most
+// mostTries times and within ctx. The error is one line.
+func (r registry) send(ctx context.Context, step step, method, address string, form url.Values) (response, error) {
+	for try := 1; ; try++ {
+		resp, err := r.sendOnce(ctx, method, address, form)
+		if err != nil {
+			return response{}, step.network(ctx, err)
+		}
+		resp.tries = try
+		if resp.status != http.StatusTooManyRequests && resp.status < 500 || try == mostTries {
+			return resp, nil
+		}
+		pause := r.opts.RetryDelay << (try - 1)
+		if s, err := strconv.ParseUint(resp.header.Get("Retry-After"), 10, 16); err == nil {
+			pause = time.Duration(s) * time.Second
+		}
+		// A pause that outlasts the step would only hide the answer.
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
+			return resp, nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return response{}, step.network(ctx, ctx.Err())
+		}
+	}
+}
+
+func (r registry) sendOnce(ctx context.Context, method, address string, form url.Values) (response, error) {
+	var body io.Reader
+	if form != nil {
+		body = strings.NewReader(form.Encode())
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, body)
+	if err != nil {
+		return response{}, err
+	}
+	req.Header.Set("User-Agent", userAgent)
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return response{}, err
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer+1))
+	return response{status: resp.StatusCode, header: resp.Header, body: content}, err
+}

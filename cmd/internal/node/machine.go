@@ -1,0 +1,125 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var (
+	errIsDirectory = unix.EISDIR
+	errReadOnly    = unix.EROFS
+	errNoSpace     = unix.ENOSPC
+)
+
+// A machine is asked for what is not on the disk.
+type machine interface {
+	// now returns the present moment.
+	now() (Moment, error)
+	// kubelets returns the kubelets that run.
+	kubelets() ([]process, error)
+}
+
+// A process is a running kubelet.
+type process struct {
+	pid     int
+	started Moment
+	args    []string
+	// embedded says that the kubelet is part of another program, so that
+	// its flags are not among args.
+	embedded bool
+}
+
+// flag returns the value of a flag of the process, and false where it is not
+// given.
+func (p process) flag(name string) (string, bool) {
+	value, ok := "", false
+	for i, arg := range p.args {
+		key, after, hasValue := strings.Cut(arg, "=")
+		if strings.TrimLeft(key, "-") != name || !strings.HasPrefix(key, "-") {
+			continue
+		}
+		switch {
+		case hasValue:
+			value, ok = after, true
+		case i+1 < len(p.args):
+			value, ok = p.args[i+1], true
+		}
+	}
+	return value, ok
+}
+
+// kubeletNames are the process names of kubelets, true where the kubelet is
+// embedded in the program: k3s and MicroK8s.
+var kubeletNames = map[string]bool{
+	"kubelet": false, "k3s": true, "k3s-server": true, "k3s-agent": true, "kubelite": true,
+}
+
+// linux is the machine that we run on.
+type linux struct{}
+
+func (linux) now() (Moment, error) {
+	boot, err := bootID()
+	if err != nil {
+		return Moment{}, err
+	}
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return Moment{}, fmt.Errorf("read the time since boot: %w", err)
+	}
+	return Moment{boot, time.Duration(ts.Nano())}, nil
+}
+
+func bootID() (string, error) {
+	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(data)), err
+}
+
+// kubelets looks through /proc. A process that ends meanwhile is none.
+func (linux) kubelets() ([]process, error) {
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
+	names, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, err
+	}
+	var list []process
+	for _, dir := range names {
+		comm, err := os.ReadFile(dir + "/comm")
+		embedded, ok := kubeletNames[strings.TrimSpace(string(comm))]
+		if err != nil || !ok {
+			continue
+		}
+		stat, err1 := os.ReadFile(dir + "/stat")
+		cmdline, err2 := os.ReadFile(dir + "/cmdline")
+		since, ok := startTime(stat)
+		if err1 != nil || err2 != nil || !ok {
+			continue
+		}
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		args := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
+		list = append(list, process{pid, Moment{boot, since}, args, embedded})
+	}
+	return list, nil
+}
+
+// startTime reads field 22 of /proc/PID/stat (proc_pid_stat(5)): the start in
+// clock ticks since boot, of which user space has 100 a second.
+func startTime(stat []byte) (time.Duration, bool) {
+	// The name in parentheses may hold spaces and parentheses.
+	_, rest, ok := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
+	fields := strings.Fields(string(rest))
+	if !ok || len(fields) < 20 {
+		return 0, false
+	}
+	ticks, err := strconv.ParseInt(fields[19], 10, 64)
+	return time.Duration(ticks) * 10 * time.Millisecond, err == nil
+}

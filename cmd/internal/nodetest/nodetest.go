@@ -1,0 +1,135 @@
+// Package nodetest stands in for a node around the two built programs: it lays
+// out a node's files below a directory, has mirrorcred bring them to a map,
+// executes the plugin as the kubelet does, and pulls as containerd does.
+//
+// The kubelet is played, by its own types and the rules of its source.
+// containerd is real: its resolvers and fetchers, in a process of their own. It
+// knows the programs by what they write and answer, and nothing of the packages
+// that they are made of; the registries around the node are azuretest's. Start
+// at [New].
+package nodetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Where things are on the node.
+const (
+	MapFile       = "/etc/mirrorcred/mirrors.toml"
+	AzureFile     = "/etc/kubernetes/azure.json"
+	HostsDir      = "/etc/containerd/certs.d"
+	KubeletConfig = "/var/lib/kubelet/credential-provider-config.yaml"
+	BinDir        = "/var/lib/kubelet/credential-provider"
+	RoutesDir     = "/var/lib/mirrorcred/routes"
+)
+
+// The names of the two programs.
+const (
+	Manager = "mirrorcred"
+	Plugin  = "mirror-credential-provider"
+)
+
+const containerdConfig = `version = 3
+
+[plugins."io.containerd.cri.v1.images".registry]
+config_path = "` + HostsDir + `"
+`
+
+// ManagedIdentity is an azure.json of a node with a system-assigned identity.
+const ManagedIdentity = `{
+  "cloud": "AzurePublicCloud",
+  "tenantId": "11111111-2222-3333-4444-555555555555",
+  "useManagedIdentityExtension": true
+}
+`
+
+// Build builds the two programs into a directory.
+func Build(ctx context.Context, dir string) error {
+	const programs = "github.com/mirrorcred/mirrorcred/cmd/"
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), programs+Manager, programs+Plugin)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	}
+	return nil
+}
+
+// A Node is a node's files and the network that its programs see.
+type Node struct {
+	// Root is the directory that the node's files are below.
+	Root string
+	// Env is added to the environment of every program.
+	Env []string
+	// ContainerdEnv is added to that of containerd, after Env.
+	ContainerdEnv []string
+
+	bin string
+}
+
+// New lays a node out below the directory root, with the programs that are in
+// the directory bin: containerd's configuration, an azure.json with a managed
+// identity, and the plugin where the kubelet looks for it.
+func New(root, bin string, env []string) (*Node, error) {
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return nil, err
+	}
+	for _, program := range []string{Manager, Plugin} {
+		if _, err := os.Stat(filepath.Join(bin, program)); err != nil {
+			return nil, err
+		}
+	}
+	n := &Node{Root: root, Env: env, bin: bin}
+	plugin := n.Path(BinDir, Plugin)
+	if err := os.MkdirAll(filepath.Dir(plugin), 0o755); err != nil {
+		return nil, err
+	}
+	return n, errors.Join(
+		n.WriteFile("/etc/containerd/config.toml", containerdConfig),
+		n.WriteFile(AzureFile, ManagedIdentity),
+		os.Symlink(filepath.Join(bin, Plugin), plugin))
+}
+
+// Path returns where a path of the node is on this machine.
+func (n *Node) Path(parts ...string) string {
+	return filepath.Join(append([]string{n.Root}, parts...)...)
+}
+
+// WriteFile writes a file of the node, and the directories above it.
+func (n *Node) WriteFile(path, text string) error {
+	if err := os.MkdirAll(filepath.Dir(n.Path(path)), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(n.Path(path), []byte(text), 0o600)
+}
+
+// A Run is what a program did.
+type Run struct {
+	Code           int
+	Stdout, Stderr string
+}
+
+// run runs a program with the node's network.
+func (n *Node) run(ctx context.Context, stdin []byte, env []string, name string, args ...string) (Run, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(append(os.Environ(), n.Env...), env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
+	err := cmd.Run()
+	done := Run{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		err = nil
+	}
+	return done, err
+}
+
+// Apply has mirrorcred bring the node to its map.
+func (n *Node) Apply(ctx context.Context) (Run, error) {
+	return n.run(ctx, nil, nil, filepath.Join(n.bin, Manager), "apply", "--root", n.Root)
+}

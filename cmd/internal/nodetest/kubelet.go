@@ -67,6 +67,7 @@ func (n *Node) ask(ctx context.Context, image string) (Answer, error) {
 	if err := yaml.UnmarshalStrict(data, &config); err != nil {
 		return Answer{}, fmt.Errorf("%s: %w", KubeletConfig, err)
 	}
+	// The kubelet runs every provider that matches; here there is one.
 	for _, provider := range config.Providers {
 		i := slices.IndexFunc(provider.MatchImages, func(p string) bool { return kubeletconfig.Matches(p, image) })
 		if i >= 0 {
@@ -119,6 +120,8 @@ func (a *Answer) decode(image string) error {
 // keyring returns the credentials of an image in the kubelet's order: those
 // whose key matches, the keys in reverse order of their bytes
 // (k8s.io/kubernetes v1.36.3, pkg/credentialprovider/keyring.go, Add, Lookup).
+// Its last resort for Docker Hub, the key index.docker.io, is left out: the
+// plugin never answers it.
 func keyring(auth map[string]credentialprovider.AuthConfig, image string) []Credential {
 	type entry struct {
 		key string
@@ -137,7 +140,10 @@ func keyring(auth map[string]credentialprovider.AuthConfig, image string) []Cred
 		if strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/v2/") {
 			path = path[len("/v1"):]
 		}
-		ring = append(ring, entry{u.Host + strings.TrimSuffix(path, "/"), Credential{c.Username, c.Password}})
+		if path == "/" {
+			path = ""
+		}
+		ring = append(ring, entry{u.Host + path, Credential{c.Username, c.Password}})
 	}
 	slices.SortFunc(ring, func(a, b entry) int { return cmp.Compare(b.key, a.key) })
 	var found []Credential

@@ -3,10 +3,10 @@
 // executes the plugin as the kubelet does, and pulls as containerd does.
 //
 // The kubelet is played, by its own types and the rules of its source.
-// containerd is real: its resolvers and fetchers, in a process of their own. It
-// knows the programs by what they write and answer, and nothing of the packages
-// that they are made of; the registries around the node are azuretest's. Start
-// at [New].
+// containerd is real: its resolvers and fetchers, in a process of their own. The
+// programs are known by what they write and answer, not by the packages that
+// they are made of; only how the kubelet matches an image is taken from
+// kubeletconfig. The registries around the node are azuretest's. Start at [New].
 package nodetest
 
 import (

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // Where things are on the node.
@@ -49,14 +50,44 @@ const ManagedIdentity = `{
 }
 `
 
-// Build builds the two programs into a directory.
+// programs is the path that the two programs are below.
+const programs = "github.com/mirrorcred/mirrorcred/cmd/"
+
+// Build builds the two programs into a directory, and looks at each file that
+// they are made of: "go test" takes a result from its cache where all files
+// that the test itself looked at are as they were, and does not see those that
+// a go build reads.
 func Build(ctx context.Context, dir string) error {
-	const programs = "github.com/mirrorcred/mirrorcred/cmd/"
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), programs+Manager, programs+Plugin)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	if _, err := goCommand(ctx, "build", "-o", dir+string(filepath.Separator), programs+Manager, programs+Plugin); err != nil {
+		return err
+	}
+	const files = `{{with .Module}}{{if .Main}}{{$.Dir}}
+{{range $.GoFiles}}{{$.Dir}}/{{.}}
+{{end}}{{range $.EmbedFiles}}{{$.Dir}}/{{.}}
+{{end}}{{.GoMod}}
+{{end}}{{end}}`
+	list, err := goCommand(ctx, "list", "-deps", "-f", files, programs+Manager, programs+Plugin)
+	if err != nil {
+		return err
+	}
+	for name := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == '\n' }) {
+		if _, err := os.Stat(name); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// goCommand runs the go command and returns what it prints.
+func goCommand(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go %s: %w\n%s", args[0], err, stderr.String())
+	}
+	return string(out), nil
 }
 
 // A Node is a node's files and the network that its programs see.

@@ -9,16 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/nodetest"
 	"github.com/mirrorcred/mirrorcred/credential/azure/azuretest"
 )
 
-// bin is where TestMain built the programs.
-var bin string
-
-// TestMain builds the programs, once, or is the containerd of one pull.
+// TestMain is the containerd of one pull where a test started it as one.
 func TestMain(m *testing.M) {
 	code, err := run(m)
 	if err != nil {
@@ -29,8 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (int, error) {
-	ctx := context.Background()
-	if done, err := nodetest.Containerd(ctx, ways, os.Stdin, os.Stdout); done {
+	if done, err := nodetest.Containerd(context.Background(), ways, os.Stdin, os.Stdout); done {
 		return 0, err
 	}
 	var err error
@@ -38,11 +35,15 @@ func run(m *testing.M) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(bin)
-	if err := nodetest.Build(ctx, bin); err != nil {
-		return 0, err
-	}
 	return m.Run(), nil
 }
+
+// bin is where the programs are, and build builds them there, once: within a
+// test, for the cache of "go test" does not see what TestMain looks at.
+var (
+	bin   string
+	build = sync.OnceValue(func() error { return nodetest.Build(context.Background(), bin) })
+)
 
 // A world is a node and the registries around it.
 type world struct {
@@ -56,6 +57,9 @@ type world struct {
 // newWorld returns a node without a map, and these sources around it.
 func newWorld(t *testing.T, sources ...string) *world {
 	t.Helper()
+	if err := build(); err != nil {
+		t.Fatal(err)
+	}
 	cloud, err := azuretest.Start(azuretest.Options{})
 	if err != nil {
 		t.Fatal(err)

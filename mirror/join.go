@@ -145,9 +145,13 @@ func (t Target) asksCredential() bool {
 	return t.Credential != "" || slices.ContainsFunc(t.Below, func(b PathCredential) bool { return b.Credential != "" })
 }
 
-// checkMatchable refuses a source that asks for a credential and that no
-// matchImages pattern of the kubelet can name.
+// checkMatchable refuses a source that no image can name, and one that asks for
+// a credential and that no matchImages pattern of the kubelet can name.
 func (p *parser) checkMatchable(m Mirror) {
+	if name := m.Source.name; !m.Source.Any() && name != "localhost" && !strings.ContainsAny(name, ".:") {
+		p.add(m.Line, "source %q: an image names no host without a dot or a port, %q is docker.io/%s; write the whole host name", name, name+"/x", name+"/x")
+		return
+	}
 	if !strings.HasSuffix(m.Source.name, "]") || !slices.ContainsFunc(m.Targets, Target.asksCredential) {
 		return
 	}

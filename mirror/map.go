@@ -105,18 +105,27 @@ const (
 	Azure        Kind = "azure"         // an Azure identity, exchanged for a token of the registry
 	DockerConfig Kind = "docker-config" // a docker config.json
 	Exec         Kind = "exec"          // another kubelet credential provider
+	// PodToken hands the pod's service-account token on as the password.
+	PodToken Kind = "service-account-token"
 )
+
+// kinds are the kinds as messages list them.
+const kinds = "\"azure\", \"docker-config\", \"exec\" and \"service-account-token\""
+
 
 // A Credential says where a username and a password come from.
 type Credential struct {
 	Name string `json:"name"`
 	Kind Kind   `json:"kind"`
-	// File is azure.json or the docker config.json; "" for Exec.
+	// File is azure.json or the docker config.json; "" for other kinds.
 	File string `json:"file,omitempty"`
 	// Command, Args and Env (NAME=value) are those of Exec.
 	Command string   `json:"command,omitempty"`
 	Args    []string `json:"args,omitempty"`
 	Env     []string `json:"env,omitempty"`
+	// Username goes with the token of PodToken, which is for Audience.
+	Username string `json:"username,omitempty"`
+	Audience string `json:"audience,omitempty"`
 }
 
 // Containerd says how the node's containerd is set up.

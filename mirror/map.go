@@ -112,7 +112,6 @@ const (
 // kinds are the kinds as messages list them.
 const kinds = "\"azure\", \"docker-config\", \"exec\" and \"service-account-token\""
 
-
 // A Credential says where a username and a password come from.
 type Credential struct {
 	Name string `json:"name"`

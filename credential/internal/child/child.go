@@ -39,8 +39,8 @@ type Program struct {
 	Stdin []byte
 	// Secrets are kept out of the error, wherever the program repeats them.
 	Secrets []credential.Secret
-	// ComplainsOnStdout says that a failing program gives the reason on its
-	// standard output.
+	// ComplainsOnStdout says that a failing program may give the reason on
+	// its standard output. JSON there is an answer and not repeated.
 	ComplainsOnStdout bool
 }
 
@@ -73,7 +73,7 @@ func (p Program) Run(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("%q gave no answer in %s and was stopped%s", p.Path, time.Since(start).Round(100*time.Millisecond), p.complaint(stderr.data))
 	case errors.As(err, &exit):
 		said := stderr.data
-		if p.ComplainsOnStdout && len(bytes.TrimSpace(said)) == 0 {
+		if p.ComplainsOnStdout && len(bytes.TrimSpace(said)) == 0 && !bytes.ContainsAny(stdout.data, "{[") {
 			said = stdout.data
 		}
 		return nil, fmt.Errorf("%q: %s%s", p.Path, exit.ProcessState, p.complaint(said))

@@ -102,7 +102,7 @@ func TestCacheDuration(t *testing.T) {
 
 func TestFailure(t *testing.T) {
 	for said, want := range map[string]string{
-		"":                                      "exit status 3",
+		"":                                      "exit status 3; it gave no reason, run it by hand",
 		"one\n\ntwo\nthree\nfour\n":             "exit status 3: two / three / four",
 		"bad\x1b[31m\ttoken " + canary + "!\n":  "exit status 3: bad [31m token [secret]!",
 		"got eyJhbGciOiJSUzI1NiIs.eyJzdWIiOi1x": "exit status 3: got [secret].",

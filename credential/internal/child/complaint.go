@@ -19,7 +19,7 @@ const (
 const masked = "[secret]"
 
 // complaint returns the last lines of what a program said, on one line, clipped
-// and with a colon before; "" where it said nothing.
+// and with a colon before; where it said nothing, what to do instead.
 func (p Program) complaint(said []byte) string {
 	text := string(said)
 	for _, s := range p.Secrets {
@@ -34,7 +34,7 @@ func (p Program) complaint(said []byte) string {
 		}
 	}
 	if len(lines) == 0 {
-		return ""
+		return "; it gave no reason, run it by hand to see one"
 	}
 	lines = lines[max(0, len(lines)-maxLines):]
 	// Words are judged whole, before a clip could make short ones of them.

@@ -18,8 +18,8 @@ var layers = map[string][]string{
 	"credential":               {"mirror"},
 	"credential/kubeletconfig": {"mirror"},
 	"credential/azure":         {"credential", "mirror"},
-	"credential/dockerconfig":  {"credential", "mirror"},
-	"credential/execprovider":  {"credential", "mirror"},
+	"credential/dockerconfig":  {"credential", "credential/internal/child", "mirror"},
+	"credential/execprovider":  {"credential", "credential/internal/child", "mirror"},
 	"systemd":                  {},
 	"cmd/internal/plugin": {
 		"mirror", "hosts", "credential", "credential/azure", "credential/dockerconfig", "credential/execprovider",

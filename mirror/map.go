@@ -133,6 +133,8 @@ type Containerd struct {
 	HostsDir string
 	// Config is containerd's own configuration file.
 	Config string
+	// Address is the socket of the running containerd.
+	Address string
 	// ConfigPath is containerd's effective config_path as the operator
 	// knows it, for where it cannot be learned; "" where they do not say.
 	ConfigPath string
@@ -158,6 +160,7 @@ type Kubelet struct {
 const (
 	DefaultHostsDir         = "/etc/containerd/certs.d"
 	DefaultContainerdConfig = "/etc/containerd/config.toml"
+	DefaultAddress          = "/run/containerd/containerd.sock"
 	DefaultKubeletConfig    = "/var/lib/kubelet/credential-provider-config.yaml"
 	DefaultBinDir           = "/var/lib/kubelet/credential-provider"
 	DefaultAzureConfig      = "/etc/kubernetes/azure.json"

@@ -326,7 +326,7 @@ func (p *parser) target(m Mirror, v *value) (Target, bool) {
 }
 
 func (p *parser) containerd(t *table) {
-	p.m.Containerd = Containerd{HostsDir: DefaultHostsDir, Config: DefaultContainerdConfig}
+	p.m.Containerd = Containerd{HostsDir: DefaultHostsDir, Config: DefaultContainerdConfig, Address: DefaultAddress}
 	if t == nil {
 		return
 	}
@@ -334,6 +334,7 @@ func (p *parser) containerd(t *table) {
 	p.m.Containerd = Containerd{
 		HostsDir:   r.path("hosts_dir", DefaultHostsDir),
 		Config:     r.path("config", DefaultContainerdConfig),
+		Address:    r.path("address", DefaultAddress),
 		ConfigPath: r.text("config_path"),
 		Version:    r.text("version"),
 	}

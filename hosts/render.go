@@ -50,7 +50,7 @@ type renderer struct {
 func (r *renderer) mirror(m mirror.Mirror) {
 	hosts, last := m.Targets[:len(m.Targets)-1], m.Targets[len(m.Targets)-1]
 	if !isImplied(last) {
-		fmt.Fprintf(&r.body, "server = %s\n", quote(url(last)))
+		fmt.Fprintf(&r.body, "server = %s\n", quote(address(last)))
 		r.settings(last)
 		r.body.WriteByte('\n')
 	}
@@ -58,7 +58,7 @@ func (r *renderer) mirror(m mirror.Mirror) {
 		if i > 0 {
 			r.body.WriteByte('\n')
 		}
-		fmt.Fprintf(&r.body, "[host.%s]\n", quote(url(t)))
+		fmt.Fprintf(&r.body, "[host.%s]\n", quote(address(t)))
 		r.settings(t)
 	}
 	if len(hosts) == 0 {
@@ -79,10 +79,10 @@ func isPlain(s mirror.Settings) bool {
 		len(s.Capabilities) == 0 && len(s.Header) == 0
 }
 
-// url returns the address that containerd is given: always with a scheme,
+// address returns the address that containerd is given: always with a scheme,
 // never with a slash at the end. A path is that of the API and goes with
 // override_path.
-func url(t mirror.Target) string {
+func address(t mirror.Target) string {
 	s := t.Scheme() + "://" + t.Host().String()
 	if t.API() != "/v2" {
 		s += t.API()

@@ -2,7 +2,6 @@ package hosts
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -79,10 +78,20 @@ type mention struct {
 // which for an inline table is none. The order of inline tables is random
 // there; here it is that of the file.
 func (f *file) orderV1(all []mention) error {
-	slices.SortStableFunc(all, func(a, b mention) int { return cmp.Compare(rank(a), rank(b)) })
+	var first []mention
 	for _, m := range all {
-		if !slices.Contains(f.order, m.host) {
-			f.order = append(f.order, m.host)
+		if m.header && hasBracket(m.host) {
+			return f.fault([]string{"host", m.host}, "[host.%q] has a bracket in quotes, with which containerd %s refuses the file; make it the server", m.host, f.version)
+		}
+		if !slices.ContainsFunc(first, func(other mention) bool { return other.host == m.host }) {
+			first = append(first, m)
+		}
+	}
+	for _, inline := range []bool{true, false} {
+		for _, m := range first {
+			if m.inline == inline {
+				f.order = append(f.order, m.host)
+			}
 		}
 	}
 	if _, ok := f.offsets["host"]; !ok && f.version.needsHost() {
@@ -91,12 +100,10 @@ func (f *file) orderV1(all []mention) error {
 	return nil
 }
 
-func rank(m mention) int {
-	if m.inline {
-		return 0
-	}
-	return 1
-}
+// hasBracket reports whether a host table's name is one that go-toml v1 cannot
+// read: there a bracket ends the header of a table, in quotes or not (v1.9.5,
+// lexer.go, lexInsideTableKey).
+func hasBracket(name string) bool { return strings.ContainsAny(name, "[]") }
 
 // walk notes where the keys are and returns the mentions of hosts.
 func (f *file) walk() []mention {

@@ -144,11 +144,10 @@ func write(t testing.TB, name string, data []byte) {
 	}
 }
 
-// compareRead holds Read against an oracle: data is the only hosts.toml, and
-// both are asked for host.
-func compareRead(t testing.TB, o oracle, data []byte, host string) (list []called, refused error) {
+// compareRead holds Read against an oracle: data is the only hosts.toml below
+// root, and both are asked for host.
+func compareRead(t testing.TB, o oracle, root string, data []byte, host string) (list []called, refused error) {
 	t.Helper()
-	root := t.TempDir()
 	write(t, filepath.Join(root, Default, FileName), data)
 	want, err := o.ask(root, host)
 	if err != nil {

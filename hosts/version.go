@@ -68,6 +68,10 @@ func (v Version) readsReferrers() bool { return v != (Version{}) && !v.before(2,
 // not ignores the key, whatever it holds.
 func (v Version) readsDialTimeout() bool { return !v.before(2, 0, 7) }
 
+// readsBrackets reports whether containerd reads a table of a host that is an
+// IPv6 address: 1.7 refuses the file.
+func (v Version) readsBrackets() bool { return !v.before(2, 0, 0) }
+
 // needsHost reports whether containerd refuses a file without a host table.
 func (v Version) needsHost() bool { return v.before(1, 7, 32) }
 

@@ -44,9 +44,9 @@ type Endpoint struct {
 // The rules are those of ConfigureHosts, parseHostsFile and parseHostConfig in
 // core/remotes/docker/config/hosts.go of v2.4.2 and in
 // remotes/docker/config/hosts.go of v1.7.35. Of go-toml v1, with which 1.7
-// reads TOML, only what concerns the tables of hosts is followed: a file that
-// is valid for one of the two parsers only, or whose keys are not in lower
-// case, is read as 2.x reads it.
+// reads TOML, only the order of host tables and the brackets in their names are
+// followed: what else is TOML to one of the two parsers only, and a key that is
+// not in lower case, is read as 2.x reads it.
 func Read(data []byte, host string, v Version) ([]Endpoint, error) {
 	if v == (Version{}) {
 		v = newest
@@ -105,7 +105,8 @@ func (f *file) entry(address string, s settings, at ...string) (entry, error) {
 		if len(at) == 0 {
 			at = []string{"server"}
 		}
-		return e, f.fault(at, "%v", err)
+		// The parser's own words could hold a password.
+		return e, f.fault(at, "this is no address that containerd can parse; write one such as \"https://host:5000\"")
 	}
 	fail := func(key, format string, args ...any) error {
 		return f.fault(append(slices.Clone(at), key), key+" "+format, args...)

@@ -57,7 +57,8 @@ var foreign = []struct {
 	{"an overridden path", "server = \"https://m/v2/p/\"\noverride_path = true\n", "m/v2/p", "", ""},
 	{"an overridden path that is empty", "server = \"https://m\"\noverride_path = true\n", "m", "", ""},
 	{"a user and a query", "server = \"https://u:p@m/p?x=1#f\"\n", "m/p/v2", "", ""},
-	{"a bad URL", "[host.\"https://a\"]\n[host.\"https://b:port\"]\n", "source", "", "hosts.toml:2: "},
+	{"a bad URL", "[host.\"https://a\"]\n[host.\"https://b:port\"]\n", "source", "", "hosts.toml:2: this is no address that containerd can parse; write one such as \"https://host:5000\""},
+	{"a password", "server = \"https://u:CANARY@h:CANARY\"\nheader = { Authorization = [\"CANARY\", 1] }\n", "source", "", "hosts.toml:1: this is no address"},
 	{"a bad server", "\nserver = \"https://[m\"\n", "source", "", "hosts.toml:2: "},
 	{"IPv6", "server = \"https://[2001:db8::1]:5000\"\n[host.\"https://a\"]\n", "a/v2 [2001:db8::1]:5000/v2", "", ""},
 	{"IPv6 in a table", "[host.\"https://[2001:db8::1]:5000\"]\n", "source", "[2001:db8::1]:5000/v2 source", ""},
@@ -70,7 +71,7 @@ var foreign = []struct {
 	{"a dial_timeout that is a date", "server = \"https://m\"\ndial_timeout = 1979-05-27\n", "?", "source", "hosts.toml:2: dial_timeout"},
 	{"an empty dial_timeout", "server = \"https://m\"\ndial_timeout = \"\"\n", "m/v2", "", ""},
 	{"a header that is a number", "[host.\"https://a\".header]\nX = 1\n", "source", "", "hosts.toml:1: header is not what containerd wants"},
-	{"a header with a number in a list", "[host.\"https://a\"]\nheader = { X = [\"a\", 1] }\n", "source", "", "hosts.toml:2: header has 1 in a list of strings; put it in quotes"},
+	{"a header with a number in a list", "[host.\"https://a\"]\nheader = { X = [\"a\", 1] }\n", "source", "", "hosts.toml:2: header has something else in a list of strings; put it in quotes"},
 	{"headers inline", "server = \"https://m\"\nheader = { X-A = \"\\\"q\\\\\\u0009é\", x-b = [\"1\", \"2\"] }\n[host.\"https://a\"]\nheader = { x-b = \"c\", X-B = [] }\n", "a/v2 m/v2", "", ""},
 	{"headers of the source", "[header]\nX = \"y\"\n", "source", "", ""},
 	{"a ca that is a number", "ca = 1\n", "source", "", "hosts.toml:1: ca is not what containerd wants; write a path or a list of paths"},
@@ -108,6 +109,7 @@ func short(list []called, source string) string {
 func TestRead(t *testing.T) {
 	for _, test := range foreign {
 		t.Run(test.name, func(t *testing.T) {
+			root := t.TempDir()
 			if test.v2 == "" {
 				test.v2 = test.v1
 			}
@@ -118,12 +120,15 @@ func TestRead(t *testing.T) {
 				if o.want == "?" {
 					continue
 				}
-				list, refused := compareRead(t, o.oracle, t.TempDir(), []byte(test.file), "example.com")
+				list, refused := compareRead(t, o.oracle, root, []byte(test.file), "example.com")
 				if got := short(list, "example.com"); got != o.want {
 					t.Errorf("%s calls %s; want %s", o.name, got, o.want)
 				}
 				if o.name == v2.name && (refused != nil) != (test.fault != "") {
 					t.Errorf("Read(%q) refused it: %v; want %q", test.file, refused, test.fault)
+				}
+				if refused != nil && strings.Contains(refused.Error(), "CANARY") {
+					t.Errorf("Read(%q) said %q, with the secret", test.file, refused)
 				}
 				if o.name == v2.name && refused != nil && !strings.Contains(refused.Error(), test.fault) {
 					t.Errorf("Read(%q) said %q; want %q in it", test.file, refused, test.fault)

@@ -14,7 +14,7 @@ import (
 func TestRenderOracle(t *testing.T) {
 	files := makePEMs(t)
 	seeds := []uint64{rand.Uint64()} // one that is new each time
-	for seed := range uint64(300) {
+	for seed := range uint64(200) {
 		seeds = append(seeds, seed)
 	}
 	for _, seed := range seeds {

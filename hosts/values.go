@@ -1,6 +1,7 @@
 package hosts
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,7 +55,7 @@ func readStrings(values []any) ([]string, error) {
 	for i, v := range values {
 		s, ok := v.(string)
 		if !ok {
-			return nil, fmt.Errorf("has %v in a list of strings; put it in quotes", v)
+			return nil, errors.New("has something else in a list of strings; put it in quotes")
 		}
 		list[i] = s
 	}

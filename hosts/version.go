@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// A Version is a release line of containerd, or one release of it. The zero Version stands for all
-// supported ones at once, 1.7 to 2.4.
+// A Version is a release line of containerd, or one release of it. The zero
+// Version stands for all supported ones at once, 1.7 to 2.4.
 type Version struct{ major, minor, patch int }
 
 // anyPatch stands for the newest patch of a line, where none is said.
@@ -17,8 +17,9 @@ const anyPatch = 1 << 30
 // newest is the version that the zero Version is read as.
 var newest = Version{2, 4, anyPatch}
 
-// ParseVersion returns the release line of a version such as "2.2", "v2.4.2"
-// or "1.7.35-1~deb12u1"; "" is the zero Version.
+// ParseVersion returns the version that s names, such as "2.2", "v2.4.2" or
+// "1.7.35-1~deb12u1"; "" is the zero Version. A line without a patch is read as
+// its newest release.
 func ParseVersion(s string) (Version, error) {
 	if s == "" {
 		return Version{}, nil

@@ -158,6 +158,21 @@ func TestReadSource(t *testing.T) {
 	}
 }
 
+// TestReadTorn cuts a rendered file short: some of its beginnings are valid.
+func TestReadTorn(t *testing.T) {
+	files, err := renderText("version = 1\n[[mirror]]\nsource = \"docker.io\"\ntargets = [\"m.example/p\", \"n.example\"]\nheader = { A = \"b\" }\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	_, body, _ := strings.Cut(string(files[0].Data), "\n")
+	for i := range body {
+		for _, o := range []oracle{v1, v2} {
+			compareRead(t, o, root, []byte(body[:i]), "docker.io")
+		}
+	}
+}
+
 // TestReadVersion holds what differs between releases that the oracles are not.
 func TestReadVersion(t *testing.T) {
 	const (

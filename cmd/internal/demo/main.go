@@ -44,7 +44,7 @@ func main() {
 
 // run shows the demo, or is the containerd that the demo starts.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
-	if done, err := nodetest.Containerd(ctx, map[string]nodetest.Way{way: nodetest.Resolver}, stdin, stdout); done {
+	if done, err := nodetest.Containerd(ctx, ways(), stdin, stdout); done {
 		return err
 	}
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)

@@ -7,17 +7,19 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/nodetest"
 	"github.com/mirrorcred/mirrorcred/credential/azure/azuretest"
 )
 
 // TestMain makes the test's binary the containerd that the demo starts, as the
 // demo's own is.
 func TestMain(m *testing.M) {
-	if os.Getenv("NODETEST_CONTAINERD") != "" {
-		if err := run(context.Background(), nil, os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+	done, err := nodetest.Containerd(context.Background(), ways(), os.Stdin, os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if done {
 		os.Exit(0)
 	}
 	os.Exit(m.Run())

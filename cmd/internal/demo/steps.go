@@ -31,6 +31,8 @@ targets = ["` + target + `"]
 // way is how containerd pulls here.
 const way = "resolver"
 
+func ways() map[string]nodetest.Way { return map[string]nodetest.Way{way: nodetest.Resolver} }
+
 // A demo is what one step leaves to the next.
 type demo struct {
 	printer

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -91,7 +92,7 @@ func (n *Node) Pull(ctx context.Context, way, image string, c Credential) (Pulle
 	if err != nil {
 		return Pulled{}, err
 	}
-	run, err := n.run(ctx, stdin, append(n.ContainerdEnv, wayVariable+"="+way), self)
+	run, err := n.run(ctx, stdin, append(slices.Clone(n.ContainerdEnv), wayVariable+"="+way), self)
 	if err != nil {
 		return Pulled{}, err
 	}

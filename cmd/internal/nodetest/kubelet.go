@@ -50,25 +50,13 @@ func (n *Node) Ask(ctx context.Context, image string) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	// Without tag and digest (k8s.io/kubernetes v1.36.3,
-	// pkg/kubelet/images/image_manager.go).
-	return n.ask(ctx, named.Name())
-}
-
-func (n *Node) ask(ctx context.Context, image string) (Answer, error) {
-	data, err := os.ReadFile(n.Path(KubeletConfig))
-	if errors.Is(err, os.ErrNotExist) {
-		return Answer{}, nil
-	}
+	image = named.Name() // no tag and no digest (pkg/kubelet/images/image_manager.go)
+	providers, err := n.providers()
 	if err != nil {
 		return Answer{}, err
 	}
-	var config kubelet.CredentialProviderConfig
-	if err := yaml.UnmarshalStrict(data, &config); err != nil {
-		return Answer{}, fmt.Errorf("%s: %w", KubeletConfig, err)
-	}
 	// The kubelet runs every provider that matches; here there is one.
-	for _, provider := range config.Providers {
+	for _, provider := range providers {
 		i := slices.IndexFunc(provider.MatchImages, func(p string) bool { return kubeletconfig.Matches(p, image) })
 		if i >= 0 {
 			a := Answer{Provider: provider, Pattern: provider.MatchImages[i]}
@@ -76,6 +64,23 @@ func (n *Node) ask(ctx context.Context, image string) (Answer, error) {
 		}
 	}
 	return Answer{}, nil
+}
+
+// providers returns those of the kubelet's configuration, none where it has
+// none.
+func (n *Node) providers() ([]kubelet.CredentialProvider, error) {
+	data, err := os.ReadFile(n.Path(KubeletConfig))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var config kubelet.CredentialProviderConfig
+	if err := yaml.UnmarshalStrict(data, &config); err != nil {
+		return nil, fmt.Errorf("%s: %w", KubeletConfig, err)
+	}
+	return config.Providers, nil
 }
 
 // execute runs the plugin (k8s.io/kubernetes v1.36.3,

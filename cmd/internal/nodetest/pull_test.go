@@ -240,14 +240,21 @@ func TestWholePull(t *testing.T) {
 					t.Errorf("%s was asked, which has no part in this", host)
 				}
 			}
-			for host, source := range w.sources {
-				if got := source.Requests(); len(got) > 0 != slices.Contains(test.asked, host) {
-					t.Errorf("%s saw %d requests; want some only where it is to be asked: %v", host, len(got), got)
-				}
-				if got := source.Offered(); len(got) > 0 {
-					t.Errorf("%s was offered a credential: %v", host, got)
-				}
-			}
+			w.checkSources(test.asked...)
 		})
+	}
+}
+
+// checkSources holds that no source but these was asked anything, and that none
+// was offered a credential.
+func (w *world) checkSources(asked ...string) {
+	w.Helper()
+	for host, source := range w.sources {
+		if got := source.Requests(); len(got) > 0 != slices.Contains(asked, host) {
+			w.Errorf("%s saw %d requests; want some only where it is to be asked: %v", host, len(got), got)
+		}
+		if got := source.Offered(); len(got) > 0 {
+			w.Errorf("%s was offered a credential: %v", host, got)
+		}
 	}
 }

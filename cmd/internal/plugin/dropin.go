@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/credential"
@@ -22,14 +21,12 @@ const anyACR = "*.azurecr.*"
 
 // byFlags answers as acr-credential-provider does: for ACR images, and for
 // those that --registry-mirror=source:target makes ACR images.
-func (n node) byFlags(ctx context.Context, o options, stderr io.Writer) (credential.Response, error) {
+func (n *node) byFlags(ctx context.Context, o options) (credential.Response, error) {
 	mappings, faults := credential.ParseMappings(o.mirrors)
-	for _, err := range faults {
-		fmt.Fprintln(stderr, err)
-	}
+	n.notes = append(n.notes, faults...)
 	// azure.json is read whatever the image, so that a node without one does
 	// not look well until the first private image.
-	config, err := n.azureConfig(o.azureJSON)
+	config, err := within(ctx, "azure.json; look for a dead mount", func() (azure.Config, error) { return n.azureConfig(o.azureJSON) })
 	if err != nil {
 		return credential.Response{}, err
 	}
@@ -72,7 +69,7 @@ func servicePrincipal(c credential.Credential) credential.Response {
 
 // unsupported refuses the identities that are not the node's own. A mirrored
 // image is always answered with the node's.
-func (n node) unsupported(o options, mirrored bool) error {
+func (n *node) unsupported(o options, mirrored bool) error {
 	switch {
 	case mirrored:
 		return nil
@@ -85,7 +82,7 @@ func (n node) unsupported(o options, mirrored bool) error {
 }
 
 // azureConfig reads an azure.json.
-func (n node) azureConfig(path string) (azure.Config, error) {
+func (n *node) azureConfig(path string) (azure.Config, error) {
 	data, err := n.readFile(path)
 	if err != nil {
 		return azure.Config{}, err

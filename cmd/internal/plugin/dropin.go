@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/credential"
@@ -41,7 +42,7 @@ func (n *node) byFlags(ctx context.Context, o options) (credential.Response, err
 	}
 	mirrored := mapping != credential.Mapping{}
 	if id, secret, ok := config.ServicePrincipal(); ok && !mirrored {
-		return servicePrincipal(credential.Credential{Username: id, Password: secret}), nil
+		return servicePrincipal(host, credential.Credential{Username: id, Password: secret}), nil
 	}
 	if err := n.unsupported(o, mirrored); err != nil {
 		return credential.Response{}, err
@@ -58,11 +59,15 @@ func (n *node) byFlags(ctx context.Context, o options) (credential.Response, err
 }
 
 // servicePrincipal answers a direct ACR image as acr-credential-provider does:
-// without asking anybody, the id and secret for the registries of all clouds.
-func servicePrincipal(c credential.Credential) credential.Response {
+// without asking anybody, the id and secret for the registries of all clouds,
+// and for the login server of a region, which has more labels than those keys.
+func servicePrincipal(host mirror.Host, c credential.Credential) credential.Response {
 	auth := map[string]credential.Credential{anyACR: {}}
 	for _, cloud := range []string{"io", "cn", "de", "us"} {
 		auth["*.azurecr."+cloud] = c
+	}
+	if strings.Count(host.String(), ".") > 2 || host.Port() != "" {
+		auth[host.String()] = c
 	}
 	return credential.Response{CacheKey: credential.CacheByRegistry, CacheFor: cacheFor, Auth: auth}
 }

@@ -55,7 +55,20 @@ func (n *node) byFlags(ctx context.Context, o options) (credential.Response, err
 	if mirrored {
 		auth[mapping.Source] = c
 	}
-	return credential.Response{CacheKey: credential.CacheByRegistry, CacheFor: cacheFor, Auth: auth}, nil
+	return credential.Response{CacheKey: cacheKey(mappings, n.request.Image), CacheFor: cacheFor, Auth: auth}, nil
+}
+
+// cacheKey says what the kubelet may take the answer for an image for. Its
+// cache by registry knows no paths: where a mirror's source has one, the answer
+// for docker.io/library would be kept for an hour for all of docker.io.
+func cacheKey(mappings []credential.Mapping, image string) credential.CacheKey {
+	host, _, _ := strings.Cut(image, "/")
+	for _, m := range mappings {
+		if strings.HasPrefix(m.Source, host+"/") {
+			return credential.CacheByImage
+		}
+	}
+	return credential.CacheByRegistry
 }
 
 // servicePrincipal answers a direct ACR image as acr-credential-provider does:

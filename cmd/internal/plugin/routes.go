@@ -76,6 +76,9 @@ func (n *node) offers(dir string, image mirror.Image) ([]credential.Offer, error
 	if err != nil {
 		return nil, err
 	}
+	if now.Namespace != own && hosts.Whose(now.Hosts) == hosts.Ours {
+		return nil, fmt.Errorf("%s is mirrorcred's, and its route is missing; run \"mirrorcred apply\"", n.path(route.HostsDir, now.Namespace, hosts.FileName))
+	}
 	return route.Offers(image, own, now)
 }
 

@@ -152,6 +152,17 @@ func TestDropIn(t *testing.T) {
 	})
 }
 
+// TestRelative holds that azure.json may be named from where one stands.
+func TestRelative(t *testing.T) {
+	cloud, _ := startCloud(t)
+	cmd := command(t, cloud, names[1], "azure.json")
+	cmd.Dir = t.TempDir()
+	writeFile(t, cmd.Dir, "azure.json", configs["managed"])
+	if got := finish(t, cmd, request("docker.io/library/nginx")); got.code != 0 || got.stdout != nothing {
+		t.Errorf("it exits %d with %s%s", got.code, got.stdout, got.stderr)
+	}
+}
+
 // TestNothingAsked holds that an answer which needs nobody asks nobody.
 func TestNothingAsked(t *testing.T) {
 	cloud, acrs := startCloud(t, "foo.azurecr.io")

@@ -143,8 +143,13 @@ func readAll(r io.Reader, what string) ([]byte, error) {
 	return data, nil
 }
 
+// path returns where a path of the node is. Only below another root is a
+// relative one taken from there.
 func (n *node) path(parts ...string) string {
-	return filepath.Join(append([]string{n.root, "/"}, parts...)...)
+	if n.root == "" {
+		return filepath.Join(parts...)
+	}
+	return filepath.Join(append([]string{n.root}, parts...)...)
 }
 
 // readFile reads a regular file of the node; its error names the file once.

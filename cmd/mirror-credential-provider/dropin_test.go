@@ -90,7 +90,7 @@ func TestDropIn(t *testing.T) {
 		"torn azure.json":     {"@torn", "docker.io/library/nginx", "torn: line 1: this is not JSON"},
 		"empty azure.json":    {"@empty", "docker.io/library/nginx", "empty: the file is empty"},
 		"no identity":         {"@identless", "foo.azurecr.io/x", "no identity is named"},
-		"a directory":         {"/", "docker.io/library/nginx", "/ is not a file"},
+		"a directory":         {"/", "docker.io/library/nginx", "/ is not a regular file"},
 
 		"spaces":          {"@managed -r " + strings.ReplaceAll(" mcr.microsoft.com: foo.azurecr.io, a:b ", " ", "·"), "mcr.microsoft.com/x", mirrored},
 		"empty value":     {"@managed --registry-mirror=", "mcr.microsoft.com/x", nothing},

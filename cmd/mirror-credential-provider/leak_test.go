@@ -35,13 +35,13 @@ func TestNoLeak(t *testing.T) {
 		"two versions":  {toFoo, mcrImage, func(t *testing.T, n tree) { appendTo(t, n.hosts(mcr), string(read(t, n.hosts(mcr)))) }, "is not as mirrorcred wrote it"},
 		"directory": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.hosts(mcr), func() error { return os.Mkdir(n.hosts(mcr), 0o755) })
-		}, "is not a file"},
+		}, "is not a regular file"},
 		"named pipe": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.hosts(mcr), func() error { return syscall.Mkfifo(n.hosts(mcr), 0o644) })
-		}, "is not a file"},
+		}, "is not a regular file"},
 		"device": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.hosts(mcr), func() error { return os.Symlink("/dev/zero", n.hosts(mcr)) })
-		}, "is not a file"},
+		}, "is not a regular file"},
 		"dangling link": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.hosts(mcr), func() error { return os.Symlink("nonesuch", n.hosts(mcr)) })
 		}, "is missing or empty"},
@@ -83,7 +83,7 @@ func TestNoLeak(t *testing.T) {
 		"huge route":     {toFoo, mcrImage, func(t *testing.T, n tree) { os.Truncate(n.route(mcr), 1<<40) }, "is longer than 1048576 bytes"},
 		"route directory": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.route(mcr), func() error { return os.Mkdir(n.route(mcr), 0o755) })
-		}, "is not a file"},
+		}, "is not a regular file"},
 		"looping route": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.route(mcr), func() error { return os.Symlink(mcr+".json", n.route(mcr)) })
 		}, "too many levels of symbolic links"},

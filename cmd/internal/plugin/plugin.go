@@ -166,7 +166,7 @@ func (n *node) readFile(parts ...string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file; remove it", path)
+		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	return readAll(f, path)
 }

@@ -70,6 +70,8 @@ func TestDropIn(t *testing.T) {
 		"client id alone":    {"@managed --ib-default-client-id x", "docker.io/x/y", "needs --ib-sni-name"},
 		"tenant id alone":    {"@managed --ib-default-tenant-id x", "docker.io/x/y", "needs --ib-sni-name"},
 		"API server alone":   {"@managed --ib-apiserver-ip 10.0.0.1", "docker.io/x/y", "needs --ib-sni-name"},
+		"not ACR with sni":   {"@managed --ib-sni-name x --ib-apiserver-ip 10.0.0.1", "docker.io/x/y", nothing},
+		"ACR with sni":       {"@managed --ib-sni-name x --ib-apiserver-ip 10.0.0.1", "foo.azurecr.io/x", "identity bindings are not supported"},
 		"mirrored with sni":  {"@managed --ib-sni-name x --ib-apiserver-ip 10.0.0.1 -r " + both, "mcr.microsoft.com/x", mirrored},
 
 		"not ACR":             {"@managed", "docker.io/library/nginx", nothing},

@@ -12,8 +12,8 @@ import (
 )
 
 // damages are what may happen to a node after mirrorcred apply, for the source
-// registry.corp:5000, and what the plugin says then, where it is a fault. asks
-// says that containerd asks the source itself from then on.
+// registry.corp:5000, and what the plugin says then. asks says that containerd
+// asks the source itself from then on.
 var damages = map[string]struct {
 	do   func(d damaged) error
 	said string
@@ -32,7 +32,7 @@ var damages = map[string]struct {
 	"the source as a host too": {func(d damaged) error { return d.edit("[host]", "[host.\"https://registry.corp:5000\"]") }, "is not as mirrorcred wrote it", true},
 	"another directory":        {damaged.move, "certs.d/registry.corp:5000", false},
 	"the default directory":    {damaged.moveToDefault, "certs.d/_default", false},
-	"the route removed":        {func(d damaged) error { return os.Remove(d.route) }, "", false},
+	"the route removed":        {func(d damaged) error { return os.Remove(d.route) }, "its route is missing", false},
 	"the route cut short":      {func(d damaged) error { return os.Truncate(d.route, 100) }, "cut short or was changed", false},
 	"all routes removed":       {func(d damaged) error { return os.RemoveAll(filepath.Dir(d.route)) }, "there are no routes", false},
 	"azure.json removed":       {func(d damaged) error { return os.Remove(d.azure) }, "azure.json", false},
@@ -99,7 +99,7 @@ func TestNoLeak(t *testing.T) {
 			if len(answer.Response.Auth) > 0 || strings.Contains(run.Stdout, "assword") {
 				t.Fatalf("the plugin answered credentials for %d keys; want none", len(answer.Response.Auth))
 			}
-			if test.said != "" && (run.Code != 1 || run.Stdout != "" || !strings.Contains(run.Stderr, test.said) || strings.Count(run.Stderr, "\n") != 1) {
+			if run.Code != 1 || run.Stdout != "" || !strings.Contains(run.Stderr, test.said) || strings.Count(run.Stderr, "\n") != 1 {
 				t.Errorf("the plugin: exit code %d, %q, %q; want 1, nothing, one line with %q", run.Code, run.Stdout, run.Stderr, test.said)
 			}
 			w.forget()

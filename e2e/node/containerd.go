@@ -1,0 +1,132 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Where a node has containerd.
+const (
+	ContainerdConfig = "/etc/containerd/config.toml"
+	HostsDir         = "/etc/containerd/certs.d"
+	Socket           = "/run/containerd/containerd.sock"
+	logs             = "/run/log"
+)
+
+// A Containerd is a running containerd.
+type Containerd struct {
+	*process
+	Version string
+	Images  cri.ImageServiceClient
+	Runtime cri.RuntimeServiceClient
+	conn    *grpc.ClientConn
+}
+
+// Config returns a config.toml for a version of containerd, with config_path
+// and the sandbox image as given.
+//
+// Without CAP_SYS_RESOURCE, as in most sandboxes, runc cannot lower an
+// oom_score_adj; restrict_oom_score_adj has containerd not ask for it.
+func Config(version, configPath, sandboxImage string) string {
+	if strings.HasPrefix(version, "1.") {
+		return fmt.Sprintf(`version = 2
+
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = %q
+restrict_oom_score_adj = true
+
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = %q
+`, sandboxImage, configPath)
+	}
+	return fmt.Sprintf(`version = 3
+
+[plugins.'io.containerd.cri.v1.runtime']
+restrict_oom_score_adj = true
+
+[plugins.'io.containerd.cri.v1.images'.pinned_images]
+sandbox = %q
+
+[plugins.'io.containerd.cri.v1.images'.registry]
+config_path = %q
+`, sandboxImage, configPath)
+}
+
+// StartContainerd starts the containerd whose programs are in bin, with
+// config as its config.toml and nothing in its store, and waits until it
+// answers.
+func StartContainerd(ctx context.Context, bin, config string) (*Containerd, error) {
+	if err := clean("/var/lib/containerd", "/run/containerd"); err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{HostsDir, logs} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.WriteFile(ContainerdConfig, []byte(config), 0o644); err != nil {
+		return nil, err
+	}
+	version := strings.TrimPrefix(filepath.Base(bin), "containerd-")
+	log := filepath.Join(logs, "containerd-"+version+".log")
+	// containerd looks for its shim on the PATH.
+	p, err := start(log, []string{"PATH=" + bin + ":" + os.Getenv("PATH")}, filepath.Join(bin, "containerd"))
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient("unix://"+Socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		p.stop()
+		return nil, err
+	}
+	c := &Containerd{p, version, cri.NewImageServiceClient(conn), cri.NewRuntimeServiceClient(conn), conn}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err = c.ready(ctx, func(ctx context.Context) error {
+		_, err := c.Images.ListImages(ctx, &cri.ListImagesRequest{})
+		return err
+	})
+	if err != nil {
+		c.Stop()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Stop ends containerd and waits for it. What its shims hold ends with the
+// box.
+func (c *Containerd) Stop() {
+	c.conn.Close()
+	c.stop()
+}
+
+// Pull pulls an image as the kubelet has it pulled, with auth for its registry
+// or nil.
+func (c *Containerd) Pull(ctx context.Context, image string, auth *cri.AuthConfig) error {
+	_, err := c.Images.PullImage(ctx, &cri.PullImageRequest{Image: &cri.ImageSpec{Image: image}, Auth: auth})
+	return err
+}
+
+// clean empties directories without removing them: some are mounts.
+func clean(dirs ...string) error {
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		for _, e := range entries {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

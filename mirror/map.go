@@ -89,7 +89,7 @@ type Header struct {
 }
 
 // Secret reports whether only root may read the header's value.
-func (h Header) Secret() bool { return h.File != "" || isSecretHeader(h.Name) }
+func (h Header) Secret() bool { return h.File != "" || IsSecretHeader(h.Name) }
 
 // A LiteralSecret is a secret header whose value is in the map.
 type LiteralSecret struct {

@@ -128,7 +128,7 @@ func (r *reader) headers(secrets *[]LiteralSecret) []Header {
 			if slices.ContainsFunc(h.Values, func(s string) bool { return !IsHeaderValue(s) }) {
 				r.add(v.line, "header %s of %s has a control character in its value", name, r.what)
 			}
-			if isSecretHeader(h.Name) {
+			if IsSecretHeader(h.Name) {
 				*secrets = append(*secrets, LiteralSecret{h.Name, v.line})
 			}
 		}
@@ -164,7 +164,11 @@ var secretHeaders = []string{
 	"Private-Token", "Job-Token",
 }
 
-func isSecretHeader(name string) bool { return slices.Contains(secretHeaders, name) }
+// IsSecretHeader reports whether a header of that name carries a secret by its
+// nature, in whatever case it is written.
+func IsSecretHeader(name string) bool {
+	return slices.Contains(secretHeaders, textproto.CanonicalMIMEHeaderKey(name))
+}
 
 // with returns s with the headers of a mirror added; of two with one name the
 // mirror's stays.

@@ -50,6 +50,9 @@ type file struct {
 // write puts files into place in their order, each whole or not at all, and
 // returns when all of them would survive a power cut.
 func (d *disk) write(files []file) error {
+	if len(files) == 0 {
+		return nil
+	}
 	batch := len(files) >= manyFiles
 	built := make([]string, len(files))
 	defer func() {
@@ -131,6 +134,9 @@ func (d *disk) create(name string, data []byte, mode fs.FileMode, sync bool) (er
 // writeDir puts a new directory with one file into place, both at once: an
 // empty directory would already be one that containerd picks.
 func (d *disk) writeDir(dirs []file) error {
+	if len(dirs) == 0 {
+		return nil
+	}
 	batch := len(dirs) >= manyFiles
 	built := make([]string, len(dirs))
 	defer func() {
@@ -349,6 +355,20 @@ func (d *disk) syncAll(paths []string) error {
 		if err != nil {
 			return describe(&fs.PathError{Op: "sync", Path: path, Err: err})
 		}
+	}
+	return nil
+}
+
+func (d *disk) chmod(path string, mode fs.FileMode) error {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm() == mode {
+		return nil
+	}
+	if err := d.before("chmod", path); err != nil {
+		return err
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		return describe(err)
 	}
 	return nil
 }

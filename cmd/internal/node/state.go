@@ -19,6 +19,8 @@ type state struct {
 	// Drains are the removed mirrors whose hosts.toml still stands, by
 	// namespace.
 	Drains map[string]drain `json:"drains,omitempty"`
+	// Memo spares reading the kubelet's configuration again.
+	Memo memo `json:"memo,omitzero"`
 }
 
 // A provided is one state of our provider in the kubelet's configuration.

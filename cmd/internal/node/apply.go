@@ -1,0 +1,197 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mirrorcred/mirrorcred/hosts"
+)
+
+// Apply brings the node to its map as far as that can be now, and returns the
+// plan that it carried out. After an error the node is as it was before one of
+// the plan's changes, and the next run goes on from there.
+func (n *Node) Apply(ctx context.Context) (Plan, error) {
+	unlock, err := n.lock(ctx)
+	if err != nil {
+		return Plan{}, err
+	}
+	defer unlock()
+	plan, err := n.Plan()
+	var unarmed *NotArmedError
+	if errors.As(err, &unarmed) {
+		return Plan{}, errors.Join(err, n.disarm())
+	}
+	if err != nil {
+		return Plan{}, err
+	}
+	return plan, n.carryOut(plan)
+}
+
+// lock waits for the one writer's place. It is the kernel's and ends with the
+// process.
+func (n *Node) lock(ctx context.Context) (unlock func(), err error) {
+	path := n.path(lockFile)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, describe(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, describe(err)
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			f.Close()
+			return nil, describe(&fs.PathError{Op: "lock", Path: path, Err: err})
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("%s: another mirrorcred is at work on this node and did not end; look for it with: fuser %s", path, path)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// disarm takes all routes away, at once: from then on the plugin answers
+// nothing and says so.
+func (n *Node) disarm() error {
+	if _, err := os.Lstat(n.path(routesDir)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return n.disk.removeDir(n.path(routesDir))
+}
+
+// carryOut makes the changes of a plan, stage by stage.
+func (n *Node) carryOut(plan Plan) error {
+	if err := n.sweep(plan); err != nil {
+		return err
+	}
+	for _, stage := range stages {
+		changes := slices.DeleteFunc(slices.Clone(plan.Changes), func(c Change) bool { return c.Stage != stage })
+		if err := n.stage(stage, changes, plan.hostsDir); err != nil {
+			return err
+		}
+		if stage == StageKubelet {
+			if err := n.remember(&plan); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sweep removes what a killed run was building, where this run builds too.
+func (n *Node) sweep(plan Plan) error {
+	if len(plan.Changes) == 0 {
+		return nil
+	}
+	for _, dir := range []string{stateDir, routesDir, plan.hostsDir} {
+		if err := n.disk.sweep(n.path(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remember writes down what later runs have to wait for: after the stages that
+// it speaks of, so that a moment in it is never too early.
+func (n *Node) remember(plan *Plan) error {
+	now, err := n.host.now()
+	if err != nil {
+		return err
+	}
+	s := plan.next
+	for _, name := range plan.withdraw {
+		d := s.Drains[name]
+		d.Since = now
+		s.Drains[name] = d
+	}
+	s.Memo = plan.memo
+	if last := len(s.Provided) - 1; plan.match != nil && (last < 0 || !slices.Equal(s.Provided[last].Match, plan.match)) {
+		var running []process
+		if !n.elsewhere() {
+			if running, err = n.host.kubelets(); err != nil {
+				return err
+			}
+		}
+		s.provide(plan.match, now, running)
+	}
+	if len(s.Drains) == 0 {
+		s.Drains = nil
+	}
+	data, err := s.encode()
+	if err != nil {
+		return err
+	}
+	old, err := os.ReadFile(n.path(stateFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return describe(err)
+	}
+	if bytes.Equal(old, data) || old == nil && len(plan.Changes) == 0 && len(s.Drains) == 0 && plan.match == nil {
+		return nil
+	}
+	return n.disk.write([]file{{path: n.path(stateFile), data: data, mode: 0o644}})
+}
+
+// stage makes the changes of one stage.
+func (n *Node) stage(stage Stage, changes []Change, hostsDir string) error {
+	var files, dirs []file
+	var gone []string
+	for _, c := range changes {
+		path := n.path(c.Path)
+		switch {
+		case c.New == nil && stage == StageRemove && c.dir:
+			if err := n.disk.removeDir(filepath.Dir(path)); err != nil {
+				return err
+			}
+		case c.New == nil:
+			gone = append(gone, path)
+		case c.dir:
+			dirs = append(dirs, file{path: path, data: c.New, mode: c.mode})
+		default:
+			f := file{path: path, data: c.New, mode: c.mode}
+			if stage == StageHosts {
+				f.scratch = n.path(hostsDir)
+				if err := n.prepare(c); err != nil {
+					return err
+				}
+			}
+			files = append(files, f)
+		}
+	}
+	if err := n.disk.write(files); err != nil {
+		return err
+	}
+	if err := n.disk.writeDir(dirs); err != nil {
+		return err
+	}
+	return n.disk.remove(gone)
+}
+
+// prepare readies a namespace that is there for a new hosts.toml: what is
+// somebody else's is kept, and the directory is closed where a secret comes.
+func (n *Node) prepare(c Change) error {
+	if c.save {
+		name := filepath.Base(filepath.Dir(c.Path)) + "-" + hosts.Hash(c.Old)[:12] + ".toml"
+		if err := n.disk.write([]file{{path: n.path(savedDir, name), data: c.Old, mode: 0o600}}); err != nil {
+			return err
+		}
+	}
+	if !c.secret {
+		return nil
+	}
+	return n.disk.chmod(filepath.Dir(n.path(c.Path)), dirMode(c.mode))
+}

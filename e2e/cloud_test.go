@@ -62,6 +62,9 @@ func setUp() error {
 			return err
 		}
 	}
+	if err := addACR(pauseRegistry, azuretest.ACROptions{AllowAnonymous: true}); err != nil {
+		return err
+	}
 	for _, host := range []string{"mcr.microsoft.com", "quay.io", "registry-1.docker.io", "registry.corp:5000"} {
 		if err := addSource(host); err != nil {
 			return err

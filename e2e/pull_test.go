@@ -4,7 +4,10 @@ import "testing"
 
 // pauseImage is what containerd runs in each pod besides its containers. It
 // pulls it itself, without a credential.
-const pauseImage = "pause.azurecr.io/pause:1"
+const (
+	pauseRegistry = "pause.azurecr.io"
+	pauseImage    = pauseRegistry + "/pause:1"
+)
 
 // The product in one test, short of the kubelet: an image is named by its
 // source, our plugin answers with its target's credential, and a real

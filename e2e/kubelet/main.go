@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"k8s.io/component-base/cli"
@@ -9,4 +10,4 @@ import (
 	"k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-func main() { os.Exit(cli.Run(app.NewKubeletCommand())) }
+func main() { os.Exit(cli.Run(app.NewKubeletCommand(context.Background()))) }

@@ -130,3 +130,36 @@ func clean(dirs ...string) error {
 	}
 	return nil
 }
+
+// Running waits until a container of that name runs.
+func (c *Containerd) Running(ctx context.Context, name string) error {
+	return Until(ctx, func() error {
+		list, err := c.Runtime.ListContainers(ctx, &cri.ListContainersRequest{})
+		if err != nil {
+			return err
+		}
+		for _, one := range list.Containers {
+			if one.Metadata.Name == name && one.State == cri.ContainerState_CONTAINER_RUNNING {
+				return nil
+			}
+		}
+		return fmt.Errorf("no container %q runs", name)
+	})
+}
+
+// RemovePods ends and removes all pods.
+func (c *Containerd) RemovePods(ctx context.Context) error {
+	list, err := c.Runtime.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
+	if err != nil {
+		return err
+	}
+	for _, one := range list.Items {
+		if _, err := c.Runtime.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: one.Id}); err != nil {
+			return err
+		}
+		if _, err := c.Runtime.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: one.Id}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

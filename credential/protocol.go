@@ -72,6 +72,7 @@ type CacheKey string
 const (
 	CacheByImage    CacheKey = "Image"
 	CacheByRegistry CacheKey = "Registry"
+	CacheForAll     CacheKey = "Global"
 )
 
 // A Response is what the plugin writes to its standard output.

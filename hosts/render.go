@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -19,8 +20,9 @@ type Options struct {
 	Secrets map[string]string
 }
 
-// Render returns the files of a map, one for each mirror and in their order.
-// It fails only where a header's file is not among the secrets.
+// Render returns the files of a map, one for each mirror and in their order. It
+// fails where a header's file is not among the secrets or holds what no header
+// can, and where the containerd cannot be told of a target.
 func Render(m *mirror.Map, o Options) ([]File, error) {
 	files := make([]File, 0, len(m.Mirrors))
 	for _, one := range m.Mirrors {
@@ -50,15 +52,22 @@ type renderer struct {
 func (r *renderer) mirror(m mirror.Mirror) {
 	hosts, last := m.Targets[:len(m.Targets)-1], m.Targets[len(m.Targets)-1]
 	if !isImplied(last) {
-		fmt.Fprintf(&r.body, "server = %s\n", quote(url(last)))
+		fmt.Fprintf(&r.body, "server = %s\n", quote(address(last)))
 		r.settings(last)
+	} else {
+		r.requests(last.Settings)
+	}
+	if r.body.Len() > 0 {
 		r.body.WriteByte('\n')
 	}
 	for i, t := range hosts {
 		if i > 0 {
 			r.body.WriteByte('\n')
 		}
-		fmt.Fprintf(&r.body, "[host.%s]\n", quote(url(t)))
+		if hasBracket(address(t)) && !r.Version.readsBrackets() {
+			r.fail("mirror of %q: target %q: containerd 1.7 ignores a file with an IPv6 address before the last target; put it last, name the host, or write version = \"2.0\" under [containerd]", m.Source, t)
+		}
+		fmt.Fprintf(&r.body, "[host.%s]\n", quote(address(t)))
 		r.settings(t)
 	}
 	if len(hosts) == 0 {
@@ -67,22 +76,27 @@ func (r *renderer) mirror(m mirror.Mirror) {
 	}
 }
 
+// fail keeps the first error.
+func (r *renderer) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf(format, args...)
+	}
+}
+
 // isImplied reports whether containerd is left to find out how to reach a last
 // target. For the source itself that keeps what is special to some hosts, such
-// as plain http on localhost.
+// as plain http on localhost; its capabilities would then not be read, and TLS
+// settings would be mixed with its own.
 func isImplied(t mirror.Target) bool {
-	return t.Self() && t.Scheme() == "https" && isPlain(t.Settings)
+	s := t.Settings
+	return t.Self() && t.Scheme() == "https" &&
+		len(s.CA) == 0 && len(s.Client) == 0 && !s.SkipVerify && len(s.Capabilities) == 0
 }
 
-func isPlain(s mirror.Settings) bool {
-	return len(s.CA) == 0 && len(s.Client) == 0 && !s.SkipVerify && s.DialTimeout == 0 &&
-		len(s.Capabilities) == 0 && len(s.Header) == 0
-}
-
-// url returns the address that containerd is given: always with a scheme,
+// address returns the address that containerd is given: always with a scheme,
 // never with a slash at the end. A path is that of the API and goes with
 // override_path.
-func url(t mirror.Target) string {
+func address(t mirror.Target) string {
 	s := t.Scheme() + "://" + t.Host().String()
 	if t.API() != "/v2" {
 		s += t.API()
@@ -90,6 +104,7 @@ func url(t mirror.Target) string {
 	return s
 }
 
+// settings writes all that is said of a target but its address.
 func (r *renderer) settings(t mirror.Target) {
 	s := t.Settings
 	fmt.Fprintf(&r.body, "capabilities = %s\n", quoteList(r.capabilities(s.Capabilities)))
@@ -102,6 +117,11 @@ func (r *renderer) settings(t mirror.Target) {
 	if len(s.Client) > 0 {
 		pairs := make([]string, len(s.Client))
 		for i, pair := range s.Client {
+			if pair[1] == "" {
+				// Of a pair containerd would take "" for the
+				// directory of hosts.toml, and fail the pull.
+				pair[1] = pair[0]
+			}
 			pairs[i] = quoteList(pair[:])
 		}
 		fmt.Fprintf(&r.body, "client = [%s]\n", strings.Join(pairs, ", "))
@@ -109,6 +129,12 @@ func (r *renderer) settings(t mirror.Target) {
 	if s.SkipVerify {
 		r.body.WriteString("skip_verify = true\n")
 	}
+	r.requests(s)
+}
+
+// requests writes the settings that are neither the registry's capabilities nor
+// of its TLS.
+func (r *renderer) requests(s mirror.Settings) {
 	if s.DialTimeout > 0 {
 		fmt.Fprintf(&r.body, "dial_timeout = %s\n", quote(s.DialTimeout.String()))
 	}
@@ -137,8 +163,11 @@ func (r *renderer) header(headers []mirror.Header) {
 		values := h.Values
 		if h.File != "" {
 			value, ok := r.Secrets[h.File]
-			if !ok && r.err == nil {
-				r.err = fmt.Errorf("header %s: its file %s was not read", h.Name, h.File)
+			switch {
+			case !ok:
+				r.fail("header %s: its file %s was not read", h.Name, h.File)
+			case !utf8.ValidString(value) || !mirror.IsHeaderValue(value):
+				r.fail("header %s: its file %s holds a control character or is not UTF-8; write the value alone, in one line", h.Name, h.File)
 			}
 			values = []string{value}
 		}

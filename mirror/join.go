@@ -47,6 +47,8 @@ func (p *parser) credentialName(r registry) string {
 			c.Kind = Azure // implied
 		case !ok:
 			p.add(r.line, "registry %q: there is no [credential.%s]; %s", r, name, p.otherCredentials(name))
+		case c.Kind == PodToken:
+			p.add(r.line, "registry %q: credential %q is of kind %q, for which this version of mirrorcred cannot have the kubelet send tokens; name another credential", r, name, c.Kind)
 		}
 		if c.Kind == Azure && !acr {
 			p.add(r.line, "registry %q: credential %q is of kind \"azure\", and %q is no ACR login server (NAME.azurecr.io); name another credential", r, name, r.host)
@@ -145,9 +147,13 @@ func (t Target) asksCredential() bool {
 	return t.Credential != "" || slices.ContainsFunc(t.Below, func(b PathCredential) bool { return b.Credential != "" })
 }
 
-// checkMatchable refuses a source that asks for a credential and that no
-// matchImages pattern of the kubelet can name.
+// checkMatchable refuses a source that no image can name, and one that asks for
+// a credential and that no matchImages pattern of the kubelet can name.
 func (p *parser) checkMatchable(m Mirror) {
+	if name := m.Source.name; !m.Source.Any() && name != "localhost" && !strings.ContainsAny(name, ".:") {
+		p.add(m.Line, "source %q: an image names no host without a dot or a port, %q is docker.io/%s; write the whole host name", name, name+"/x", name+"/x")
+		return
+	}
 	if !strings.HasSuffix(m.Source.name, "]") || !slices.ContainsFunc(m.Targets, Target.asksCredential) {
 		return
 	}

@@ -105,18 +105,26 @@ const (
 	Azure        Kind = "azure"         // an Azure identity, exchanged for a token of the registry
 	DockerConfig Kind = "docker-config" // a docker config.json
 	Exec         Kind = "exec"          // another kubelet credential provider
+	// PodToken hands the pod's service-account token on as the password.
+	PodToken Kind = "service-account-token"
 )
+
+// kinds are the kinds as messages list them.
+const kinds = "\"azure\", \"docker-config\", \"exec\" and \"service-account-token\""
 
 // A Credential says where a username and a password come from.
 type Credential struct {
 	Name string `json:"name"`
 	Kind Kind   `json:"kind"`
-	// File is azure.json or the docker config.json; "" for Exec.
+	// File is azure.json or the docker config.json; "" for other kinds.
 	File string `json:"file,omitempty"`
 	// Command, Args and Env (NAME=value) are those of Exec.
 	Command string   `json:"command,omitempty"`
 	Args    []string `json:"args,omitempty"`
 	Env     []string `json:"env,omitempty"`
+	// Username goes with the token of PodToken, which is for Audience.
+	Username string `json:"username,omitempty"`
+	Audience string `json:"audience,omitempty"`
 }
 
 // Containerd says how the node's containerd is set up.
@@ -125,6 +133,8 @@ type Containerd struct {
 	HostsDir string
 	// Config is containerd's own configuration file.
 	Config string
+	// Address is the socket of the running containerd.
+	Address string
 	// ConfigPath is containerd's effective config_path as the operator
 	// knows it, for where it cannot be learned; "" where they do not say.
 	ConfigPath string
@@ -150,6 +160,7 @@ type Kubelet struct {
 const (
 	DefaultHostsDir         = "/etc/containerd/certs.d"
 	DefaultContainerdConfig = "/etc/containerd/config.toml"
+	DefaultAddress          = "/run/containerd/containerd.sock"
 	DefaultKubeletConfig    = "/var/lib/kubelet/credential-provider-config.yaml"
 	DefaultBinDir           = "/var/lib/kubelet/credential-provider"
 	DefaultAzureConfig      = "/etc/kubernetes/azure.json"

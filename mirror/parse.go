@@ -118,11 +118,13 @@ func (p *parser) credential(name string, t *table) Credential {
 		c.Command = r.required("command", "the absolute path of a kubelet credential provider")
 		c.Args = texts(r.texts("args", false))
 		c.Env = r.env()
+	case PodToken:
+		c.Username, c.Audience = r.text("username"), r.text("audience")
 	default:
 		if t.values["kind"] == nil {
-			p.add(t.line, "[credential.%s] has no kind; write kind = \"azure\", \"docker-config\" or \"exec\"", name)
+			p.add(t.line, "[credential.%s] has no kind; the kinds are %s", name, kinds)
 		} else if c.Kind != "" {
-			p.add(r.at("kind"), "kind %q of [credential.%s] is unknown; the kinds are \"azure\", \"docker-config\" and \"exec\"", c.Kind, name)
+			p.add(r.at("kind"), "kind %q of [credential.%s] is unknown; the kinds are %s", c.Kind, name, kinds)
 		}
 		return c // the keys of an unknown kind are unknown too
 	}
@@ -324,7 +326,7 @@ func (p *parser) target(m Mirror, v *value) (Target, bool) {
 }
 
 func (p *parser) containerd(t *table) {
-	p.m.Containerd = Containerd{HostsDir: DefaultHostsDir, Config: DefaultContainerdConfig}
+	p.m.Containerd = Containerd{HostsDir: DefaultHostsDir, Config: DefaultContainerdConfig, Address: DefaultAddress}
 	if t == nil {
 		return
 	}
@@ -332,6 +334,7 @@ func (p *parser) containerd(t *table) {
 	p.m.Containerd = Containerd{
 		HostsDir:   r.path("hosts_dir", DefaultHostsDir),
 		Config:     r.path("config", DefaultContainerdConfig),
+		Address:    r.path("address", DefaultAddress),
 		ConfigPath: r.text("config_path"),
 		Version:    r.text("version"),
 	}
@@ -373,6 +376,13 @@ func (p *parser) kubelet(t *table) {
 		k.MatchAny = true
 	default:
 		p.add(r.at("match"), "match %q is unknown; write \"sources\" or \"any\"", match)
+	}
+	switch plugin := r.text("plugin"); plugin {
+	case "", "mirror-credential-provider":
+	case "acr-credential-provider":
+		p.add(r.at("plugin"), "plugin %q: this version of mirrorcred drives its own plugin only, which takes the same arguments; leave the key out", plugin)
+	default:
+		p.add(r.at("plugin"), "plugin %q is unknown; leave the key out", plugin)
 	}
 	r.rest(nil)
 	p.m.Kubelet = k

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// designMap names every table and most keys.
+// fullMap names every table and most keys.
 const fullMap = `version = 1
 
 [[mirror]]
@@ -47,6 +47,11 @@ kind    = "exec"
 command = "/usr/libexec/kubelet-plugins/ecr-credential-provider"
 args    = ["get-credentials"]
 env     = { AWS_PROFILE = "node" }
+
+[credential.workload]
+kind = "service-account-token"
+username = "token"
+audience = "registry.example.com"
 
 [containerd]
 hosts_dir = "/etc/containerd/certs.d"

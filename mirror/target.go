@@ -29,7 +29,7 @@ func ParseSource(s string) (Source, error) {
 	if h.name == dockerHubAlias {
 		h.name = dockerHub
 	}
-	return Source{h.name}, nil
+	return Source(h), nil
 }
 
 // String returns the source as host[:port], or "*".
@@ -43,7 +43,7 @@ func (s Source) Host() Host {
 	if s.Any() {
 		return Host{}
 	}
-	return Host{s.name}
+	return Host(s)
 }
 
 // server returns the host that serves s where it has no mirror.

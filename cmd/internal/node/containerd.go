@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -23,6 +24,19 @@ func (n *Node) checkArmed(c mirror.Containerd) error {
 		return err
 	}
 	want := fmt.Sprintf("set config_path = %q under [plugins.%q.registry] there and restart containerd", c.HostsDir, read.table())
+	if !n.elsewhere() {
+		running, known, err := askContainerd(c.Address)
+		switch {
+		case err != nil:
+			return err
+		case known && running == c.HostsDir:
+			return nil
+		case known && read.configPath == c.HostsDir:
+			return fmt.Errorf("the running containerd has config_path = %q although %s says %q; restart containerd", running, read.where, c.HostsDir)
+		case known:
+			return fmt.Errorf("the running containerd has config_path = %q, which is not hosts_dir = %q; %s", running, c.HostsDir, strings.Replace(want, "there", "in "+n.path(c.Config), 1))
+		}
+	}
 	switch {
 	case read.mirrors != "":
 		return fmt.Errorf("%s has registry.mirrors, with which containerd refuses config_path and does not pull; move them into the mirror map, for which \"mirrorcred import\" helps, and remove them", read.mirrors)

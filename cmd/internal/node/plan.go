@@ -92,7 +92,6 @@ type planner struct {
 	plan Plan
 	now  Moment
 	run  []process // kubelets; read where something waits for one
-	done []Change  // of StageForget, which come last
 	err  error
 }
 

@@ -5,6 +5,8 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/credential/azure"
+	"github.com/mirrorcred/mirrorcred/credential/dockerconfig"
+	"github.com/mirrorcred/mirrorcred/credential/execprovider"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -17,6 +19,10 @@ func (n node) source(c mirror.Credential) (credential.Source, error) {
 			return nil, err
 		}
 		return azure.New(config, azure.Options{}), nil
+	case mirror.DockerConfig:
+		return dockerconfig.Read(n.path(c.File))
+	case mirror.Exec:
+		return execprovider.New(execprovider.Options{Command: n.path(c.Command), Args: c.Args, Env: c.Env})
 	}
 	return nil, fmt.Errorf("credential %q is of kind %q, which this version of the plugin does not know; install the plugin and the manager of one version", c.Name, c.Kind)
 }

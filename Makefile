@@ -1,0 +1,43 @@
+# The targets need Go and make; each does its own set-up.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  = -s -w -X main.version=$(VERSION) -X github.com/mirrorcred/mirrorcred/cmd/internal/plugin.Version=$(VERSION)
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: all build demo test lint bench fuzz e2e e2e-all clean
+
+all: build
+
+# The plugin and the manager, as they are installed on a node.
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/mirrorcred ./cmd/mirror-credential-provider
+
+# The main job against stand-ins on loopback: no root, no cloud.
+demo: build
+	go run ./cmd/internal/demo -bin bin
+
+test:
+	go test ./...
+
+lint:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
+		echo "not formatted; run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go mod tidy -diff
+	go run $(STATICCHECK) ./...
+
+# Figures for docs/performance.md.
+bench: build
+	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./cmd/...
+
+# Each fuzz target for FUZZTIME.
+FUZZTIME ?= 60s
+fuzz:
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
+		done; done
+
+clean:
+	rm -rf bin

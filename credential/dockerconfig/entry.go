@@ -1,0 +1,179 @@
+package dockerconfig
+
+import (
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// hubKey is docker's key for Docker Hub (github.com/docker/docker v28,
+// registry/config.go, IndexServer).
+const hubKey = "https://index.docker.io/v1/"
+
+// hub folds the names of Docker Hub into one.
+func hub(host string) string {
+	if host == "index.docker.io" || host == "registry-1.docker.io" {
+		return "docker.io"
+	}
+	return host
+}
+
+// An entry is one of auths with its key taken apart.
+type entry struct {
+	key    string // as written
+	host   string // host[:port]; its labels may have wildcards
+	prefix string // of the repository
+	auth   auth
+}
+
+// newEntry takes a key apart as docker and the kubelet do (github.com/docker/cli
+// v28, cli/config/credentials, ConvertToHostname; Kubernetes v1.37.0,
+// pkg/credentialprovider/keyring.go, Add): a scheme and a leading /v1 or /v2
+// do not count. It is false for a key that cannot be a registry's.
+func newEntry(key string, a auth) (entry, bool) {
+	rest := key
+	for _, scheme := range []string{"https://", "http://"} {
+		rest = strings.TrimPrefix(rest, scheme)
+	}
+	name, prefix, _ := strings.Cut(rest, "/")
+	prefix = strings.TrimSuffix(prefix, "/")
+	if version, below, _ := strings.Cut(prefix, "/"); version == "v1" || version == "v2" {
+		prefix = below
+	}
+	// A star is none of a host's characters, but with a letter in its place
+	// the rest shows whether it is one.
+	host, err := mirror.ParseHost(strings.ReplaceAll(name, "*", "x"))
+	if err != nil {
+		return entry{}, false
+	}
+	if strings.Contains(name, "*") {
+		return entry{key, strings.ToLower(name), prefix, a}, true
+	}
+	return entry{key, hub(host.String()), prefix, a}, true
+}
+
+// entries returns auths in the order in which they are looked at.
+func entries(auths map[string]*auth) []entry {
+	var list []entry
+	for key, a := range auths {
+		if a == nil {
+			a = &auth{}
+		}
+		if e, ok := newEntry(key, *a); ok {
+			list = append(list, e)
+		}
+	}
+	slices.SortFunc(list, func(a, b entry) int {
+		return cmp.Or(
+			cmp.Compare(strings.Count(a.host, "*"), strings.Count(b.host, "*")),
+			cmp.Compare(len(b.prefix), len(a.prefix)),
+			cmp.Compare(a.rank(), b.rank()),
+			cmp.Compare(a.key, b.key))
+	})
+	return list
+}
+
+// rank orders entries that name one repository: docker takes the key that it
+// would write itself before others, and so does this; one that says nothing
+// comes last.
+func (e entry) rank() int {
+	own := e.host
+	if e.host == "docker.io" {
+		own = hubKey
+	}
+	switch {
+	case e.auth.empty():
+		return 2
+	case e.key == own:
+		return 0
+	}
+	return 1
+}
+
+// find returns the entry for an image at a host.
+func (c *config) find(host, image string) (entry, bool) {
+	_, repository, _ := strings.Cut(image, "/")
+	for _, e := range c.auths {
+		below := e.prefix == "" || repository == e.prefix || strings.HasPrefix(repository, e.prefix+"/")
+		if below && hostMatches(e.host, host) {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
+
+// hostMatches holds a host against one with wildcards, each of which stays
+// within its label; ports are equal or both missing (keyring.go, URLsMatch).
+func hostMatches(pattern, host string) bool {
+	if !strings.Contains(pattern, "*") {
+		return pattern == host
+	}
+	globs, labels := strings.Split(pattern, "."), strings.Split(host, ".")
+	if len(globs) != len(labels) {
+		return false
+	}
+	// Cut at the port, so that no star reaches over the colon.
+	globName, globPort, _ := strings.Cut(globs[len(globs)-1], ":")
+	name, port, _ := strings.Cut(labels[len(labels)-1], ":")
+	if globPort != port {
+		return false
+	}
+	globs[len(globs)-1], labels[len(labels)-1] = globName, name
+	for i, glob := range globs {
+		if ok, err := path.Match(glob, labels[i]); err != nil || !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// auth is the value of an entry (github.com/docker/cli v28,
+// cli/config/types.AuthConfig).
+type auth struct {
+	Auth          credential.Secret `json:"auth"`
+	Username      string            `json:"username"`
+	Password      credential.Secret `json:"password"`
+	IdentityToken credential.Secret `json:"identitytoken"`
+	RegistryToken credential.Secret `json:"registrytoken"`
+}
+
+func (a auth) empty() bool { return a == auth{} }
+
+// credential returns the username and the password. The error follows the
+// entry's key.
+func (a auth) credential() (credential.Credential, error) {
+	switch {
+	case a.IdentityToken != "":
+		return credential.Credential{}, errors.New("has an identitytoken, and the kubelet can hand on only a username and a password; log in with those of a robot account or an access token")
+	case a.RegistryToken != "":
+		return credential.Credential{}, errors.New("has a registrytoken, and the kubelet can hand on only a username and a password; log in with those of a robot account or an access token")
+	}
+	c := credential.Credential{Username: a.Username, Password: a.Password}
+	if a.Auth != "" {
+		// With padding or without, as the kubelet takes it
+		// (config.go, decodeDockerConfigFieldAuth).
+		text, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(a.Auth.Reveal()), "="))
+		if err != nil {
+			return credential.Credential{}, errors.New("has an auth that is not base64; write the base64 of user:password")
+		}
+		username, password, ok := strings.Cut(string(text), ":")
+		if !ok {
+			return credential.Credential{}, errors.New("has an auth without a colon; write the base64 of user:password")
+		}
+		// Old versions of docker padded the password with zero bytes.
+		c = credential.Credential{Username: username, Password: credential.Secret(strings.Trim(password, "\x00"))}
+	}
+	switch {
+	case c.Username == "":
+		return credential.Credential{}, errors.New("has no username; write the base64 of user:password as its auth")
+	case c.Password == "":
+		return credential.Credential{}, errors.New("has no password; write the base64 of user:password as its auth")
+	}
+	return c, nil
+}

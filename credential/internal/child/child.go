@@ -1,0 +1,128 @@
+// Package child runs another program for what it prints. It sees to it that
+// the program ends when its time is over, whatever it left running, that it
+// prints no more than it may, and that a failure is one line in which no known
+// secret stands.
+//
+// It refuses to know what the program is asked and what its answer means.
+// Start at [Program].
+package child
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/mirrorcred/mirrorcred/credential"
+)
+
+const (
+	// maxOutput bounds what a program may print: a credential is some
+	// kilobytes.
+	maxOutput = 1 << 20
+	// maxComplaint is how much of the end of standard error is looked at.
+	maxComplaint = 4 << 10
+	// graceForPipes is how long the pipes of a program that has ended are
+	// still read, for what it left running may hold them open for ever.
+	graceForPipes = 300 * time.Millisecond
+)
+
+// A Program is another program and how to run it.
+type Program struct {
+	Path  string   // absolute
+	Args  []string // without the program's name
+	Env   []string // NAME=value, added to the environment of this process
+	Stdin []byte
+	// Secrets are kept out of the error, wherever the program repeats them.
+	Secrets []credential.Secret
+	// ComplainsOnStdout says that a failing program may give the reason on
+	// its standard output. JSON there is an answer and not repeated.
+	ComplainsOnStdout bool
+}
+
+// Run runs the program and returns what it printed on standard output. When
+// ctx ends, so do the program and what it started in its process group. The
+// error is one line and begins with the program's path.
+func (p Program) Run(ctx context.Context) ([]byte, error) {
+	stdout, stderr := &tail{most: maxOutput, stop: true}, &tail{most: maxComplaint}
+	cmd := exec.CommandContext(ctx, p.Path, p.Args...)
+	cmd.Env = append(os.Environ(), p.Env...)
+	cmd.Stdin = bytes.NewReader(p.Stdin)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.WaitDelay = graceForPipes
+	killGroup(cmd)
+
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		return nil, p.notStarted(ctx, err)
+	}
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	switch {
+	case stdout.over:
+		return nil, fmt.Errorf("%q printed more than %d bytes", p.Path, maxOutput)
+	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+		// With ErrWaitDelay the program ended well, and what it left
+		// running holds a pipe: the answer is whole all the same.
+		return stdout.data, nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%q gave no answer in %s and was stopped%s", p.Path, time.Since(start).Round(100*time.Millisecond), p.complaint(stderr.data))
+	case errors.As(err, &exit):
+		said := stderr.data
+		if p.ComplainsOnStdout && len(bytes.TrimSpace(said)) == 0 && !bytes.ContainsAny(stdout.data, "{[") {
+			said = stdout.data
+		}
+		return nil, fmt.Errorf("%q: %s%s", p.Path, exit.ProcessState, p.complaint(said))
+	}
+	return nil, fmt.Errorf("%q: %w", p.Path, err)
+}
+
+// notStarted says what to do about a program that did not start.
+func (p Program) notStarted(ctx context.Context, err error) error {
+	var cause *fs.PathError
+	if errors.As(err, &cause) {
+		err = cause.Err
+	}
+	info, statErr := os.Stat(p.Path)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%q was not started: the time for it was over", p.Path)
+	case errors.Is(statErr, fs.ErrNotExist):
+		return fmt.Errorf("%q is not there; install it, or correct the path", p.Path)
+	case statErr == nil && info.IsDir():
+		return fmt.Errorf("%q is a directory; name the program in it", p.Path)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%q cannot be run: the interpreter or loader that it names is not there; install that, or a build for this system", p.Path)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%q cannot be run: %w; chmod 0755 %s, on a file system that is not mounted noexec", p.Path, err, p.Path)
+	}
+	return fmt.Errorf("%q cannot be run: %w; install a build for this system", p.Path, err)
+}
+
+// A tail keeps the last bytes written to it. With stop it refuses to take more
+// than that, so that the writer's pipe is closed.
+type tail struct {
+	data []byte
+	most int
+	stop bool
+	over bool
+}
+
+var errTooMuch = errors.New("too much output")
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.data = append(t.data, p...)
+	if len(t.data) <= t.most {
+		return len(p), nil
+	}
+	t.over = true
+	t.data = append(t.data[:0], t.data[len(t.data)-t.most:]...)
+	if t.stop {
+		return 0, errTooMuch
+	}
+	return len(p), nil
+}

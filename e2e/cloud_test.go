@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -26,13 +27,31 @@ var world struct {
 	network *node.Network
 	acr     map[string]*azuretest.ACR
 	sources map[string]*azuretest.Source
+	// corporateCA is the certificate of the authority that only the
+	// corporate registry has.
+	corporateCA string
 }
 
-// Registries that serve images.
+// The registries of the world.
 const (
-	contoso  = "contoso.azurecr.io"
-	fabrikam = "fabrikam.azurecr.io"
+	contoso   = "contoso.azurecr.io"
+	fabrikam  = "fabrikam.azurecr.io"
+	partner   = "partner.azurecr.io"   // an ACR that images name
+	public    = "public.azurecr.io"    // gives a token to everybody
+	open      = "open.example.com"     // likewise, and images name it
+	corporate = "harbor.corp:8443"     // likewise, under an authority of its own
+	forbidden = "forbidden.azurecr.io" // for a test to have refuse everything
+	dead      = "dead.azurecr.io"      // there is no route to it
+	closed    = "closed.azurecr.io"    // nothing listens there
+	hanging   = "hanging.azurecr.io"   // takes connections and says nothing
 )
+
+// The hosts that images name, which grant nothing. docker.io stands for
+// registry-1.docker.io.
+var sources = []string{
+	"mcr.microsoft.com", "quay.io", "docker.io", "registry.corp:5000", "any.example.org",
+	"dead.example.com", "closed.example.com", "hangs.example.com", "forbids.example.com", "ca.example.com",
+}
 
 // setUp makes the world. It lasts as long as the box.
 func setUp() error {
@@ -53,19 +72,39 @@ func setUp() error {
 		return err
 	}
 	for _, host := range []string{box.Metadata + ":80", "login.microsoftonline.com:443"} {
-		if err := serve(host); err != nil {
+		if err := serve(w.cloud, host); err != nil {
 			return err
 		}
 	}
-	for _, name := range []string{contoso, fabrikam} {
-		if err := addACR(name, azuretest.ACROptions{}); err != nil {
+	return errors.Join(registries(), outOfReach())
+}
+
+// registries starts all that answers.
+func registries() error {
+	for _, name := range []string{contoso, fabrikam, partner, forbidden} {
+		if err := addACR(world.cloud, name, azuretest.ACROptions{}); err != nil {
 			return err
 		}
 	}
-	if err := addACR(pauseRegistry, azuretest.ACROptions{AllowAnonymous: true}); err != nil {
+	everybody := azuretest.ACROptions{AllowAnonymous: true}
+	for _, name := range []string{public, open, pauseRegistry} {
+		if err := addACR(world.cloud, name, everybody); err != nil {
+			return err
+		}
+	}
+	corp, err := azuretest.Start(azuretest.Options{})
+	if err != nil {
 		return err
 	}
-	for _, host := range []string{"mcr.microsoft.com", "quay.io", "registry-1.docker.io", "registry.corp:5000"} {
+	ca, err := os.ReadFile(corp.CAFile())
+	if err != nil {
+		return err
+	}
+	world.corporateCA = string(ca)
+	if err := addACR(corp, corporate, everybody); err != nil {
+		return err
+	}
+	for _, host := range sources {
 		if err := addSource(host); err != nil {
 			return err
 		}
@@ -73,24 +112,34 @@ func setUp() error {
 	return nil
 }
 
-func addACR(host string, o azuretest.ACROptions) (err error) {
-	if world.acr[host], err = world.cloud.AddACR(host, o); err != nil {
+// outOfReach names what does not answer, each in its own way.
+func outOfReach() error {
+	_, err := world.network.Address(closed)
+	return errors.Join(err, world.network.Unreachable(dead), world.network.Silent(withPort(hanging)))
+}
+
+func addACR(cloud *azuretest.Cloud, host string, o azuretest.ACROptions) (err error) {
+	if world.acr[host], err = cloud.AddACR(host, o); err != nil {
 		return err
 	}
-	return serve(withPort(host))
+	return serve(cloud, withPort(host))
 }
 
 func addSource(host string) (err error) {
-	if world.sources[host], err = world.cloud.AddSource(host, azuretest.SourceOptions{}); err != nil {
+	served := host
+	if host == "docker.io" {
+		served = "registry-1.docker.io"
+	}
+	if world.sources[host], err = world.cloud.AddSource(served, azuretest.SourceOptions{}); err != nil {
 		return err
 	}
-	return serve(withPort(host))
+	return serve(world.cloud, withPort(served))
 }
 
-// serve has the stand-in answer at host:port as the rest of the box sees it.
-func serve(host string) error {
+// serve has a stand-in answer at host:port as the rest of the box sees it.
+func serve(cloud *azuretest.Cloud, host string) error {
 	return world.network.Serve(host, func(ctx context.Context) (net.Conn, error) {
-		return world.cloud.DialContext(ctx, "tcp", host)
+		return cloud.DialContext(ctx, "tcp", host)
 	})
 }
 
@@ -155,16 +204,18 @@ func silent(t *testing.T, host string) {
 	}
 }
 
-// credited fails the test unless a registry was shown, and took, a refresh
-// token of its own for a pull.
-func credited(t *testing.T, registry string) {
+// credited fails the test unless a registry was shown a refresh token of its
+// own for a pull of the repository.
+func credited(t *testing.T, registry, repository string) {
 	t.Helper()
 	var asked []string
 	for _, r := range world.acr[registry].Requests() {
-		if strings.Contains(r.URL, "/oauth2/token") && r.Form.Get("username") == azuretest.TokenUsername && strings.Contains(r.Form.Get("password"), azuretest.Canary) {
+		if strings.Contains(r.URL, "/oauth2/token") && r.Form.Get("username") == azuretest.TokenUsername &&
+			strings.Contains(r.Form.Get("password"), azuretest.Canary) &&
+			strings.Contains(r.Form.Get("scope"), "repository:"+repository+":") {
 			return
 		}
 		asked = append(asked, fmt.Sprintf("%s %s", r.Method, r.URL))
 	}
-	t.Errorf("%s was not shown its credential; it was asked:\n%s", registry, strings.Join(asked, "\n"))
+	t.Errorf("%s was not shown its credential for %s; it was asked:\n%s", registry, repository, strings.Join(asked, "\n"))
 }

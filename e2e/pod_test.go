@@ -30,7 +30,7 @@ targets = ["contoso.azurecr.io"]
 		t.Fatal(err)
 	}
 	runs(t, c, "hello")
-	credited(t, contoso)
+	credited(t, contoso, "app/hello")
 	silent(t, "mcr.microsoft.com")
 }
 

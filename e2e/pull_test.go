@@ -27,6 +27,6 @@ targets = ["contoso.azurecr.io"]
 	if err := pull(t.Context(), c, "mcr.microsoft.com/app/hello", "1"); err != nil {
 		t.Error(err)
 	}
-	credited(t, contoso)
+	credited(t, contoso, "app/hello")
 	silent(t, "mcr.microsoft.com")
 }

@@ -33,11 +33,22 @@ func Containerd(ctx context.Context, version string, log io.Writer) (string, err
 		module += "/v2"
 	}
 	return cached("containerd-"+version, log, func(dir string) error {
-		c := command(ctx, log, "install", "-trimpath", "-tags", small, "-ldflags", "-s -w",
-			module+"/cmd/containerd@v"+version, module+"/cmd/containerd-shim-runc-v2@v"+version)
-		c.Env = append(c.Env, "GOBIN="+dir)
-		// Not below a go.mod or go.work: the module's own go.mod is to decide.
-		c.Dir = dir
+		source, err := os.MkdirTemp("", "mirrorcred-e2e-*")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(source)
+		// A module that does nothing but require theirs takes the versions
+		// from their go.mod, the version of Go, and with it the defaults of
+		// GODEBUG, included. "go install" of a version will not have the
+		// exclude directives that some have.
+		mod := fmt.Sprintf("module node\n\ngo 1.21\n\nrequire %s v%s\n", module, version)
+		if err := os.WriteFile(filepath.Join(source, "go.mod"), []byte(mod), 0o644); err != nil {
+			return err
+		}
+		c := command(ctx, log, "build", "-mod=mod", "-trimpath", "-tags", small, "-ldflags", "-s -w -X "+module+"/version.Version=v"+version,
+			"-o", dir+"/", module+"/cmd/containerd", module+"/cmd/containerd-shim-runc-v2")
+		c.Dir = source
 		return c.Run()
 	})
 }

@@ -65,7 +65,7 @@ func TestRenderGolden(t *testing.T) {
 }
 
 func TestRenderSecrets(t *testing.T) {
-	m, err := mirror.Parse("mirrors.toml", []byte("version = 1\n[registry.h]\nheader = { A = { file = \"/f\" } }\n"))
+	m, err := mirror.Parse("mirrors.toml", []byte("version = 1\n[registry.\"h.io\"]\nheader = { A = { file = \"/f\" } }\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

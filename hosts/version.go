@@ -53,6 +53,12 @@ func (v Version) before(major, minor, patch int) bool {
 	return cmp.Or(cmp.Compare(v.major, major), cmp.Compare(v.minor, minor), cmp.Compare(v.patch, patch)) < 0
 }
 
+// OlderLine reports whether v is of an earlier release line than other. The zero
+// Version, which stands for all lines, is not.
+func (v Version) OlderLine(other Version) bool {
+	return v != (Version{}) && other != (Version{}) && v.before(other.major, other.minor, 0)
+}
+
 // String returns the release line as MAJOR.MINOR, and "" for the zero Version.
 func (v Version) String() string {
 	if v == (Version{}) {

@@ -11,35 +11,49 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/api/services/introspection/v1"
+	"github.com/containerd/containerd/api/services/version/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/emptypb"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // askTime is how long a running containerd may take to answer.
 const askTime = 5 * time.Second
 
-// askContainerd asks the containerd that listens on a socket for the
-// config_path that is in effect. known is false where none runs, and where it
-// runs and does not say: 2.4 exports it for its image plugin, 1.7 tells it in
-// the verbose status of the CRI, 2.0 to 2.3 do neither.
-func askContainerd(socket string) (configPath string, known bool, err error) {
+// A running is what a running containerd says of itself.
+type running struct {
+	configPath string // in effect
+	known      bool   // whether it says its configPath
+	version    string // "" where none runs
+}
+
+// askContainerd asks the containerd that listens on a socket. It may not say
+// its config_path: 2.4 exports it for its image plugin, 1.7 tells it in the
+// verbose status of the CRI, 2.0 to 2.3 do neither.
+func askContainerd(socket string) (running, error) {
 	if _, err := os.Stat(socket); errors.Is(err, fs.ErrNotExist) {
-		return "", false, nil
+		return running{}, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
-		return "", false, fmt.Errorf("%s: %w", socket, err)
+		return running{}, fmt.Errorf("%s: %w", socket, err)
 	}
 	defer conn.Close()
-	configPath, known, err = askIntrospection(ctx, conn)
-	if known || err != nil {
-		return configPath, known, notRunning(socket, err)
+	about, err := version.NewVersionClient(conn).Version(ctx, &emptypb.Empty{})
+	if err != nil {
+		return running{}, notRunning(socket, err)
 	}
-	configPath, known = askStatus(ctx, conn)
-	return configPath, known, nil
+	r := running{version: about.Version}
+	if r.configPath, r.known, err = askIntrospection(ctx, conn); err != nil {
+		return r, notRunning(socket, err)
+	}
+	if !r.known {
+		r.configPath, r.known = askStatus(ctx, conn)
+	}
+	return r, nil
 }
 
 // notRunning drops the error of a socket that nobody listens on any more, and
@@ -53,7 +67,7 @@ func notRunning(socket string, err error) error {
 		return nil
 	}
 	conn.Close()
-	return fmt.Errorf("ask containerd on %s for its config_path: %w", socket, err)
+	return fmt.Errorf("ask containerd on %s: %w", socket, err)
 }
 
 // askIntrospection reads what the image plugin exports

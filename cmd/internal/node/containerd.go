@@ -11,6 +11,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -25,16 +26,20 @@ func (n *Node) checkArmed(c mirror.Containerd) error {
 	}
 	want := fmt.Sprintf("set config_path = %q under [plugins.%q.registry] there and restart containerd", c.HostsDir, read.table())
 	if !n.elsewhere() {
-		running, known, err := askContainerd(c.Address)
+		now, err := askContainerd(c.Address)
+		if err == nil {
+			err = now.check(c)
+		}
 		switch {
 		case err != nil:
 			return err
-		case known && running == c.HostsDir:
+		case !now.known:
+		case now.configPath == c.HostsDir:
 			return nil
-		case known && read.configPath == c.HostsDir:
-			return fmt.Errorf("the running containerd has config_path = %q although %s says %q; restart containerd", running, read.where, c.HostsDir)
-		case known:
-			return fmt.Errorf("the running containerd has config_path = %q, which is not hosts_dir = %q; %s", running, c.HostsDir, strings.Replace(want, "there", "in "+n.path(c.Config), 1))
+		case read.configPath == c.HostsDir:
+			return fmt.Errorf("the running containerd has config_path = %q although %s says %q; restart containerd", now.configPath, read.where, c.HostsDir)
+		default:
+			return fmt.Errorf("the running containerd has config_path = %q, which is not hosts_dir = %q; in %s %s", now.configPath, c.HostsDir, n.path(c.Config), strings.Replace(want, " there", "", 1))
 		}
 	}
 	switch {
@@ -54,6 +59,20 @@ func (n *Node) checkArmed(c mirror.Containerd) error {
 		return fmt.Errorf("%s is not there, so containerd's config_path is not known; %s, or write config_path under [containerd] in the map where it is set in another way", n.path(c.Config), want)
 	}
 	return fmt.Errorf("%s sets no config_path, and containerd's own default reads no hosts.toml of ours: with some versions none, with others a list of directories; %s", read.where, want)
+}
+
+// check refuses a map that is rendered for a later containerd than the one that
+// runs: it may refuse such files, and would then ask the source.
+func (r running) check(c mirror.Containerd) error {
+	runs, err := hosts.ParseVersion(r.version)
+	if err != nil {
+		return fmt.Errorf("the running containerd: %w", err)
+	}
+	wanted, err := hosts.ParseVersion(c.Version)
+	if err == nil && runs.OlderLine(wanted) {
+		return fmt.Errorf("containerd %s runs, and the map says version = %q under [containerd], of which it may refuse the files; write %q, or leave the key out", r.version, c.Version, runs)
+	}
+	return nil
 }
 
 // A containerdConfig is what matters to us in containerd's configuration.

@@ -45,6 +45,8 @@ func (n *Node) checkArmed(c mirror.Containerd) error {
 	switch {
 	case read.mirrors != "":
 		return fmt.Errorf("%s has registry.mirrors, with which containerd refuses config_path and does not pull; move them into the mirror map, for which \"mirrorcred import\" helps, and remove them", read.mirrors)
+	case read.replaced != "":
+		return fmt.Errorf("%s has the table [plugins.%q] without registry.config_path, and containerd 1.7 drops what %s says of it; repeat config_path = %q there and restart containerd", read.replaced, criPlugin, read.where, c.HostsDir)
 	case read.configPath == c.HostsDir:
 		return nil
 	case read.configPath != "":
@@ -82,6 +84,7 @@ type containerdConfig struct {
 	where      string // the file that sets config_path, or the main one
 	stray      string // a plugin that has config_path and is not read
 	mirrors    string // the file that has registry.mirrors
+	replaced   string // the file with which containerd 1.7 loses configPath
 }
 
 // The plugins that hold the registry configuration: containerd 1.x and its
@@ -103,7 +106,7 @@ func (c containerdConfig) table() string {
 // overrides an earlier one.
 func (n *Node) readContainerd(path string) (containerdConfig, error) {
 	c := containerdConfig{version: 3}
-	files, err := n.containerdFiles(n.path(path), nil)
+	files, err := n.containerdFiles(n.path(path))
 	if err != nil {
 		return c, err
 	}
@@ -123,15 +126,31 @@ func (n *Node) readContainerd(path string) (containerdConfig, error) {
 }
 
 // containerdFiles returns a configuration file and those that it imports, in
-// the order in which containerd reads them.
-func (n *Node) containerdFiles(name string, seen []string) ([]string, error) {
-	if slices.Contains(seen, name) {
-		return seen, nil
+// the order in which containerd reads them: what a file imports comes after all
+// that stands beside that file (LoadConfig in v1.7.35,
+// services/server/config/config.go, and in v2.4.2, cmd/containerd/server/config).
+func (n *Node) containerdFiles(name string) ([]string, error) {
+	files := []string{name}
+	for i := 0; i < len(files); i++ {
+		imports, err := n.containerdImports(files[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range imports {
+			if !slices.Contains(files, name) {
+				files = append(files, name)
+			}
+		}
 	}
-	seen = append(seen, name)
+	return files, nil
+}
+
+// containerdImports returns the files that one file imports; none where it is
+// not there.
+func (n *Node) containerdImports(name string) ([]string, error) {
 	data, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return seen, nil
+		return nil, nil
 	}
 	if err != nil {
 		return nil, describe(err)
@@ -142,6 +161,7 @@ func (n *Node) containerdFiles(name string, seen []string) ([]string, error) {
 	if err := toml.Unmarshal(data, &config); err != nil {
 		return nil, tomlFault(name, err)
 	}
+	var files []string
 	for _, pattern := range config.Imports {
 		if filepath.IsAbs(pattern) {
 			pattern = n.path(pattern)
@@ -152,13 +172,9 @@ func (n *Node) containerdFiles(name string, seen []string) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: imports %q: %w", name, pattern, err)
 		}
-		for _, match := range matches {
-			if seen, err = n.containerdFiles(match, seen); err != nil {
-				return nil, err
-			}
-		}
+		files = append(files, matches...)
 	}
-	return seen, nil
+	return files, nil
 }
 
 // add reads one file over what came before.
@@ -172,8 +188,8 @@ func (c *containerdConfig) add(name string, data []byte, main bool) error {
 	var config struct {
 		Version int `toml:"version"`
 		Plugins struct {
-			CRI    plugin `toml:"io.containerd.grpc.v1.cri"`
-			Images plugin `toml:"io.containerd.cri.v1.images"`
+			CRI    *plugin `toml:"io.containerd.grpc.v1.cri"`
+			Images plugin  `toml:"io.containerd.cri.v1.images"`
 		} `toml:"plugins"`
 	}
 	if err := toml.Unmarshal(data, &config); err != nil {
@@ -183,9 +199,21 @@ func (c *containerdConfig) add(name string, data []byte, main bool) error {
 	if main {
 		c.version, c.where = version, name
 	}
+	hasCRI := config.Plugins.CRI != nil
+	if !hasCRI {
+		config.Plugins.CRI = new(plugin)
+	}
 	read, other, stray := config.Plugins.Images.Registry, config.Plugins.CRI.Registry, criPlugin
 	if version == 2 {
 		read, other, stray = other, read, imagesPlugin
+	}
+	// containerd 1.7 takes a plugin's table in an import for the whole of it;
+	// 2.x, which reads such files too, lays it over the others.
+	if version == 2 && hasCRI {
+		c.replaced = ""
+		if read.ConfigPath == "" && c.configPath != "" {
+			c.replaced = name
+		}
 	}
 	if len(read.Mirrors) > 0 {
 		c.mirrors = name

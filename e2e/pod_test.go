@@ -15,13 +15,7 @@ import (
 func TestPod(t *testing.T) {
 	freshNode(t)
 	c := startContainerd(t, versions()[0])
-	apply(t, `
-version = 1
-
-[[mirror]]
-source  = "mcr.microsoft.com"
-targets = ["contoso.azurecr.io"]
-`, 0)
+	apply(t, oneMirror, 0)
 	push(t, contoso, "app/hello", "1")
 	push(t, pauseRegistry, "pause", "1")
 	k := startKubelet(t, c)

@@ -26,7 +26,6 @@ const (
 	ours      = "config_path = \"" + node.HostsDir + "\"\n"
 )
 
-
 var settings = []setting{
 	{name: "ours", armed: true},
 	{name: "containerd's default", main: "version = VERSION\n"},
@@ -91,7 +90,7 @@ func (s setting) check(t *testing.T, version string) {
 		s.refused(t)
 		return
 	}
-	c := startContainerdWith(t, version, config)
+	c := startContainerdAt(t, version, config, node.Place{})
 	const image = "mcr.microsoft.com/armed/app"
 	if _, err := world.acr[contoso].PushRandom("armed/app", "1"); err != nil {
 		t.Fatal(err)

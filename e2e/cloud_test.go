@@ -204,6 +204,15 @@ func silent(t *testing.T, host string) {
 	}
 }
 
+// unoffered fails the test where a source has been shown a credential; it may
+// have been asked.
+func unoffered(t *testing.T, host string) {
+	t.Helper()
+	for _, r := range world.sources[host].Offered() {
+		t.Errorf("%s was shown a credential: %s %s", host, r.Method, r.URL)
+	}
+}
+
 // credited fails the test unless a registry was shown a refresh token of its
 // own for a pull of the repository.
 func credited(t *testing.T, registry, repository string) {
@@ -218,4 +227,12 @@ func credited(t *testing.T, registry, repository string) {
 		asked = append(asked, fmt.Sprintf("%s %s", r.Method, r.URL))
 	}
 	t.Errorf("%s was not shown its credential for %s; it was asked:\n%s", registry, repository, strings.Join(asked, "\n"))
+}
+
+// pushRandom puts an image that nobody has any part of into a registry.
+func pushRandom(t *testing.T, registry, repository, tag string) {
+	t.Helper()
+	if _, err := world.acr[registry].PushRandom(repository, tag); err != nil {
+		t.Fatal(err)
+	}
 }

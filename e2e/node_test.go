@@ -87,12 +87,12 @@ func apply(t *testing.T, mirrors string, want int) string {
 // stops it when the test ends.
 func startContainerd(t *testing.T, version string) *node.Containerd {
 	t.Helper()
-	return startContainerdWith(t, version, node.Config(version, node.HostsDir, pauseImage))
+	return startContainerdAt(t, version, node.Config(version, node.HostsDir, pauseImage), node.Place{})
 }
 
-func startContainerdWith(t *testing.T, version, config string) *node.Containerd {
+func startContainerdAt(t *testing.T, version, config string, place node.Place) *node.Containerd {
 	t.Helper()
-	c, err := node.StartContainerd(t.Context(), program("containerd-"+version), config)
+	c, err := node.StartContainerd(t.Context(), program("containerd-"+version), config, place)
 	if err != nil {
 		t.Fatal(err)
 	}

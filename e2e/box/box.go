@@ -12,7 +12,6 @@
 package box
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -38,6 +37,10 @@ func Run(before func() (env []string, err error)) int {
 	if os.Getenv(stage) == "init" {
 		return initialize()
 	}
+	if os.Geteuid() != 0 {
+		fmt.Fprintln(os.Stderr, "these tests make namespaces and mounts, which takes root; run them as root")
+		return 1
+	}
 	env, err := before()
 	if err == nil {
 		var status int
@@ -51,9 +54,6 @@ func Run(before func() (env []string, err error)) int {
 
 // enter starts process 1 of a new box and waits for it.
 func enter(env []string) (int, error) {
-	if os.Geteuid() != 0 {
-		return 0, errors.New("these tests need root: they make namespaces and mounts; run them as root")
-	}
 	groups, err := newGroups()
 	if err != nil {
 		return 0, err

@@ -34,7 +34,8 @@ type Containerd struct {
 // and the sandbox image as given.
 //
 // Without CAP_SYS_RESOURCE, as in most sandboxes, runc cannot lower an
-// oom_score_adj; restrict_oom_score_adj has containerd not ask for it.
+// oom_score_adj; restrict_oom_score_adj has containerd not ask for it. The
+// socket of NRI would be the same for each containerd in a box.
 func Config(version, configPath, sandboxImage string) string {
 	if strings.HasPrefix(version, "1.") {
 		return fmt.Sprintf(`version = 2
@@ -52,6 +53,9 @@ config_path = %q
 [plugins.'io.containerd.cri.v1.runtime']
 restrict_oom_score_adj = true
 
+[plugins.'io.containerd.nri.v1.nri']
+disable = true
+
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
 sandbox = %q
 
@@ -60,29 +64,60 @@ config_path = %q
 `, sandboxImage, configPath)
 }
 
+// A Place is where a containerd has its files. The zero Place is where a node
+// has them; others are for containerds beside that one, which read the same
+// registry configuration.
+type Place struct{ name string }
+
+// Beside returns a place of that name.
+func Beside(name string) Place { return Place{name} }
+
+func (p Place) root() string {
+	if p.name == "" {
+		return "/var/lib/containerd"
+	}
+	return filepath.Join("/run/beside", p.name, "root")
+}
+
+func (p Place) state() string {
+	if p.name == "" {
+		return filepath.Dir(Socket)
+	}
+	return filepath.Join("/run/beside", p.name, "state")
+}
+
+func (p Place) config() string {
+	if p.name == "" {
+		return ContainerdConfig
+	}
+	return filepath.Join("/run/beside", p.name, "config.toml")
+}
+
 // StartContainerd starts the containerd whose programs are in bin, with
 // config as its config.toml and nothing in its store, and waits until it
 // answers.
-func StartContainerd(ctx context.Context, bin, config string) (*Containerd, error) {
-	if err := clean("/var/lib/containerd", "/run/containerd"); err != nil {
+func StartContainerd(ctx context.Context, bin, config string, place Place) (*Containerd, error) {
+	if err := clean(place.root(), place.state()); err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{HostsDir, logs} {
+	for _, dir := range []string{HostsDir, logs, place.root()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
 	}
-	if err := os.WriteFile(ContainerdConfig, []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(place.config(), []byte(config), 0o644); err != nil {
 		return nil, err
 	}
 	version := strings.TrimPrefix(filepath.Base(bin), "containerd-")
 	log := filepath.Join(logs, "containerd-"+version+".log")
+	socket := filepath.Join(place.state(), filepath.Base(Socket))
 	// containerd looks for its shim on the PATH.
-	p, err := start(log, []string{"PATH=" + bin + ":" + os.Getenv("PATH")}, filepath.Join(bin, "containerd"))
+	p, err := start(log, []string{"PATH=" + bin + ":" + os.Getenv("PATH")}, filepath.Join(bin, "containerd"),
+		"--config="+place.config(), "--root="+place.root(), "--state="+place.state(), "--address="+socket)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient("unix://"+Socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		p.stop()
 		return nil, err
@@ -101,8 +136,8 @@ func StartContainerd(ctx context.Context, bin, config string) (*Containerd, erro
 	return c, nil
 }
 
-// Stop ends containerd and waits for it. What its shims hold ends with the
-// box.
+// Stop ends containerd and waits for it; a second Stop does nothing. What its
+// shims hold ends with the box.
 func (c *Containerd) Stop() {
 	c.conn.Close()
 	c.stop()

@@ -48,7 +48,8 @@ func start(log string, env []string, path string, args ...string) (*process, err
 	return p, nil
 }
 
-// stop ends the daemon, by force when it takes more than some seconds.
+// stop ends the daemon, by force when it takes more than some seconds. One that
+// has ended is left alone.
 func (p *process) stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {

@@ -88,7 +88,7 @@ func programs() (env []string, ours string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if ours, err = os.MkdirTemp("", "mirrorcred-e2e-*"); err != nil {
+	if ours, err = box.Scratch(); err != nil {
 		return nil, "", err
 	}
 	if err := build.Ours(ctx, "..", ours, os.Stderr, "./cmd/mirrorcred", "./cmd/mirror-credential-provider"); err != nil {

@@ -25,7 +25,8 @@ const (
 // 1 would have to leave the root before a controller can be switched on.
 type groups struct{ name string }
 
-// newGroups names the cgroups of a new box.
+// newGroups names the cgroups of a new box, and removes those of boxes whose
+// first process was killed.
 func newGroups() (groups, error) {
 	names, err := hierarchies()
 	if err != nil {
@@ -34,7 +35,12 @@ func newGroups() (groups, error) {
 	if !slices.Contains(names, "memory") {
 		return groups{}, fmt.Errorf("%s has no hierarchy of cgroup version 1 for memory; these tests know no other", groupsRoot)
 	}
-	return groups{fmt.Sprintf("mirrorcred-e2e-%d", os.Getpid())}, nil
+	for _, name := range names {
+		for _, dir := range abandoned(filepath.Join(groupsRoot, name)) {
+			removeTree(dir)
+		}
+	}
+	return groups{ownName()}, nil
 }
 
 // hierarchies returns the directories of the hierarchies that matter.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -51,16 +50,12 @@ func runApply(ctx context.Context, args []string, stdout io.Writer) error {
 	if done, err := parse(flags, applyUsage, args, stdout); done || err != nil {
 		return err
 	}
-	if *root != "" {
-		abs, err := filepath.Abs(*root)
-		if err != nil {
-			return err
-		}
-		*root = abs
+	dir, err := absolute(*root)
+	if err != nil {
+		return err
 	}
-	n := node.New(*root, *mapFile, *adopt)
+	n := node.New(dir, *mapFile, *adopt)
 	var plan node.Plan
-	var err error
 	if *dryRun {
 		plan, err = n.Plan()
 	} else {

@@ -26,6 +26,8 @@ to a registry that it is not for.
 
 Commands:
   apply     bring this node to its map, once
+  watch     keep this node in step with its map
+  status    what the watcher says of this node
   version   print the version
 
 Run "mirrorcred COMMAND --help" for the flags of a command.
@@ -59,6 +61,10 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	switch name := args[0]; name {
 	case "apply":
 		return runApply(ctx, args[1:], stdout)
+	case "watch":
+		return runWatch(ctx, args[1:], stdout)
+	case "status":
+		return runStatus(ctx, args[1:], stdout)
 	case "version", "--version":
 		_, err := fmt.Fprintf(stdout, "mirrorcred version %s\n", version)
 		return err
@@ -66,7 +72,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		_, err := io.WriteString(stdout, usage)
 		return err
 	default:
-		return fmt.Errorf("%q is no command; the commands are apply and version", name)
+		return fmt.Errorf("%q is no command; the commands are apply, watch, status and version", name)
 	}
 }
 

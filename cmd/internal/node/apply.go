@@ -20,6 +20,13 @@ import (
 // plan that it carried out. After an error the node is as it was before one of
 // the plan's changes, and the next run goes on from there.
 func (n *Node) Apply(ctx context.Context) (Plan, error) {
+	return n.ApplyUnless(ctx, func(Plan) bool { return false })
+}
+
+// ApplyUnless is [Node.Apply] unless veto says no to the plan, which is then
+// returned all the same. Nothing but the plan's reasons to change the node is
+// asked for a veto: routes that must not be there are taken away.
+func (n *Node) ApplyUnless(ctx context.Context, veto func(Plan) bool) (Plan, error) {
 	unlock, err := n.lock(ctx)
 	if err != nil {
 		return Plan{}, err
@@ -30,8 +37,8 @@ func (n *Node) Apply(ctx context.Context) (Plan, error) {
 	if errors.As(err, &unarmed) {
 		return Plan{}, errors.Join(err, n.disarm())
 	}
-	if err != nil {
-		return Plan{}, err
+	if err != nil || veto(plan) {
+		return plan, err
 	}
 	return plan, n.carryOut(plan)
 }

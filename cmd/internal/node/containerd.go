@@ -134,6 +134,7 @@ func (n *Node) readContainerd(c mirror.Containerd) (containerdConfig, error) {
 			continue
 		}
 		seen[name] = true
+		n.inputs.containerd = append(n.inputs.containerd, name)
 		data, err := os.ReadFile(name)
 		if errors.Is(err, fs.ErrNotExist) && name == main {
 			return read, nil
@@ -146,6 +147,7 @@ func (n *Node) readContainerd(c mirror.Containerd) (containerdConfig, error) {
 			return read, err
 		}
 		for _, pattern := range imports {
+			n.inputs.containerd = append(n.inputs.containerd, n.importPattern(name, pattern))
 			files, err := n.imported(name, pattern)
 			if err != nil {
 				return read, err
@@ -158,16 +160,19 @@ func (n *Node) readContainerd(c mirror.Containerd) (containerdConfig, error) {
 
 // imported returns the files that an entry of imports names.
 func (n *Node) imported(by, pattern string) ([]string, error) {
-	if filepath.IsAbs(pattern) {
-		pattern = n.path(pattern)
-	} else {
-		pattern = filepath.Join(filepath.Dir(by), pattern)
-	}
-	files, err := filepath.Glob(pattern)
+	files, err := filepath.Glob(n.importPattern(by, pattern))
 	if err != nil {
 		return nil, fmt.Errorf("%s: imports %q: %w", by, pattern, err)
 	}
 	return files, nil
+}
+
+// importPattern returns where an entry of imports leads on this machine.
+func (n *Node) importPattern(by, pattern string) string {
+	if filepath.IsAbs(pattern) {
+		return n.path(pattern)
+	}
+	return filepath.Join(filepath.Dir(by), pattern)
 }
 
 // add reads one file over what came before, and returns its imports.

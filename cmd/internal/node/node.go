@@ -47,7 +47,9 @@ type Node struct {
 	// elsewhere says that the node is not the machine that we run on.
 	elsewhere bool
 	disk      disk
-	host      machine
+	// inputs are what the last plan was made of; nil before it.
+	inputs *inputs
+	host   machine
 }
 
 // New returns the node below root; root "" or "/" is the machine itself. The
@@ -81,6 +83,7 @@ func (n *Node) readMap() (*mirror.Map, map[string]string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	n.note(m)
 	if err := n.checkLiteralSecrets(m); err != nil {
 		return nil, nil, err
 	}

@@ -78,6 +78,12 @@ type Left struct {
 	Reason string `json:"reason"`
 }
 
+// Removes reports whether the plan takes sources away that are in force.
+func (p Plan) Removes() bool {
+	return len(p.withdraw) > 0 ||
+		slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Stage == StageRemove })
+}
+
 // A planner makes a plan out of what the map wants and what is there.
 type planner struct {
 	*Node

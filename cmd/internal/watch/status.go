@@ -1,0 +1,143 @@
+package watch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
+)
+
+// A Status is what a running watcher says of the node.
+type Status struct {
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Map     string    `json:"map"`
+	Started time.Time `json:"started"`
+	// Looked is when the node was looked at last, and Changed when it was
+	// changed last; zero where it was not.
+	Looked  time.Time `json:"looked"`
+	Changed time.Time `json:"changed,omitzero"`
+	// InStep says that the node is as its map says.
+	InStep   bool        `json:"in_step"`
+	Sources  int         `json:"sources"`
+	Pending  []node.Wait `json:"pending"`
+	Draining []node.Wait `json:"draining"`
+	Left     []node.Left `json:"left"`
+	// Fault is why the map is not applied, "" where it is. What was applied
+	// before stays then.
+	Fault string `json:"fault,omitempty"`
+	// Held and Fights are as in [Report].
+	Held   bool `json:"held,omitempty"`
+	Fights bool `json:"fights,omitempty"`
+}
+
+// A Board holds the status, for those who ask.
+type Board struct {
+	mu     sync.Mutex
+	status Status
+}
+
+// NewBoard returns a board on which nothing has happened yet.
+func NewBoard(version, mapFile string) *Board {
+	return &Board{status: Status{Version: version, PID: os.Getpid(), Map: mapFile, Started: time.Now()}}
+}
+
+// Post puts the outcome of a look on the board.
+func (b *Board) Post(r Report) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := &b.status
+	s.Looked = time.Now()
+	s.Fault, s.Held, s.Fights = "", r.Held, r.Fights
+	if r.Err != nil {
+		s.Fault, s.InStep = r.Err.Error(), false
+		return
+	}
+	if len(r.Plan.Changes) > 0 && !r.Held && !r.Fights {
+		s.Changed = s.Looked
+	}
+	s.Sources, s.Pending, s.Draining, s.Left = r.Plan.Sources, r.Plan.Pending, r.Plan.Draining, r.Plan.Left
+	s.InStep = !r.Held && !r.Fights && len(s.Pending) == 0 && len(s.Draining) == 0 && len(s.Left) == 0
+}
+
+// Status returns what is on the board.
+func (b *Board) Status() Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.status
+}
+
+// Line returns the status in a few words, for a service manager.
+func (s Status) Line() string {
+	switch {
+	case s.Fault != "":
+		return "the map is not applied: " + s.Fault
+	case s.Fights:
+		return "somebody else keeps changing our files"
+	case s.Held:
+		return "waiting for the map to be still before sources are removed"
+	}
+	return fmt.Sprintf("%d sources, %d pending, %d draining, %d left alone", s.Sources, len(s.Pending), len(s.Draining), len(s.Left))
+}
+
+// Serve answers each connection to a unix socket with the status as JSON, until
+// ctx ends. The socket's directory is made where it is missing.
+func (b *Board) Serve(ctx context.Context, socket string) error {
+	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
+		return err
+	}
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { listener.Close() })
+	defer stop()
+	for {
+		conn, err := listener.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_ = conn.SetDeadline(time.Now().Add(time.Second))
+		_ = json.NewEncoder(conn).Encode(b.Status()) // who hung up is not told
+		conn.Close()
+	}
+}
+
+// Ask returns the status that the watcher on a socket gives.
+func Ask(ctx context.Context, socket string) (Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return Status{}, fmt.Errorf("no watcher answers on %s; start it with: systemctl start mirrorcred", socket)
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	data, err := io.ReadAll(conn)
+	if err != nil {
+		return Status{}, fmt.Errorf("%s: %w", socket, err)
+	}
+	var s Status
+	if err := json.Unmarshal(data, &s); err != nil {
+		return Status{}, fmt.Errorf("%s: the answer is no status; is it of another version?", socket)
+	}
+	return s, nil
+}

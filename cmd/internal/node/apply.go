@@ -75,11 +75,11 @@ func (n *Node) lock(ctx context.Context) (unlock func(), err error) {
 // disarm takes all routes away, at once: from then on the plugin answers
 // nothing and says so.
 func (n *Node) disarm() error {
-	left, err := leftovers(n.path(stateDir))
+	entries, err := readDir(n.path(stateDir))
 	if err != nil {
 		return err
 	}
-	if err := n.disk.discard(left); err != nil {
+	if err := n.disk.discard(leftovers(n.path(stateDir), entries)); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(n.path(routesDir)); errors.Is(err, fs.ErrNotExist) {

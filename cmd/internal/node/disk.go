@@ -219,20 +219,18 @@ func (d *disk) discard(paths []string) error {
 	return nil
 }
 
-// leftovers returns what a killed run left in a directory.
-func leftovers(dir string) ([]string, error) {
-	entries, err := readDir(dir)
-	if err != nil {
-		return nil, err
-	}
+// leftovers returns those entries of a directory that a killed run left there.
+func leftovers(dir string, entries []fs.DirEntry) []string {
 	var list []string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), temporary) {
+		if isTemporary(e) {
 			list = append(list, filepath.Join(dir, e.Name()))
 		}
 	}
-	return list, nil
+	return list
 }
+
+func isTemporary(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), temporary) }
 
 func (d *disk) rename(from, to string) error {
 	if err := d.before("rename", from, to); err != nil {

@@ -5,11 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/hosts"
@@ -48,10 +44,10 @@ type kubeletFiles struct {
 func (n *Node) observe(hostsDir, kubeletConfig string, wanted map[string]hosts.File) (observed, error) {
 	var o observed
 	var err error
-	if o.namespaces, err = n.readTree(n.path(hostsDir), wanted); err != nil {
+	if o.namespaces, err = o.readTree(n.path(hostsDir), wanted); err != nil {
 		return o, err
 	}
-	if o.routes, err = n.readRoutes(); err != nil {
+	if o.routes, err = o.readRoutes(n.path(routesDir)); err != nil {
 		return o, err
 	}
 	if o.kubelet, err = readKubeletFiles(n.path(kubeletConfig)); err != nil {
@@ -64,24 +60,28 @@ func (n *Node) observe(hostsDir, kubeletConfig string, wanted map[string]hosts.F
 	if !o.kubelet.dir {
 		config = filepath.Dir(config)
 	}
-	for _, dir := range []string{n.path(hostsDir), n.path(routesDir), n.path(savedDir), n.path(stateDir), config} {
-		left, err := leftovers(dir)
-		if err != nil {
+	for _, dir := range []string{n.path(savedDir), n.path(stateDir), config} {
+		if _, err := o.list(dir); err != nil {
 			return o, err
 		}
-		o.leftovers = append(o.leftovers, left...)
 	}
 	return o, nil
 }
 
+// list returns what is in a directory, and notes what a killed run left there.
+func (o *observed) list(dir string) ([]fs.DirEntry, error) {
+	entries, err := readDir(dir)
+	o.leftovers = append(o.leftovers, leftovers(dir, entries)...)
+	return without(entries, isTemporary), err
+}
+
 // readTree reads the namespaces below dir, all of them: one that is not in the
 // map any more may be ours.
-func (n *Node) readTree(dir string, wanted map[string]hosts.File) (map[string]namespace, error) {
-	entries, err := readDir(dir)
+func (o *observed) readTree(dir string, wanted map[string]hosts.File) (map[string]namespace, error) {
+	entries, err := o.list(dir)
 	if err != nil {
 		return nil, err
 	}
-	entries = without(entries, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), temporary) })
 	list := make([]namespace, len(entries))
 	err = inParallel(len(entries), func(i int) error {
 		name := entries[i].Name()
@@ -106,30 +106,17 @@ func readNamespace(path string, entry fs.DirEntry, removable bool) (namespace, e
 		ns.odd = "it is not a directory"
 		return ns, nil
 	}
-	// Not blocking: a pipe of that name would hold us for ever.
-	f, err := os.OpenFile(filepath.Join(path, hosts.FileName), os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, mode, err := readRegular(filepath.Join(path, hosts.FileName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return ns, nil
-	}
-	if err != nil {
+	case err != nil:
 		return ns, describe(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return ns, describe(err)
-	}
-	if !info.Mode().IsRegular() {
+	case !mode.IsRegular():
 		ns.odd = hosts.FileName + " in it is not a file"
 		return ns, nil
 	}
-	ns.mode = info.Mode().Perm()
-	ns.hosts = make([]byte, info.Size())
-	if len(ns.hosts) > 0 {
-		if k, err := f.Read(ns.hosts); err != nil || k != len(ns.hosts) {
-			return ns, describe(&fs.PathError{Op: "read", Path: f.Name(), Err: errors.Join(err, errShort)})
-		}
-	}
+	ns.hosts, ns.mode = data, mode.Perm()
 	ns.whose = hosts.Whose(ns.hosts)
 	if removable && ns.whose == hosts.Ours {
 		beside, err := readDir(path)
@@ -141,12 +128,9 @@ func readNamespace(path string, entry fs.DirEntry, removable bool) (namespace, e
 	return ns, nil
 }
 
-var errShort = errors.New("it changed while it was read; run this again")
-
 // readRoutes reads the route files, by the namespaces in their names.
-func (n *Node) readRoutes() (map[string][]byte, error) {
-	dir := n.path(routesDir)
-	entries, err := readDir(dir)
+func (o *observed) readRoutes(dir string) (map[string][]byte, error) {
+	entries, err := o.list(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +138,7 @@ func (n *Node) readRoutes() (map[string][]byte, error) {
 	data := make([][]byte, len(entries))
 	err = inParallel(len(entries), func(i int) error {
 		var err error
-		if data[i], err = os.ReadFile(filepath.Join(dir, entries[i].Name())); err != nil {
+		if data[i], _, err = readRegular(filepath.Join(dir, entries[i].Name())); err != nil {
 			return describe(err)
 		}
 		return nil
@@ -202,45 +186,4 @@ func readKubeletFiles(path string) (kubeletFiles, error) {
 		k.files[e.Name()] = data
 	}
 	return k, nil
-}
-
-func readDir(path string) ([]fs.DirEntry, error) {
-	entries, err := os.ReadDir(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, describe(err)
-	}
-	return entries, nil
-}
-
-func without(entries []fs.DirEntry, drop func(fs.DirEntry) bool) []fs.DirEntry {
-	kept := entries[:0]
-	for _, e := range entries {
-		if !drop(e) {
-			kept = append(kept, e)
-		}
-	}
-	return kept
-}
-
-// inParallel calls do for 0 to count-1 on a few goroutines and returns one of
-// the errors.
-func inParallel(count int, do func(int) error) error {
-	workers := min(runtime.GOMAXPROCS(0), 1+count/64)
-	errs := make([]error, workers)
-	var wait sync.WaitGroup
-	for w := range workers {
-		wait.Go(func() {
-			for i := w; i < count; i += workers {
-				if err := do(i); err != nil {
-					errs[w] = err
-					return
-				}
-			}
-		})
-	}
-	wait.Wait()
-	return errors.Join(errs...)
 }

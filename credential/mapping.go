@@ -93,12 +93,9 @@ func isPort(s string) bool {
 
 // checkSide checks host[:port][/path].
 func checkSide(s string) error {
-	host, path, _ := strings.Cut(strings.TrimSuffix(s, "/"), "/")
-	if _, err := mirror.ParseHost(host); err != nil {
+	host, path, hasPath := strings.Cut(strings.TrimSuffix(s, "/"), "/")
+	if _, err := mirror.ParseHost(host); err != nil || !hasPath {
 		return err
-	}
-	if path == "" {
-		return nil
 	}
 	return mirror.CheckRepository(path)
 }

@@ -32,6 +32,9 @@ func TestParseMappings(t *testing.T) {
 		"docker.io:a,docker.io/lib:b":   "[{docker.io/lib b} {docker.io a}] 0",
 		"a:me:CANARY@foo.io":            "[] 1",
 		"mcr.microsoft.com:foo.io/hub/": "[{mcr.microsoft.com foo.io/hub}] 0",
+		"docker.io/:foo.io/":            "[{docker.io foo.io}] 0",
+		"docker.io//:foo.io":            "[] 1",
+		"docker.io:foo.io//":            "[] 1",
 	} {
 		list, faults := ParseMappings(in)
 		if got := fmt.Sprint(list, len(faults)); got != want && !(len(list) == 0 && got == want) {
@@ -65,7 +68,7 @@ func TestApply(t *testing.T) {
 }
 
 func FuzzParseMappings(f *testing.F) {
-	for _, s := range []string{"a:b", "a:1:b:2,c/d:e/f", "[::1]:5:x", ":", "a::b", "a:https://b"} {
+	for _, s := range []string{"a:b", "a:1:b:2,c/d:e/f", "[::1]:5:x", ":", "a::b", "a:https://b", "a//:b"} {
 		f.Add(s, "a/x")
 	}
 	f.Fuzz(func(t *testing.T, s, image string) {

@@ -114,11 +114,16 @@ func hashOf(data []byte) string {
 }
 
 // DecodeRoute parses a route that [Route.Encode] made, and refuses one that is
-// not whole.
+// not the same to the last byte. The hash alone would not do: it says nothing
+// of the bytes around the route.
 func DecodeRoute(data []byte) (Route, error) {
+	errTorn := errors.New("it is cut short or was changed; run \"mirrorcred apply\"")
 	var s sealed
 	if err := json.Unmarshal(data, &s); err != nil || s.SHA256 != hashOf(s.Route) {
-		return Route{}, errors.New("it is cut short or was changed; run \"mirrorcred apply\"")
+		return Route{}, errTorn
+	}
+	if whole, err := json.Marshal(s); err != nil || !bytes.Equal(append(whole, '\n'), data) {
+		return Route{}, errTorn
 	}
 	decoder := json.NewDecoder(bytes.NewReader(s.Route))
 	decoder.DisallowUnknownFields()

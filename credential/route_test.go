@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -96,16 +97,21 @@ func TestRouteRoundTrip(t *testing.T) {
 	if _, err := DecodeRoute(data); err != nil {
 		t.Fatalf("DecodeRoute: %v", err)
 	}
-	for i := range data[:len(data)-1] { // the newline at the end means nothing
+	for i := range data {
 		if _, err := DecodeRoute(data[:i]); err == nil {
 			t.Errorf("DecodeRoute took the first %d of %d bytes", i, len(data))
 		}
-		flipped := []byte(string(data))
-		flipped[i] ^= 1
-		if got, err := DecodeRoute(flipped); err == nil {
-			if again, _ := got.Encode(); string(again) != string(data) {
+		for bit := range 8 {
+			flipped := bytes.Clone(data)
+			flipped[i] ^= 1 << bit
+			if _, err := DecodeRoute(flipped); err == nil {
 				t.Errorf("DecodeRoute took a route with byte %d changed to %q", i, flipped[i])
 			}
+		}
+	}
+	for _, more := range []string{"\n", " ", "{}", "\x00"} {
+		if _, err := DecodeRoute(append(bytes.Clone(data), more...)); err == nil {
+			t.Errorf("DecodeRoute took a route with %q behind it", more)
 		}
 	}
 }
@@ -119,8 +125,13 @@ func FuzzDecodeRoute(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := r.Encode(); err != nil {
+		again, err := r.Encode()
+		if err != nil {
 			t.Fatalf("a decoded route does not encode: %v", err)
+		}
+		// It need not be the same: null is no list, and no list is left out.
+		if _, err := DecodeRoute(again); err != nil {
+			t.Fatalf("DecodeRoute(%q) = %+v, whose encoding it refuses: %v", data, r, err)
 		}
 	})
 }

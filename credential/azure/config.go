@@ -39,7 +39,7 @@ type cloud struct {
 
 // cloudNamed returns the cloud of a name, whose case does not matter. Every
 // name that is not known is the public cloud's, as in acr-credential-provider
-// (facts, section 1.4).
+// (kubernetes-sigs/cloud-provider-azure, pkg/azclient/cloud.go).
 func cloudNamed(name string) cloud {
 	switch strings.ToLower(name) {
 	case "azurechinacloud":
@@ -172,7 +172,8 @@ func kindError(key, kind string) error {
 // ServicePrincipal returns the id and secret of the service principal that the
 // file names, and false where it names a managed identity or no secret.
 // acr-credential-provider answers them as they are for images of a registry of
-// the cloud, without a network (facts, section 1.4).
+// the cloud, without a network (kubernetes-sigs/cloud-provider-azure,
+// pkg/credentialprovider/azure_credentials.go).
 func (c Config) ServicePrincipal() (clientID string, secret credential.Secret, ok bool) {
 	if c.managed || c.clientID == "" || c.secret == nil {
 		return "", "", false

@@ -21,7 +21,8 @@ const (
 )
 
 // scope asks Entra ID for a token whose audience is registries; it is the same
-// in every cloud (facts of acr-credential-provider, section 1.4).
+// in every cloud (kubernetes-sigs/cloud-provider-azure,
+// pkg/credentialprovider/azure_credentials.go).
 const scope = "https://containerregistry.azure.net/.default"
 
 // accessToken returns a token of Entra ID for the configured identity. The

@@ -99,8 +99,10 @@ func (r registry) names(service string) bool {
 }
 
 // exchange gives the registry an access token of Entra ID for a refresh token
-// of its own. The form is the one acr-credential-provider sends (facts,
-// section 1.5). The error is one line and holds neither token.
+// of its own. The form is the one acr-credential-provider sends
+// (kubernetes-sigs/cloud-provider-azure,
+// pkg/credentialprovider/azure_acr_helper.go). The error is one line and holds
+// neither token.
 func (r registry) exchange(ctx context.Context, to exchangeAt, access credential.Secret, tenant string) (credential.Secret, error) {
 	step := startStep("registry token exchange", to.host, access)
 	ctx, cancel := context.WithTimeout(ctx, r.opts.RequestLimit)

@@ -64,7 +64,7 @@ func TestNames(t *testing.T) {
 }
 
 func TestScrub(t *testing.T) {
-	s := step{secrets: []credential.Secret{"p ss", ""}}
+	s := startStep("step", "host", "p ss", "")
 	for text, want := range map[string]string{
 		"":                                   "",
 		"one\r\ntwo":                         "one",

@@ -25,11 +25,19 @@ const unexpected = "check what answers there; it is not what is expected"
 type step struct {
 	name, host string
 	started    time.Time
-	secrets    []credential.Secret // are cut out of what a server says
+	// secrets are cut out of what a server says. They are behind pointers
+	// since fmt calls no method on an unexported field.
+	secrets []*credential.Secret
 }
 
 func startStep(name, host string, secrets ...credential.Secret) step {
-	return step{name, host, time.Now(), secrets}
+	s := step{name: name, host: host, started: time.Now()}
+	for _, secret := range secrets {
+		if secret != "" {
+			s.secrets = append(s.secrets, &secret)
+		}
+	}
+	return s
 }
 
 func (s step) took() time.Duration {
@@ -104,10 +112,8 @@ func (s step) reach() string {
 // and anything as long as one, and of a bounded length.
 func (s step) scrub(text string) string {
 	for _, secret := range s.secrets {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret.Reveal(), "[secret]")
-			text = strings.ReplaceAll(text, url.QueryEscape(secret.Reveal()), "[secret]")
-		}
+		text = strings.ReplaceAll(text, secret.Reveal(), "[secret]")
+		text = strings.ReplaceAll(text, url.QueryEscape(secret.Reveal()), "[secret]")
 	}
 	text, _, _ = strings.Cut(strings.TrimSpace(text), "\n")
 	words := strings.Fields(strings.Map(printable, text))

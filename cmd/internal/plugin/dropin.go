@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"strings"
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/credential"
@@ -22,14 +22,12 @@ const anyACR = "*.azurecr.*"
 
 // byFlags answers as acr-credential-provider does: for ACR images, and for
 // those that --registry-mirror=source:target makes ACR images.
-func (n node) byFlags(ctx context.Context, o options, stderr io.Writer) (credential.Response, error) {
+func (n *node) byFlags(ctx context.Context, o options) (credential.Response, error) {
 	mappings, faults := credential.ParseMappings(o.mirrors)
-	for _, err := range faults {
-		fmt.Fprintln(stderr, err)
-	}
+	n.notes = append(n.notes, faults...)
 	// azure.json is read whatever the image, so that a node without one does
 	// not look well until the first private image.
-	config, err := n.azureConfig(o.azureJSON)
+	config, err := within(ctx, "azure.json; look for a dead mount", func() (azure.Config, error) { return n.azureConfig(o.azureJSON) })
 	if err != nil {
 		return credential.Response{}, err
 	}
@@ -44,7 +42,7 @@ func (n node) byFlags(ctx context.Context, o options, stderr io.Writer) (credent
 	}
 	mirrored := mapping != credential.Mapping{}
 	if id, secret, ok := config.ServicePrincipal(); ok && !mirrored {
-		return servicePrincipal(credential.Credential{Username: id, Password: secret}), nil
+		return servicePrincipal(host, credential.Credential{Username: id, Password: secret}), nil
 	}
 	if err := n.unsupported(o, mirrored); err != nil {
 		return credential.Response{}, err
@@ -57,22 +55,39 @@ func (n node) byFlags(ctx context.Context, o options, stderr io.Writer) (credent
 	if mirrored {
 		auth[mapping.Source] = c
 	}
-	return credential.Response{CacheKey: credential.CacheByRegistry, CacheFor: cacheFor, Auth: auth}, nil
+	return credential.Response{CacheKey: cacheKey(mappings, n.request.Image), CacheFor: cacheFor, Auth: auth}, nil
+}
+
+// cacheKey says what the kubelet may take the answer for an image for. Its
+// cache by registry knows no paths: where a mirror's source has one, the answer
+// for docker.io/library would be kept for an hour for all of docker.io.
+func cacheKey(mappings []credential.Mapping, image string) credential.CacheKey {
+	host, _, _ := strings.Cut(image, "/")
+	for _, m := range mappings {
+		if strings.HasPrefix(m.Source, host+"/") {
+			return credential.CacheByImage
+		}
+	}
+	return credential.CacheByRegistry
 }
 
 // servicePrincipal answers a direct ACR image as acr-credential-provider does:
-// without asking anybody, the id and secret for the registries of all clouds.
-func servicePrincipal(c credential.Credential) credential.Response {
+// without asking anybody, the id and secret for the registries of all clouds,
+// and for the login server of a region, which has more labels than those keys.
+func servicePrincipal(host mirror.Host, c credential.Credential) credential.Response {
 	auth := map[string]credential.Credential{anyACR: {}}
 	for _, cloud := range []string{"io", "cn", "de", "us"} {
 		auth["*.azurecr."+cloud] = c
+	}
+	if strings.Count(host.String(), ".") > 2 || host.Port() != "" {
+		auth[host.String()] = c
 	}
 	return credential.Response{CacheKey: credential.CacheByRegistry, CacheFor: cacheFor, Auth: auth}
 }
 
 // unsupported refuses the identities that are not the node's own. A mirrored
 // image is always answered with the node's.
-func (n node) unsupported(o options, mirrored bool) error {
+func (n *node) unsupported(o options, mirrored bool) error {
 	switch {
 	case mirrored:
 		return nil
@@ -85,7 +100,7 @@ func (n node) unsupported(o options, mirrored bool) error {
 }
 
 // azureConfig reads an azure.json.
-func (n node) azureConfig(path string) (azure.Config, error) {
+func (n *node) azureConfig(path string) (azure.Config, error) {
 	data, err := n.readFile(path)
 	if err != nil {
 		return azure.Config{}, err

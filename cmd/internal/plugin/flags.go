@@ -116,15 +116,14 @@ func (o *options) check(rest []string) error {
 // check refuses what acr-credential-provider refuses.
 func (b bindings) check() error {
 	switch {
+	case b.sni == "" && b.clientID != "":
+		return errors.New("--ib-default-client-id needs --ib-sni-name")
+	case b.sni == "" && b.tenantID != "":
+		return errors.New("--ib-default-tenant-id needs --ib-sni-name")
+	case b.sni == "" && b.apiserver != "":
+		return errors.New("--ib-apiserver-ip needs --ib-sni-name")
 	case b.sni == "":
-		for flag, value := range map[string]string{"client-id": b.clientID, "tenant-id": b.tenantID} {
-			if value != "" {
-				return fmt.Errorf("--ib-default-%s needs --ib-sni-name", flag)
-			}
-		}
-		if b.apiserver != "" {
-			return errors.New("--ib-apiserver-ip needs --ib-sni-name")
-		}
+		return nil
 	case strings.HasPrefix(b.sni, "http://"), strings.HasPrefix(b.sni, "https://"):
 		return errors.New("--ib-sni-name is a host name; leave out the scheme")
 	case b.apiserver == "":

@@ -14,14 +14,17 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/mirrorcred/mirrorcred/credential"
 )
 
-// maxRequest bounds what is read from standard input; the kubelet's request is
-// an image, a token and some annotations.
-const maxRequest = 1 << 20
+// maxRead bounds, in bytes, what is read from standard input and from a file.
+// The largest is a request with a token and annotations, of some KiB.
+const maxRead = 1 << 20
 
 // Run reads one request from stdin and writes the response to stdout. The
 // error is one line and holds no secret; nothing has been written then. stderr
@@ -29,74 +32,136 @@ const maxRequest = 1 << 20
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	o, err := parseFlags(args, stdout)
 	if err != nil || o.done {
-		return err
+		return oneLine(err)
 	}
+	started := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	start := time.Now()
-	var response credential.Response
-	done := make(chan error, 1)
-	go func() {
-		var err error
-		response, err = o.answer(ctx, stdin, stderr)
-		done <- err
-	}()
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		// Something did not listen, such as a read of standard input that
-		// nobody ends. Give what does listen a moment to say why it stopped.
-		select {
-		case err = <-done:
-		case <-time.After(time.Second):
-			err = errors.New("no answer: still waiting for standard input or a file")
-		}
-	}
+	n := node{root: o.root}
+	line, err := n.respond(ctx, o, stdin)
 	if err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w (given up after %s; the limit is --timeout=%s)", err, time.Since(start).Round(100*time.Millisecond), o.timeout)
-		}
-		return err
+		// The notes go into the same line: the kubelet shows one error, and
+		// what was left out may be why it came to this.
+		return oneLine(append([]error{o.explain(ctx, err, time.Since(started))}, n.notes...)...)
 	}
-	line, err := response.Encode()
-	if err != nil {
-		return err
+	for _, note := range n.notes {
+		fmt.Fprintln(stderr, oneLine(note))
 	}
 	_, err = stdout.Write(line)
 	return err
 }
 
-// answer reads the request and answers it.
-func (o options) answer(ctx context.Context, stdin io.Reader, stderr io.Writer) (credential.Response, error) {
-	data, err := io.ReadAll(io.LimitReader(stdin, maxRequest+1))
-	if err != nil {
-		return credential.Response{}, fmt.Errorf("read the request from standard input: %w", err)
+// explain adds to an error that the run was out of time, or was told to stop.
+func (o options) explain(ctx context.Context, err error, took time.Duration) error {
+	switch {
+	case ctx.Err() == nil:
+		return err
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("%w (given up after %s, by --timeout=%s)", err, took.Round(time.Millisecond), o.timeout)
 	}
-	if len(data) > maxRequest {
-		return credential.Response{}, fmt.Errorf("the request on standard input is longer than %d bytes", maxRequest)
+	return fmt.Errorf("%w (told to stop: %w)", err, context.Cause(ctx))
+}
+
+// oneLine joins errors into one of a single line; nil where there are none.
+func oneLine(errs ...error) error {
+	var texts []string
+	for _, err := range errs {
+		if err != nil {
+			texts = append(texts, strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' }), " "))
+		}
 	}
-	request, err := credential.DecodeRequest(data)
-	if err != nil {
-		return credential.Response{}, err
+	if len(texts) == 0 {
+		return nil
 	}
-	n := node{root: o.root, request: request}
-	if o.routes != "" {
-		return n.byRoutes(ctx, o.routes, stderr)
-	}
-	return n.byFlags(ctx, o, stderr)
+	return errors.New(strings.Join(texts, "; "))
 }
 
 // A node is what the plugin sees of the machine during one run.
 type node struct {
-	root    string // all paths are below it; "" for the machine's own
-	request credential.Request
+	root string // all paths are below it; "" for the machine's own
+	// request is behind a pointer since fmt calls no method on an unexported
+	// field: it would print the token in it.
+	request *credential.Request
+	notes   []error // what did not stop the answer
 }
 
-func (n node) path(parts ...string) string {
+// respond reads the request and returns the line that answers it.
+func (n *node) respond(ctx context.Context, o options, stdin io.Reader) ([]byte, error) {
+	data, err := within(ctx, "standard input to end; the kubelet closes it after the request", func() ([]byte, error) {
+		return readAll(stdin, "the request on standard input")
+	})
+	if err != nil {
+		return nil, err
+	}
+	request, err := credential.DecodeRequest(data)
+	if err != nil {
+		return nil, err
+	}
+	n.request = &request
+	answer := n.byFlags
+	if o.routes != "" {
+		answer = n.byRoutes
+	}
+	response, err := answer(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return response.Encode()
+}
+
+// within returns what f returns, or that it was waited for in vain where ctx
+// ends first. It is for what does not listen to a context: reading standard
+// input and files. f is then left behind; the process is about to end.
+func within[T any](ctx context.Context, what string, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := f()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, fmt.Errorf("waited for %s", what)
+	}
+}
+
+// readAll reads up to maxRead bytes, and takes more for an error.
+func readAll(r io.Reader, what string) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxRead+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", what, err)
+	case len(data) > maxRead:
+		return nil, fmt.Errorf("%s is longer than %d bytes", what, maxRead)
+	}
+	return data, nil
+}
+
+func (n *node) path(parts ...string) string {
 	return filepath.Join(append([]string{n.root, "/"}, parts...)...)
 }
 
-// readFile reads a file of the node; its error names the file once.
-func (n node) readFile(parts ...string) ([]byte, error) {
-	return os.ReadFile(n.path(parts...))
+// readFile reads a regular file of the node; its error names the file once.
+func (n *node) readFile(parts ...string) ([]byte, error) {
+	path := n.path(parts...)
+	// Without O_NONBLOCK a named pipe would be waited for right here.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file; remove it", path)
+	}
+	return readAll(f, path)
 }

@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"strings"
+	"reflect"
 	"sync"
 
 	"github.com/mirrorcred/mirrorcred/credential"
@@ -15,29 +14,60 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// byRoutes answers by the routes in dir.
-func (n node) byRoutes(ctx context.Context, dir string, stderr io.Writer) (credential.Response, error) {
+// byRoutes answers by the routes in the directory that the flags name.
+func (n *node) byRoutes(ctx context.Context, o options) (credential.Response, error) {
 	image, err := mirror.ParseImage(n.request.Image)
 	if err != nil {
 		return credential.Response{}, fmt.Errorf("image %q: %w", n.request.Image, err)
 	}
-	offers, err := n.offers(dir, image)
-	if err != nil {
-		// The manager may have been at work between the two reads.
-		offers, err = n.offers(dir, image)
-	}
-	if err != nil {
-		return credential.Response{}, fmt.Errorf("no credential for %s: %w", image.Name(), err)
-	}
-	credentials, err := n.collect(ctx, offers, stderr)
+	credentials, err := n.byRoute(ctx, o.routes, image)
 	if err != nil {
 		return credential.Response{}, fmt.Errorf("no credential for %s: %w", image.Name(), err)
 	}
 	return credential.Answer(image, credentials), nil
 }
 
+// byRoute gets the credentials for an image. Getting them takes seconds, in
+// which containerd may have been sent elsewhere, so that the files are read
+// again before one is handed out.
+func (n *node) byRoute(ctx context.Context, dir string, image mirror.Image) ([]credential.Credential, error) {
+	offers, err := n.settled(ctx, dir, image)
+	for range mostTurns {
+		if err != nil || len(offers) == 0 {
+			return nil, err
+		}
+		credentials, err := n.collect(ctx, offers)
+		if err != nil {
+			return nil, err
+		}
+		before := offers
+		if offers, err = n.settled(ctx, dir, image); err != nil {
+			return nil, err
+		}
+		if reflect.DeepEqual(offers, before) {
+			return credentials, nil
+		}
+	}
+	return nil, errors.New("its mirror changed each time a credential was at hand; pull again")
+}
+
+// mostTurns is how often credentials are got for one image.
+const mostTurns = 3
+
+// settled returns the offers for an image. Where there is a fault it looks
+// once more: the manager may have been at work between the two reads.
+func (n *node) settled(ctx context.Context, dir string, image mirror.Image) ([]credential.Offer, error) {
+	return within(ctx, "the files of the route; look for a dead mount", func() ([]credential.Offer, error) {
+		offers, err := n.offers(dir, image)
+		if err != nil {
+			offers, err = n.offers(dir, image)
+		}
+		return offers, err
+	})
+}
+
 // offers reads the route of an image and the hosts.toml in force.
-func (n node) offers(dir string, image mirror.Image) ([]credential.Offer, error) {
+func (n *node) offers(dir string, image mirror.Image) ([]credential.Offer, error) {
 	route, own, err := n.route(dir, image.Host())
 	if err != nil {
 		return nil, err
@@ -46,12 +76,15 @@ func (n node) offers(dir string, image mirror.Image) ([]credential.Offer, error)
 	if err != nil {
 		return nil, err
 	}
+	if now.Namespace != own && hosts.Whose(now.Hosts) == hosts.Ours {
+		return nil, fmt.Errorf("%s is mirrorcred's, and its route is missing; run \"mirrorcred apply\"", n.path(route.HostsDir, now.Namespace, hosts.FileName))
+	}
 	return route.Offers(image, own, now)
 }
 
 // route returns the route of a host, or that of "*" where it has none, and the
 // namespace that is generated for it.
-func (n node) route(dir, host string) (credential.Route, string, error) {
+func (n *node) route(dir, host string) (credential.Route, string, error) {
 	own := hosts.Candidates(host)[0]
 	data, err := n.readFile(dir, own+".json")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -68,12 +101,15 @@ func (n node) route(dir, host string) (credential.Route, string, error) {
 	if err != nil {
 		return credential.Route{}, "", fmt.Errorf("route %s: %w", n.path(dir, own+".json"), err)
 	}
+	if source, err := mirror.ParseSource(route.Source); err != nil || hosts.Namespace(source) != own {
+		return credential.Route{}, "", fmt.Errorf("route %s is that of the source %q; run \"mirrorcred apply\"", n.path(dir, own+".json"), route.Source)
+	}
 	return route, own, nil
 }
 
 // inForce picks the directory that containerd picks for a host (package hosts)
 // and reads the hosts.toml in it.
-func (n node) inForce(dir, host string) (credential.InForce, error) {
+func (n *node) inForce(dir, host string) (credential.InForce, error) {
 	for _, name := range hosts.Candidates(host) {
 		_, err := os.Stat(n.path(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -92,9 +128,9 @@ func (n node) inForce(dir, host string) (credential.InForce, error) {
 }
 
 // collect gets the offered credentials, all at once, and returns them in the
-// order of the offers. One that cannot be had is left out and said on stderr,
-// unless nothing is left then.
-func (n node) collect(ctx context.Context, offers []credential.Offer, stderr io.Writer) ([]credential.Credential, error) {
+// order of the offers. One that cannot be had is left out and noted, unless
+// nothing is left then.
+func (n *node) collect(ctx context.Context, offers []credential.Offer) ([]credential.Credential, error) {
 	got := make([]credential.Credential, len(offers))
 	errs := make([]error, len(offers))
 	var wait sync.WaitGroup
@@ -116,30 +152,16 @@ func (n node) collect(ctx context.Context, offers []credential.Offer, stderr io.
 			named++
 		}
 	}
-	err := oneLine(errs)
+	err := oneLine(errs...)
 	if err != nil && named > 0 {
-		fmt.Fprintf(stderr, "answered without one of the targets: %v\n", err)
+		n.notes = append(n.notes, fmt.Errorf("answered without one of the targets: %w", err))
 		err = nil
 	}
 	return list, err
 }
 
-// oneLine joins errors into one of a single line; nil where there are none.
-func oneLine(errs []error) error {
-	var texts []string
-	for _, err := range errs {
-		if err != nil {
-			texts = append(texts, strings.Join(strings.Fields(err.Error()), " "))
-		}
-	}
-	if len(texts) == 0 {
-		return nil
-	}
-	return errors.New(strings.Join(texts, "; "))
-}
-
 // credential gets one offered credential.
-func (n node) credential(ctx context.Context, offer credential.Offer) (credential.Credential, error) {
+func (n *node) credential(ctx context.Context, offer credential.Offer) (credential.Credential, error) {
 	source, err := n.source(*offer.Credential)
 	if err != nil {
 		return credential.Credential{}, err

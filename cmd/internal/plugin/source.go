@@ -11,7 +11,7 @@ import (
 )
 
 // source returns where a credential of the map comes from.
-func (n node) source(c mirror.Credential) (credential.Source, error) {
+func (n *node) source(c mirror.Credential) (credential.Source, error) {
 	switch c.Kind {
 	case mirror.Azure:
 		config, err := n.azureConfig(c.File)

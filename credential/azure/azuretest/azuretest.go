@@ -34,7 +34,8 @@ import (
 const Canary = "CANARY-"
 
 // Resource is the audience that an access token for a registry must have, in
-// every cloud (facts of acr-credential-provider, section 1.4).
+// every cloud (kubernetes-sigs/cloud-provider-azure,
+// pkg/credentialprovider/azure_credentials.go).
 const Resource = "https://containerregistry.azure.net"
 
 // Defaults of [Options].

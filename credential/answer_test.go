@@ -1,0 +1,174 @@
+package credential
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A keyring finds credentials for an image as the kubelet does. It is written
+// after pkg/credentialprovider/keyring.go of k8s.io/kubernetes v1.36.3
+// (BasicDockerKeyring.Add, Lookup and URLsMatch), which cannot be imported
+// without the whole of Kubernetes.
+type keyring struct {
+	index  []string
+	byName map[string][]Credential
+}
+
+func newKeyring(t *testing.T, auth map[string]Credential) keyring {
+	t.Helper()
+	k := keyring{byName: map[string][]Credential{}}
+	for loc, c := range auth {
+		if !strings.HasPrefix(loc, "https://") && !strings.HasPrefix(loc, "http://") {
+			loc = "https://" + loc
+		}
+		u, err := url.Parse(loc)
+		if err != nil {
+			t.Fatalf("the kubelet ignores the key %q: %v", loc, err)
+		}
+		path := u.Path
+		if strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/v2/") {
+			path = path[3:]
+		}
+		name := u.Host
+		if path != "/" {
+			name += path
+		}
+		k.byName[name] = append(k.byName[name], c)
+		k.index = append(k.index, name)
+	}
+	slices.Sort(k.index)
+	k.index = slices.Compact(k.index)
+	slices.Reverse(k.index)
+	return k
+}
+
+// lookup returns the credentials for an image in the order in which they are
+// tried; those of one group in no certain order.
+func (k keyring) lookup(t *testing.T, image string) [][]Credential {
+	t.Helper()
+	var groups [][]Credential
+	for _, name := range k.index {
+		if keyMatches(t, name, image) {
+			groups = append(groups, k.byName[name])
+		}
+	}
+	return groups
+}
+
+func keyMatches(t *testing.T, key, image string) bool {
+	t.Helper()
+	glob, err1 := url.Parse("https://" + key)
+	target, err2 := url.Parse("https://" + image)
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	split := func(u *url.URL) ([]string, string) {
+		host, port, err := net.SplitHostPort(u.Host)
+		if err != nil {
+			host, port = u.Host, ""
+		}
+		return strings.Split(host, "."), port
+	}
+	globs, globPort := split(glob)
+	labels, port := split(target)
+	if globPort != port || len(globs) != len(labels) || !strings.HasPrefix(target.Path, glob.Path) {
+		return false
+	}
+	for i := range globs {
+		if ok, err := filepath.Match(globs[i], labels[i]); err != nil || !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// TestAnswerInKubelet holds that the kubelet finds every credential of an
+// answer, in its order, and finds none for an image of another registry.
+func TestAnswerInKubelet(t *testing.T) {
+	others := []string{"evil.io/library/nginx", "docker.iox/library/nginx", "x.docker.io/library/nginx", "docker.io:5000/library/nginx", "[::1]:6000/a", "h:5001/a"}
+	for _, name := range []string{
+		"docker.io/library/nginx", "mcr.microsoft.com/oss/kubernetes/pause",
+		"h.io/a", "h.io/ab", "h.io/abc", "h.io/a/b", "h.io/a-b/c",
+		"h.io/v1/x", "h.io/v2/x", "h.io/v1/a/b", "h.io/v2/v1/v2/x", "h.io/v1", "h.io/v2", "h.io/v11/x", "h.io/v/1",
+		"h:5000/a", "h:5000/team/app", "localhost/x/y", "[::1]:5000/a", "[::1]:5000/v2/team/app", "[2001:DB8::1]:443/a/b",
+		"HARBOR.corp/x/y", "10.0.0.1:8443/v1/y",
+	} {
+		image := image(t, name)
+		for n := range 6 {
+			var credentials []Credential
+			for i := range n + 1 {
+				credentials = append(credentials, Credential{Username: fmt.Sprint("u", i), Password: "p"})
+			}
+			checkAnswer(t, image.Name(), len(image.Repository()), Answer(image, credentials), credentials)
+			keys := newKeyring(t, Answer(image, credentials).Auth)
+			for _, other := range others {
+				if host, _, _ := strings.Cut(other, "/"); host == image.Host() {
+					continue
+				}
+				if found := keys.lookup(t, other); len(found) > 0 {
+					t.Errorf("the answer for %s is found for %s: %v", name, other, found)
+				}
+			}
+		}
+	}
+}
+
+// checkAnswer checks what the kubelet finds for the image. All credentials have
+// a place of their own but those that the repository has no characters for:
+// they come together, just before the last.
+func checkAnswer(t *testing.T, image string, length int, r Response, want []Credential) {
+	t.Helper()
+	if len(r.Auth) != len(want) {
+		t.Errorf("%s: %d credentials have the keys %v", image, len(want), r.Auth)
+		return
+	}
+	groups := newKeyring(t, r.Auth).lookup(t, image)
+	rest := want
+	for i, group := range groups {
+		if len(group) > 1 && i != min(length, len(want)-1)-1 || len(group) > len(rest) {
+			t.Errorf("%s: the kubelet tries %v for %v: group %d has no order", image, groups, want, i)
+			return
+		}
+		for _, c := range rest[:len(group)] {
+			if !slices.Contains(group, c) {
+				t.Errorf("%s: the kubelet tries %v; want %v", image, groups, want)
+				return
+			}
+		}
+		rest = rest[len(group):]
+	}
+	if len(rest) > 0 {
+		t.Errorf("%s: the kubelet tries %v; want %v", image, groups, want)
+	}
+}
+
+// TestAnswerAnonymous holds what a credential that is none is worth: a turn of
+// its own beside others, nothing alone.
+func TestAnswerAnonymous(t *testing.T) {
+	one, two := Credential{Username: "u", Password: "1"}, Credential{Username: "u", Password: "2"}
+	for _, c := range []struct {
+		name string
+		in   []Credential
+		want []Credential
+	}{
+		{"none", nil, nil},
+		{"anonymous", []Credential{{}}, nil},
+		{"anonymous twice", []Credential{{}, {}}, nil},
+		{"first", []Credential{{}, one}, []Credential{{}, one}},
+		{"between", []Credential{one, {}, two}, []Credential{one, {}, two}},
+		{"last", []Credential{one, {}}, []Credential{one, {}}},
+		{"one twice", []Credential{one, two, one}, []Credential{one, two}},
+	} {
+		image := image(t, "docker.io/library/nginx")
+		r := Answer(image, c.in)
+		if r.CacheKey != CacheByImage || r.CacheFor != 0 {
+			t.Errorf("%s: the kubelet may keep the answer: %+v", c.name, r)
+		}
+		checkAnswer(t, image.Name(), len(image.Repository()), r, c.want)
+	}
+}

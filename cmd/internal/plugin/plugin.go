@@ -15,11 +15,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 	"unicode"
 
 	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/credential/azure"
 )
 
 // maxRead bounds, in bytes, what is read from standard input and from a file.
@@ -83,6 +85,9 @@ type node struct {
 	// field: it would print the token in it.
 	request *credential.Request
 	notes   []error // what did not stop the answer
+
+	mu      sync.Mutex
+	sources map[string]*azure.Source // by the path of azure.json
 }
 
 // respond reads the request and returns the line that answers it.
@@ -164,4 +169,9 @@ func (n *node) readFile(parts ...string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is not a file; remove it", path)
 	}
 	return readAll(f, path)
+}
+
+// readFileWithin is readFile for a file that somebody else names.
+func (n *node) readFileWithin(ctx context.Context, path string) ([]byte, error) {
+	return within(ctx, path+"; look for a dead mount", func() ([]byte, error) { return n.readFile(path) })
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/credential/azure"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -167,8 +168,12 @@ func (n *node) credential(ctx context.Context, offer credential.Offer) (credenti
 		return credential.Credential{}, err
 	}
 	ask := offer.Ask
-	ask.ServiceAccountToken = n.request.ServiceAccountToken
-	ask.ServiceAccountAnnotations = n.request.ServiceAccountAnnotations
+	// The kubelet hands a token on for every image; for Azure it is only that
+	// of a pod which has an identity of its own there.
+	if offer.Credential.Kind != mirror.Azure || azure.Annotated(n.request.ServiceAccountAnnotations) {
+		ask.ServiceAccountToken = n.request.ServiceAccountToken
+		ask.ServiceAccountAnnotations = n.request.ServiceAccountAnnotations
+	}
 	c, err := source.Credential(ctx, ask)
 	if err != nil {
 		return credential.Credential{}, fmt.Errorf("%s: credential %q: %w", ask.Registry, offer.Credential.Name, err)

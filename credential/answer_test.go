@@ -53,14 +53,14 @@ func (k keyring) lookup(t *testing.T, image string) [][]Credential {
 	t.Helper()
 	var groups [][]Credential
 	for _, name := range k.index {
-		if keyMatches(t, name, image) {
+		if refMatches(t, name, image) {
 			groups = append(groups, k.byName[name])
 		}
 	}
 	return groups
 }
 
-func keyMatches(t *testing.T, key, image string) bool {
+func refMatches(t *testing.T, key, image string) bool {
 	t.Helper()
 	glob, err1 := url.Parse("https://" + key)
 	target, err2 := url.Parse("https://" + image)

@@ -70,6 +70,8 @@ func TestDropIn(t *testing.T) {
 		"client id alone":    {"@managed --ib-default-client-id x", "docker.io/x/y", "needs --ib-sni-name"},
 		"tenant id alone":    {"@managed --ib-default-tenant-id x", "docker.io/x/y", "needs --ib-sni-name"},
 		"API server alone":   {"@managed --ib-apiserver-ip 10.0.0.1", "docker.io/x/y", "needs --ib-sni-name"},
+		"not ACR with sni":   {"@managed --ib-sni-name x --ib-apiserver-ip 10.0.0.1", "docker.io/x/y", nothing},
+		"ACR with sni":       {"@managed --ib-sni-name x --ib-apiserver-ip 10.0.0.1", "foo.azurecr.io/x", "identity bindings are not supported"},
 		"mirrored with sni":  {"@managed --ib-sni-name x --ib-apiserver-ip 10.0.0.1 -r " + both, "mcr.microsoft.com/x", mirrored},
 
 		"not ACR":             {"@managed", "docker.io/library/nginx", nothing},
@@ -90,7 +92,7 @@ func TestDropIn(t *testing.T) {
 		"torn azure.json":     {"@torn", "docker.io/library/nginx", "torn: line 1: this is not JSON"},
 		"empty azure.json":    {"@empty", "docker.io/library/nginx", "empty: the file is empty"},
 		"no identity":         {"@identless", "foo.azurecr.io/x", "no identity is named"},
-		"a directory":         {"/", "docker.io/library/nginx", "/ is not a file"},
+		"a directory":         {"/", "docker.io/library/nginx", "/ is not a regular file"},
 
 		"spaces":          {"@managed -r " + strings.ReplaceAll(" mcr.microsoft.com: foo.azurecr.io, a:b ", " ", "·"), "mcr.microsoft.com/x", mirrored},
 		"empty value":     {"@managed --registry-mirror=", "mcr.microsoft.com/x", nothing},
@@ -150,6 +152,17 @@ func TestDropIn(t *testing.T) {
 			t.Errorf("other hosts were asked: %q", refused)
 		}
 	})
+}
+
+// TestRelative holds that azure.json may be named from where one stands.
+func TestRelative(t *testing.T) {
+	cloud, _ := startCloud(t)
+	cmd := command(t, cloud, names[1], "azure.json")
+	cmd.Dir = t.TempDir()
+	writeFile(t, cmd.Dir, "azure.json", configs["managed"])
+	if got := finish(t, cmd, request("docker.io/library/nginx")); got.code != 0 || got.stdout != nothing {
+		t.Errorf("it exits %d with %s%s", got.code, got.stdout, got.stderr)
+	}
 }
 
 // TestNothingAsked holds that an answer which needs nobody asks nobody.

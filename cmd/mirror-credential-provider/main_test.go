@@ -44,7 +44,13 @@ func build(m *testing.M) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(binDir)
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(binDir, names[0]), ".").CombinedOutput(); err != nil {
+	// A test runs the program as somebody else.
+	if err := os.Chmod(binDir, 0o755); err != nil {
+		return 0, err
+	}
+	compile := exec.Command("go", "build", "-o", filepath.Join(binDir, names[0]), ".")
+	compile.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := compile.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	if err := os.Symlink(names[0], filepath.Join(binDir, names[1])); err != nil {
@@ -98,15 +104,28 @@ type result struct {
 // each run.
 var tokenText = regexp.MustCompile(`[\w-]+\.[\w-]+\.` + azuretest.Canary + `(\w+)-\w+`)
 
-// run runs the program under a name and holds what is true of every run: exit
-// code 0 or 1, nothing on standard output and one line on standard error where
-// it fails, and no secret on standard error.
-func run(t *testing.T, cloud *azuretest.Cloud, name, stdin string, args ...string) result {
+// command returns the program under a name, with no environment but the
+// stand-in's. It is killed after half the time that the kubelet gives it.
+func command(t *testing.T, cloud *azuretest.Cloud, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
+	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, filepath.Join(binDir, name), args...)
 	cmd.Env = cloud.Env()
+	return cmd
+}
+
+// run runs the program under a name; see [finish].
+func run(t *testing.T, cloud *azuretest.Cloud, name, stdin string, args ...string) result {
+	t.Helper()
+	return finish(t, command(t, cloud, name, args...), stdin)
+}
+
+// finish runs a command and holds what is true of every run: exit code 0 or 1,
+// nothing on standard output and one line on standard error where it fails,
+// and no secret on standard error.
+func finish(t *testing.T, cmd *exec.Cmd, stdin string) result {
+	t.Helper()
 	cmd.Stdin = strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -117,7 +136,7 @@ func run(t *testing.T, cloud *azuretest.Cloud, name, stdin string, args ...strin
 		t.Fatal(err)
 	}
 	r := result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode(), time.Since(started)}
-	r.check(t, name)
+	r.check(t, filepath.Base(cmd.Path))
 	return r
 }
 

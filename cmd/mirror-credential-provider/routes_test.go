@@ -117,10 +117,10 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// replace puts what make makes in the place of what is there.
-func replace(t *testing.T, path string, make func() error) {
+// replace puts what put puts there in the place of what is there.
+func replace(t *testing.T, path string, put func() error) {
 	t.Helper()
-	if err := errors.Join(os.RemoveAll(path), make()); err != nil {
+	if err := errors.Join(os.RemoveAll(path), put()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -57,8 +56,7 @@ func TestTimeoutFlag(t *testing.T) {
 // what waits for its end.
 func start(t *testing.T, cloud *azuretest.Cloud, stdin string, args ...string) (*os.Process, func() result) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(binDir, names[0]), args...)
-	cmd.Env = cloud.Env()
+	cmd := command(t, cloud, names[0], args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	in, err := cmd.StdinPipe()

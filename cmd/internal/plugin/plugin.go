@@ -148,8 +148,13 @@ func readAll(r io.Reader, what string) ([]byte, error) {
 	return data, nil
 }
 
+// path returns where a path of the node is. Only below another root is a
+// relative one taken from there.
 func (n *node) path(parts ...string) string {
-	return filepath.Join(append([]string{n.root, "/"}, parts...)...)
+	if n.root == "" {
+		return filepath.Join(parts...)
+	}
+	return filepath.Join(append([]string{n.root}, parts...)...)
 }
 
 // readFile reads a regular file of the node; its error names the file once.
@@ -166,7 +171,7 @@ func (n *node) readFile(parts ...string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file; remove it", path)
+		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	return readAll(f, path)
 }

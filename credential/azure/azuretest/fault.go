@@ -56,7 +56,9 @@ func Hang() Fault {
 		case <-x.R.Context().Done():
 		case <-x.Closed:
 		}
-		return true
+		// To return would be to answer 200, which a client that gives up
+		// just then may still read.
+		panic(http.ErrAbortHandler)
 	}
 }
 

@@ -1,0 +1,178 @@
+package main_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/credential/azure/azuretest"
+	"github.com/mirrorcred/mirrorcred/hosts"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// BenchmarkStart times whole runs of the plugin beside an empty program that
+// reads and writes JSON, the two in turn, and reports medians.
+func BenchmarkStart(b *testing.B) {
+	cloud, err := azuretest.Start(azuretest.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cloud.Close()
+	if _, err := cloud.AddACR("foo.azurecr.io", azuretest.ACROptions{}); err != nil {
+		b.Fatal(err)
+	}
+	plugin, empty := buildStripped(b, "."), buildStripped(b, "./testdata/empty")
+	info, err := os.Stat(plugin)
+	if err != nil {
+		b.Fatal(err)
+	}
+	one, many := plantMany(b, 1), plantMany(b, 10_000)
+	for _, c := range []struct {
+		name, image string
+		args        []string
+	}{
+		{"not-ours", "docker.io/library/busybox", []string{filepath.Join(one, mirror.DefaultAzureConfig)}},
+		{"mirrored", "source-0.example.com/x", []string{fromRoute, "--root=" + one}},
+		{"not-ours-1-route", "quay.io/x", []string{fromRoute, "--root=" + one}},
+		{"not-ours-10000-routes", "quay.io/x", []string{fromRoute, "--root=" + many}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			stdin := request(c.image)
+			var ours, theirs []time.Duration
+			for range 150 {
+				theirs = append(theirs, timeOf(b, cloud, stdin, empty))
+				ours = append(ours, timeOf(b, cloud, stdin, plugin, c.args...))
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(milliseconds(ours), "ms")
+			b.ReportMetric(milliseconds(theirs), "empty-ms")
+			b.ReportMetric(milliseconds(ours)/milliseconds(theirs), "times-empty")
+			b.ReportMetric(peakMiB(b, cloud, stdin, empty, plugin, c.args...), "peak-MiB")
+			b.ReportMetric(float64(info.Size())/(1<<20), "binary-MiB")
+		})
+	}
+}
+
+// BenchmarkRoutes times a mirrored run with 1 route beside one with 10,000, the
+// two in turn.
+func BenchmarkRoutes(b *testing.B) {
+	cloud, err := azuretest.Start(azuretest.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cloud.Close()
+	if _, err := cloud.AddACR("foo.azurecr.io", azuretest.ACROptions{}); err != nil {
+		b.Fatal(err)
+	}
+	plugin := buildStripped(b, ".")
+	one, many := plantMany(b, 1), plantMany(b, 10_000)
+	stdin := request("source-0.example.com/x")
+	var with1, with10000 []time.Duration
+	for range 150 {
+		with1 = append(with1, timeOf(b, cloud, stdin, plugin, fromRoute, "--root="+one))
+		with10000 = append(with10000, timeOf(b, cloud, stdin, plugin, fromRoute, "--root="+many))
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(milliseconds(with1), "ms-1")
+	b.ReportMetric(milliseconds(with10000), "ms-10000")
+	b.ReportMetric(milliseconds(with10000)/milliseconds(with1), "times-1")
+}
+
+// buildStripped builds a program as it is installed.
+func buildStripped(b *testing.B, pkg string) string {
+	b.Helper()
+	name := filepath.Join(b.TempDir(), "program")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", name, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("go build: %v\n%s", err, out)
+	}
+	return name
+}
+
+// plantMany writes a node with as many mirrors as count, all of them at
+// foo.azurecr.io, and returns its root.
+func plantMany(b *testing.B, count int) string {
+	b.Helper()
+	root := b.TempDir()
+	text := "version = 1\n"
+	for i := range count {
+		text += fmt.Sprintf("[[mirror]]\nsource = \"source-%d.example.com\"\ntargets = [\"foo.azurecr.io/p\"]\n", i)
+	}
+	m, err := mirror.Parse("mirrors.toml", []byte(text))
+	if err != nil {
+		b.Fatal(err)
+	}
+	files, err := hosts.Render(m, hosts.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	write := func(name string, data []byte) {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	writeRoute := func(name string, r credential.Route) {
+		r.HostsDir = mirror.DefaultHostsDir
+		data, err := r.Encode()
+		if err != nil {
+			b.Fatal(err)
+		}
+		write(filepath.Join(routesDir, name+".json"), data)
+	}
+	for i, f := range files {
+		write(filepath.Join(mirror.DefaultHostsDir, f.Namespace, hosts.FileName), f.Data)
+		g := credential.NewGeneration(m, m.Mirrors[i], hosts.Hash(f.Data))
+		writeRoute(f.Namespace, credential.Route{Source: f.Source.String(), Generations: []credential.Generation{g}})
+	}
+	writeRoute(hosts.Default, credential.Route{Source: "*"})
+	write(mirror.DefaultAzureConfig, []byte(`{"cloud":"AzurePublicCloud","tenantId":"`+azuretest.DefaultTenant+`","useManagedIdentityExtension":true}`))
+	return root
+}
+
+// timeOf runs a program to its end and returns how long that took.
+func timeOf(b *testing.B, cloud *azuretest.Cloud, stdin, program string, args ...string) time.Duration {
+	b.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Env, cmd.Stdin = cloud.Env(), strings.NewReader(stdin)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		b.Fatalf("%s: %v: %s", program, err, &stderr)
+	}
+	return time.Since(start)
+}
+
+// peakMiB returns the peak memory of a run, measured by a small process.
+func peakMiB(b *testing.B, cloud *azuretest.Cloud, stdin, small, program string, args ...string) float64 {
+	b.Helper()
+	cmd := exec.Command(small, append([]string{program}, args...)...)
+	cmd.Env, cmd.Stdin = cloud.Env(), strings.NewReader(stdin)
+	out, err := cmd.Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	kib, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(kib) / 1024
+}
+
+func milliseconds(list []time.Duration) float64 {
+	slices.Sort(list)
+	return list[len(list)/2].Seconds() * 1000
+}

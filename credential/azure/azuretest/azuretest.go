@@ -1,6 +1,8 @@
 // Package azuretest stands in for the parts of Azure that a pull touches: the
-// endpoints for managed identities, Entra ID, and Azure Container Registries
-// with their token exchange and a real OCI registry behind it. Next to them
+// endpoints for managed identities, Entra ID, the identity bindings of a
+// cluster, the resource manager of a private cloud, and Azure Container
+// Registries with their token exchange and a real OCI registry behind it. Next
+// to them
 // stand [Source] registries, which grant nothing and remember what they were
 // offered.
 //
@@ -17,6 +19,7 @@ package azuretest
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -51,14 +54,26 @@ type Identity struct {
 	ResourceID string // /subscriptions/…/userAssignedIdentities/NAME; compared without case
 }
 
+// A Federation is an identity that proves itself by somebody else's token: the
+// token of a pod, or of a file.
+type Federation struct {
+	ClientID  string
+	Tenant    string // "" means that of Options
+	Assertion string // the token that is taken, to the letter
+}
+
 // Options say what the stand-in is made of; the zero value is a cloud with a
 // system-assigned identity and no registry.
 type Options struct {
-	// Tenant is the one tenant there is; "" means [DefaultTenant].
+	// Tenant is the tenant of the machine and the service principal; "" means [DefaultTenant].
 	Tenant string
 	// ClientID and ClientSecret are the one service principal; "" means
 	// [DefaultClientID] and [DefaultClientSecret].
 	ClientID, ClientSecret string
+	// Certificate is another proof of the service principal; nil for none.
+	Certificate *x509.Certificate
+	// Federations are further identities. Each names a tenant that there is.
+	Federations []Federation
 	// Identities are assigned to the machine besides the system's.
 	Identities []Identity
 	// NoSystemIdentity takes the system-assigned identity away.
@@ -90,6 +105,7 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	o.Federations = slices.Clone(o.Federations)
 	return o
 }
 
@@ -117,6 +133,8 @@ type Cloud struct {
 
 	mu      sync.Mutex
 	hosts   map[string]http.Handler // by host:port
+	dialled map[string]bool         // addresses, host:port, that lead to web
+	own     map[string]*authority   // of hosts that have a CA of their own
 	refused []string
 	tunnels map[net.Conn]struct{}
 }
@@ -134,6 +152,8 @@ func Start(o Options) (*Cloud, error) {
 		tokens:  tokens{now: o.Now, issued: map[string]claims{}},
 		closed:  make(chan struct{}),
 		hosts:   map[string]http.Handler{},
+		dialled: map[string]bool{},
+		own:     map[string]*authority{},
 		tunnels: map[net.Conn]struct{}{},
 	}
 	c.Identity = c.component(c.identityHandler())
@@ -141,6 +161,11 @@ func Start(o Options) (*Cloud, error) {
 	c.Proxy = c.component(http.HandlerFunc(c.serveProxy))
 	for _, host := range signIn {
 		c.hosts[host+":443"] = c.Entra
+	}
+	for i, f := range c.opts.Federations {
+		if f.Tenant == "" {
+			c.opts.Federations[i].Tenant = o.Tenant
+		}
 	}
 	var err error
 	if c.ca, err = newAuthority(); err != nil {
@@ -234,7 +259,7 @@ func (c *Cloud) DialContext(ctx context.Context, network, address string) (net.C
 			return d.DialContext(ctx, network, address)
 		}
 	}
-	if c.handler(address) == nil {
+	if c.handler(address) == nil && !c.leads(address) {
 		c.refuse(address)
 		return nil, fmt.Errorf("%s is not part of the stand-in", address)
 	}
@@ -273,6 +298,13 @@ func (c *Cloud) handler(address string) http.Handler {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.hosts[address]
+}
+
+// leads reports whether address is one where a host of another name is served.
+func (c *Cloud) leads(address string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dialled[address]
 }
 
 func (c *Cloud) dispatch(w http.ResponseWriter, r *http.Request) {

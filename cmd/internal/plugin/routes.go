@@ -168,9 +168,7 @@ func (n *node) credential(ctx context.Context, offer credential.Offer) (credenti
 		return credential.Credential{}, err
 	}
 	ask := offer.Ask
-	// The kubelet hands a token on for every image; for Azure it is only that
-	// of a pod which has an identity of its own there.
-	if offer.Credential.Kind != mirror.Azure || azure.Annotated(n.request.ServiceAccountAnnotations) {
+	if offer.Credential.Kind != mirror.Azure || n.byPod(ask.Registry) {
 		ask.ServiceAccountToken = n.request.ServiceAccountToken
 		ask.ServiceAccountAnnotations = n.request.ServiceAccountAnnotations
 	}
@@ -179,4 +177,12 @@ func (n *node) credential(ctx context.Context, offer credential.Offer) (credenti
 		return credential.Credential{}, fmt.Errorf("%s: credential %q: %w", ask.Registry, offer.Credential.Name, err)
 	}
 	return c, nil
+}
+
+// byPod reports whether a registry is pulled from by the pod's own identity:
+// one that the image itself names, by a pod that has an identity. A mirror is
+// the node's affair, and the kubelet may hand a token on for other registries.
+func (n *node) byPod(registry mirror.Host) bool {
+	image, err := mirror.ParseImage(n.request.Image)
+	return err == nil && image.Host() == registry.String() && azure.Annotated(n.request.ServiceAccountAnnotations)
 }

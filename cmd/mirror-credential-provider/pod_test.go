@@ -124,22 +124,36 @@ func TestPods(t *testing.T) {
 // TestPodsByRoute holds that a map gives a pod's identity to the registry that
 // the pod names, and the node's to a mirror.
 func TestPodsByRoute(t *testing.T) {
-	for stdin, want := range map[string]string{
-		ofPod("foo.azurecr.io/x", podBoth): "pod",
-		ofPod("foo.azurecr.io/x", ""):      "node",
-		request("foo.azurecr.io/x"):        "node",
-		ofPod(mcrImage, podBoth):           "node",
+	for _, test := range []struct{ flags, stdin, who string }{
+		{"", ofPod("foo.azurecr.io/x", podBoth), "pod"},
+		{"", ofPod("foo.azurecr.io/x", ""), "node"},
+		{"", request("foo.azurecr.io/x"), "node"},
+		{"", ofPod(mcrImage, podBoth), "node"},
+		{"--ib", ofPod("foo.azurecr.io/x", podClient), "bound"},
+		{"--ib", ofPod("foo.azurecr.io/x", ""), "node"},
+		{"--ib --ib-default-client-id=" + podID, ofPod("foo.azurecr.io/x", ""), "bound"},
+		{"--ib --ib-default-client-id=" + podID, ofPod(mcrImage, ""), "node"},
+		{"--ib --ib-default-client-id=" + podID, request("foo.azurecr.io/x"), "node"},
 	} {
-		cloud, _, _ := startPodCloud(t)
+		cloud, _, binding := startPodCloud(t)
 		n := plant(t, toFoo)
-		got := run(t, cloud, names[0], stdin, fromRoute, "--root="+n.root)
-		if got.code != 0 || !strings.Contains(got.answer(), "<refresh>") {
-			t.Errorf("for %s it exits %d with %s%s", stdin, got.code, got.answer(), got.stderr)
+		writeFile(t, n.root, "/etc/kubernetes/certs/ca.crt", string(binding.CA))
+		args := []string{fromRoute, "--root=" + n.root}
+		for _, flag := range strings.Fields(test.flags) {
+			if flag == "--ib" {
+				args = append(args, "--ib-sni-name="+bindingName, "--ib-apiserver-ip="+binding.Address)
+			} else {
+				args = append(args, flag)
+			}
 		}
-		asked := map[string]int{"pod": len(cloud.Entra.Requests()), "node": len(cloud.Identity.Requests())}
+		got := run(t, cloud, names[0], test.stdin, args...)
+		if got.code != 0 || !strings.Contains(got.answer(), "<refresh>") {
+			t.Errorf("%s for %s exits %d with %s%s", test.flags, test.stdin, got.code, got.answer(), got.stderr)
+		}
+		asked := map[string]int{"pod": len(cloud.Entra.Requests()), "bound": len(binding.Requests()), "node": len(cloud.Identity.Requests())}
 		for who, n := range asked {
-			if (n > 0) != (who == want) {
-				t.Errorf("for %s %s asked %d times; want %q alone to ask", stdin, who, n, want)
+			if (n > 0) != (who == test.who) {
+				t.Errorf("%s for %s: %s asked %d times; want %q alone to ask", test.flags, test.stdin, who, n, test.who)
 			}
 		}
 	}

@@ -83,8 +83,8 @@ func (s *Source) pod(ctx context.Context, ask credential.Ask, in cloud) (identit
 	if tenant == "" {
 		tenant = s.opts.TenantID
 	}
-	bound := s.opts.Binding != nil
-	if bound && tenant == "" {
+	bind := s.opts.Binding != nil
+	if bind && tenant == "" {
 		// The binding is of an identity in the cluster's own tenant.
 		tenant = s.config.tenant
 	}
@@ -95,7 +95,7 @@ func (s *Source) pod(ctx context.Context, ask credential.Ask, in cloud) (identit
 		return nil, "", missing("client id", clientAnnotation, "the identity that pulls")
 	case tenant == "":
 		return nil, "", missing("tenant id", tenantAnnotation, "the tenant of that identity")
-	case bound:
+	case bind:
 		id, err := s.bound(ctx, client, token)
 		return id, tenant, err
 	}

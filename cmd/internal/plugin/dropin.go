@@ -35,12 +35,7 @@ func (n *node) byFlags(ctx context.Context, o options) (credential.Response, err
 	if err != nil {
 		return credential.Response{}, fmt.Errorf("image %q: %w", n.request.Image, err)
 	}
-	source := azure.New(config, azure.Options{
-		ReadFile: n.readFileWithin,
-		Binding:  o.binding,
-		ClientID: o.bindings.clientID,
-		TenantID: o.bindings.tenantID,
-	})
+	source := azure.New(config, n.azure)
 	host, ok, err := source.LoginServer(ctx, image)
 	if err != nil {
 		return credential.Response{}, fmt.Errorf("no credential for %s: %w", n.request.Image, err)
@@ -48,13 +43,10 @@ func (n *node) byFlags(ctx context.Context, o options) (credential.Response, err
 	if !ok {
 		return credential.Response{CacheKey: credential.CacheByRegistry}, nil
 	}
-	ask := credential.Ask{Registry: host, Image: image.Name()}
 	mirrored := mapping != credential.Mapping{}
-	if !mirrored {
-		// A pod's identity is for the registries that the pod names; a mirror
-		// is the node's affair.
-		ask.ServiceAccountToken = n.request.ServiceAccountToken
-		ask.ServiceAccountAnnotations = n.request.ServiceAccountAnnotations
+	ask := credential.Ask{Registry: host, Image: image.Name()}
+	if !mirrored { // a mirror is the node's affair, and not the pod's
+		ask = n.withPod(ask)
 	}
 	if id, secret, ok := config.ServicePrincipal(); ok && !mirrored && ask.ServiceAccountToken == "" {
 		return servicePrincipal(host, credential.Credential{Username: id, Password: secret}), nil

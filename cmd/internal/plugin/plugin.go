@@ -85,6 +85,7 @@ type node struct {
 	// field: it would print the token in it.
 	request *credential.Request
 	notes   []error // what did not stop the answer
+	azure   azure.Options
 
 	mu      sync.Mutex
 	sources map[string]*azure.Source // by the path of azure.json
@@ -103,6 +104,12 @@ func (n *node) respond(ctx context.Context, o options, stdin io.Reader) ([]byte,
 		return nil, err
 	}
 	n.request = &request
+	n.azure = azure.Options{
+		ReadFile: n.readFileWithin,
+		Binding:  o.binding,
+		ClientID: o.bindings.clientID,
+		TenantID: o.bindings.tenantID,
+	}
 	answer := n.byFlags
 	if o.routes != "" {
 		answer = n.byRoutes

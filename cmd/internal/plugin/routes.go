@@ -169,8 +169,7 @@ func (n *node) credential(ctx context.Context, offer credential.Offer) (credenti
 	}
 	ask := offer.Ask
 	if offer.Credential.Kind != mirror.Azure || n.byPod(ask.Registry) {
-		ask.ServiceAccountToken = n.request.ServiceAccountToken
-		ask.ServiceAccountAnnotations = n.request.ServiceAccountAnnotations
+		ask = n.withPod(ask)
 	}
 	c, err := source.Credential(ctx, ask)
 	if err != nil {
@@ -184,5 +183,13 @@ func (n *node) credential(ctx context.Context, offer credential.Offer) (credenti
 // the node's affair, and the kubelet may hand a token on for other registries.
 func (n *node) byPod(registry mirror.Host) bool {
 	image, err := mirror.ParseImage(n.request.Image)
-	return err == nil && image.Host() == registry.String() && azure.Annotated(n.request.ServiceAccountAnnotations)
+	hasIdentity := n.azure.ClientID != "" || azure.Annotated(n.request.ServiceAccountAnnotations)
+	return err == nil && image.Host() == registry.String() && hasIdentity
+}
+
+// withPod adds what the kubelet handed on of the pod.
+func (n *node) withPod(ask credential.Ask) credential.Ask {
+	ask.ServiceAccountToken = n.request.ServiceAccountToken
+	ask.ServiceAccountAnnotations = n.request.ServiceAccountAnnotations
+	return ask
 }

@@ -38,6 +38,6 @@ func (n *node) azureSource(path string) (*azure.Source, error) {
 	if n.sources == nil {
 		n.sources = map[string]*azure.Source{}
 	}
-	n.sources[path] = azure.New(config, azure.Options{ReadFile: n.readFileWithin})
+	n.sources[path] = azure.New(config, n.azure)
 	return n.sources[path], nil
 }

@@ -2,9 +2,8 @@
 // endpoints for managed identities, Entra ID, the identity bindings of a
 // cluster, the resource manager of a private cloud, and Azure Container
 // Registries with their token exchange and a real OCI registry behind it. Next
-// to them
-// stand [Source] registries, which grant nothing and remember what they were
-// offered.
+// to them stand [Source] registries, which grant nothing and remember what they
+// were offered.
 //
 // All of it is HTTP and TLS on loopback under a CA of its own, so that a built
 // program can be pointed at it by its environment alone ([Cloud.Env]), and a
@@ -19,7 +18,6 @@ package azuretest
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -40,74 +38,6 @@ const Canary = "CANARY-"
 // every cloud (kubernetes-sigs/cloud-provider-azure,
 // pkg/credentialprovider/azure_credentials.go).
 const Resource = "https://containerregistry.azure.net"
-
-// Defaults of [Options].
-const (
-	DefaultTenant       = "11111111-2222-3333-4444-555555555555"
-	DefaultClientID     = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
-	DefaultClientSecret = Canary + "client~secret"
-)
-
-// An Identity is a user-assigned managed identity of the machine.
-type Identity struct {
-	ClientID   string
-	ResourceID string // /subscriptions/…/userAssignedIdentities/NAME; compared without case
-}
-
-// A Federation is an identity that proves itself by somebody else's token: the
-// token of a pod, or of a file.
-type Federation struct {
-	ClientID  string
-	Tenant    string // "" means that of Options
-	Assertion string // the token that is taken, to the letter
-}
-
-// Options say what the stand-in is made of; the zero value is a cloud with a
-// system-assigned identity and no registry.
-type Options struct {
-	// Tenant is the tenant of the machine and the service principal; "" means [DefaultTenant].
-	Tenant string
-	// ClientID and ClientSecret are the one service principal; "" means
-	// [DefaultClientID] and [DefaultClientSecret].
-	ClientID, ClientSecret string
-	// Certificate is another proof of the service principal; nil for none.
-	Certificate *x509.Certificate
-	// Federations are further identities. Each names a tenant that there is.
-	Federations []Federation
-	// Identities are assigned to the machine besides the system's.
-	Identities []Identity
-	// NoSystemIdentity takes the system-assigned identity away.
-	NoSystemIdentity bool
-	// RefreshLife is how long a registry's refresh token lives (0 means 3
-	// hours), AccessLife how long its access tokens do (0 means 5 minutes).
-	RefreshLife, AccessLife time.Duration
-	// Now is the clock that tokens are made and checked by; nil means
-	// time.Now.
-	Now func() time.Time
-}
-
-func (o Options) withDefaults() Options {
-	if o.Tenant == "" {
-		o.Tenant = DefaultTenant
-	}
-	if o.ClientID == "" {
-		o.ClientID = DefaultClientID
-	}
-	if o.ClientSecret == "" {
-		o.ClientSecret = DefaultClientSecret
-	}
-	if o.RefreshLife == 0 {
-		o.RefreshLife = 3 * time.Hour
-	}
-	if o.AccessLife == 0 {
-		o.AccessLife = 5 * time.Minute
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	o.Federations = slices.Clone(o.Federations)
-	return o
-}
 
 // A Cloud is the running stand-in. Its methods are safe for concurrent use.
 type Cloud struct {

@@ -1,0 +1,204 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Where a node has containerd.
+const (
+	ContainerdConfig = "/etc/containerd/config.toml"
+	HostsDir         = "/etc/containerd/certs.d"
+	Socket           = "/run/containerd/containerd.sock"
+	logs             = "/run/log"
+)
+
+// A Containerd is a running containerd.
+type Containerd struct {
+	*process
+	Version string
+	Images  cri.ImageServiceClient
+	Runtime cri.RuntimeServiceClient
+	conn    *grpc.ClientConn
+}
+
+// Config returns a config.toml for a version of containerd, with config_path
+// and the sandbox image as given.
+//
+// Without CAP_SYS_RESOURCE, as in most sandboxes, runc cannot lower an
+// oom_score_adj; restrict_oom_score_adj has containerd not ask for it. The
+// socket of NRI would be the same for each containerd in a box.
+func Config(version, configPath, sandboxImage string) string {
+	if strings.HasPrefix(version, "1.") {
+		return fmt.Sprintf(`version = 2
+
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = %q
+restrict_oom_score_adj = true
+
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = %q
+`, sandboxImage, configPath)
+	}
+	return fmt.Sprintf(`version = 3
+
+[plugins.'io.containerd.cri.v1.runtime']
+restrict_oom_score_adj = true
+
+[plugins.'io.containerd.nri.v1.nri']
+disable = true
+
+[plugins.'io.containerd.cri.v1.images'.pinned_images]
+sandbox = %q
+
+[plugins.'io.containerd.cri.v1.images'.registry]
+config_path = %q
+`, sandboxImage, configPath)
+}
+
+// A Place is where a containerd has its files. The zero Place is where a node
+// has them; others are for containerds beside that one, which read the same
+// registry configuration.
+type Place struct{ name string }
+
+// Beside returns a place of that name.
+func Beside(name string) Place { return Place{name} }
+
+func (p Place) root() string {
+	if p.name == "" {
+		return "/var/lib/containerd"
+	}
+	return filepath.Join("/run/beside", p.name, "root")
+}
+
+func (p Place) state() string {
+	if p.name == "" {
+		return filepath.Dir(Socket)
+	}
+	return filepath.Join("/run/beside", p.name, "state")
+}
+
+func (p Place) config() string {
+	if p.name == "" {
+		return ContainerdConfig
+	}
+	return filepath.Join("/run/beside", p.name, "config.toml")
+}
+
+// StartContainerd starts the containerd whose programs are in bin, with
+// config as its config.toml and nothing in its store, and waits until it
+// answers.
+func StartContainerd(ctx context.Context, bin, config string, place Place) (*Containerd, error) {
+	if err := clean(place.root(), place.state()); err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{HostsDir, logs, place.root()} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.WriteFile(place.config(), []byte(config), 0o644); err != nil {
+		return nil, err
+	}
+	version := strings.TrimPrefix(filepath.Base(bin), "containerd-")
+	log := filepath.Join(logs, "containerd-"+version+".log")
+	socket := filepath.Join(place.state(), filepath.Base(Socket))
+	// containerd looks for its shim on the PATH.
+	p, err := start(log, []string{"PATH=" + bin + ":" + os.Getenv("PATH")}, filepath.Join(bin, "containerd"),
+		"--config="+place.config(), "--root="+place.root(), "--state="+place.state(), "--address="+socket)
+	if err != nil {
+		return nil, err
+	}
+	// Not gRPC's own second between two tries: containerd is up sooner.
+	soon := backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1, MaxDelay: 20 * time.Millisecond}
+	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: soon}))
+	if err != nil {
+		p.stop()
+		return nil, err
+	}
+	c := &Containerd{p, version, cri.NewImageServiceClient(conn), cri.NewRuntimeServiceClient(conn), conn}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err = c.ready(ctx, func(ctx context.Context) error {
+		_, err := c.Images.ListImages(ctx, &cri.ListImagesRequest{})
+		return err
+	})
+	if err != nil {
+		c.Stop()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Stop ends containerd and waits for it; a second Stop does nothing. What its
+// shims hold ends with the box.
+func (c *Containerd) Stop() {
+	c.conn.Close()
+	c.stop()
+}
+
+// Pull pulls an image as the kubelet has it pulled, with auth for its registry
+// or nil.
+func (c *Containerd) Pull(ctx context.Context, image string, auth *cri.AuthConfig) error {
+	_, err := c.Images.PullImage(ctx, &cri.PullImageRequest{Image: &cri.ImageSpec{Image: image}, Auth: auth})
+	return err
+}
+
+// clean empties directories without removing them: some are mounts.
+func clean(dirs ...string) error {
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		for _, e := range entries {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Running waits until a container of that name runs.
+func (c *Containerd) Running(ctx context.Context, name string) error {
+	return Until(ctx, func() error {
+		list, err := c.Runtime.ListContainers(ctx, &cri.ListContainersRequest{})
+		if err != nil {
+			return err
+		}
+		for _, one := range list.Containers {
+			if one.Metadata.Name == name && one.State == cri.ContainerState_CONTAINER_RUNNING {
+				return nil
+			}
+		}
+		return fmt.Errorf("no container %q runs", name)
+	})
+}
+
+// RemovePods ends and removes all pods.
+func (c *Containerd) RemovePods(ctx context.Context) error {
+	list, err := c.Runtime.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
+	if err != nil {
+		return err
+	}
+	for _, one := range list.Items {
+		if _, err := c.Runtime.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: one.Id}); err != nil {
+			return err
+		}
+		if _, err := c.Runtime.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: one.Id}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

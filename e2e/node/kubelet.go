@@ -1,0 +1,115 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Where a node has its kubelet.
+const (
+	KubeletRoot = "/var/lib/kubelet"
+	manifests   = "/etc/kubernetes/manifests"
+	kubeletFile = KubeletRoot + "/config.yaml"
+	healthz     = "http://127.0.0.1:10248/healthz"
+)
+
+// kubeletConfig is that of a kubelet without an API server, which runs static
+// pods only, in a sandbox without systemd: on cgroup version 1, without a
+// cgroup for each class of pods, and without eviction.
+const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+staticPodPath: ` + manifests + `
+containerRuntimeEndpoint: unix://` + Socket + `
+podLogsDir: ` + logs + `/pods
+cgroupDriver: cgroupfs
+cgroupsPerQOS: false
+enforceNodeAllocatable: []
+failCgroupV1: false
+failSwapOn: false
+enableServer: false
+localStorageCapacityIsolation: false
+makeIPTablesUtilChains: false
+imageGCHighThresholdPercent: 100
+evictionHard: {memory.available: "1Mi", nodefs.available: "0%", imagefs.available: "0%"}
+fileCheckFrequency: 1s
+syncFrequency: 1s
+authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
+authorization: {mode: AlwaysAllow}
+`
+
+// A Kubelet is a running kubelet.
+type Kubelet struct{ *process }
+
+// StartKubelet starts the kubelet in the file named, with further flags, and
+// waits until it says that it is healthy.
+func StartKubelet(ctx context.Context, file string, flags ...string) (*Kubelet, error) {
+	for _, dir := range []string{manifests, logs + "/pods"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.WriteFile(kubeletFile, []byte(kubeletConfig), 0o644); err != nil {
+		return nil, err
+	}
+	args := append([]string{"--config=" + kubeletFile, "--root-dir=" + KubeletRoot, "--hostname-override=node", "--v=2"}, flags...)
+	p, err := start(filepath.Join(logs, "kubelet.log"), nil, file, args...)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := p.ready(ctx, healthy); err != nil {
+		p.stop()
+		return nil, err
+	}
+	return &Kubelet{p}, nil
+}
+
+func healthy(ctx context.Context) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, healthz, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", healthz, answer.Status)
+	}
+	return nil
+}
+
+// Stop ends the kubelet and waits for it. The pods run on.
+func (k *Kubelet) Stop() { k.stop() }
+
+// RunPod gives the kubelet a static pod of one container. It is on the node's
+// own network, so that no network plugin is needed.
+func (k *Kubelet) RunPod(name, image string) error {
+	pod := fmt.Sprintf(`apiVersion: v1
+kind: Pod
+metadata:
+  name: %[1]s
+  namespace: default
+spec:
+  hostNetwork: true
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: %[1]s
+    image: %[2]s
+    imagePullPolicy: Always
+`, name, image)
+	path := filepath.Join(manifests, name+".yaml")
+	if err := os.WriteFile(path+".new", []byte(pod), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// RemovePods takes all static pods away from the kubelet.
+func RemovePods() error { return clean(manifests) }

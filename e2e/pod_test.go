@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mirrorcred/mirrorcred/e2e/node"
+)
+
+// The product whole: "mirrorcred apply" sets the node up, a kubelet is started
+// on the files that it wrote, and a pod whose image is named by the source
+// runs. The kubelet executes the plugin by itself.
+func TestPod(t *testing.T) {
+	freshNode(t)
+	c := startContainerd(t, versions()[0])
+	apply(t, oneMirror, 0)
+	push(t, contoso, "app/hello", "1")
+	push(t, pauseRegistry, "pause", "1")
+	k := startKubelet(t, c)
+
+	if err := k.RunPod("hello", "mcr.microsoft.com/app/hello:1"); err != nil {
+		t.Fatal(err)
+	}
+	runs(t, c, "hello")
+	credited(t, contoso, "app/hello")
+	silent(t, "mcr.microsoft.com")
+}
+
+// startKubelet starts a kubelet with the files that apply writes, and stops it
+// and its pods when the test ends.
+func startKubelet(t *testing.T, c *node.Containerd) *node.Kubelet {
+	t.Helper()
+	k, err := node.StartKubelet(t.Context(), program("kubelet"),
+		"--image-credential-provider-config="+providerConfig, "--image-credential-provider-bin-dir="+providerBin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(k.Tail(40))
+		}
+		k.Stop()
+		node.RemovePods()
+		if err := c.RemovePods(context.Background()); err != nil {
+			t.Log(err)
+		}
+	})
+	return k
+}
+
+// runs fails the test where a container does not run within a minute.
+func runs(t *testing.T, c *node.Containerd, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := c.Running(ctx, name); err != nil {
+		t.Fatal(strings.TrimSpace(err.Error()))
+	}
+}

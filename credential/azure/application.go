@@ -27,9 +27,9 @@ type application struct {
 	tenantKey, clientKey string // where tenant and client are set
 }
 
-// token asks for one with a proof that proves makes. The text of the proof, if
+// ask asks for a token with the proof that proves makes. The text of the proof, if
 // it has one, is kept out of errors.
-func (a application) token(ctx context.Context, o Options, text *credential.Secret, proves prover) (credential.Secret, error) {
+func (a application) ask(ctx context.Context, o Options, text *credential.Secret, proves prover) (credential.Secret, error) {
 	host := a.authority
 	if u, err := url.Parse(a.authority); err == nil {
 		host = u.Hostname()
@@ -73,7 +73,7 @@ type bySecret struct {
 }
 
 func (a bySecret) token(ctx context.Context, o Options) (credential.Secret, error) {
-	return a.application.token(ctx, o, a.secret, a)
+	return a.application.ask(ctx, o, a.secret, a)
 }
 
 func (a bySecret) credential(o policy.ClientOptions) (azcore.TokenCredential, error) {
@@ -96,7 +96,7 @@ type byCertificate struct {
 }
 
 func (a byCertificate) token(ctx context.Context, o Options) (credential.Secret, error) {
-	return a.application.token(ctx, o, nil, a)
+	return a.application.ask(ctx, o, nil, a)
 }
 
 func (a byCertificate) credential(o policy.ClientOptions) (azcore.TokenCredential, error) {
@@ -164,7 +164,7 @@ type byAssertion struct {
 }
 
 func (a byAssertion) token(ctx context.Context, o Options) (credential.Secret, error) {
-	return a.application.token(ctx, o, a.assertion, a)
+	return a.application.ask(ctx, o, a.assertion, a)
 }
 
 func (a byAssertion) credential(o policy.ClientOptions) (azcore.TokenCredential, error) {

@@ -71,7 +71,7 @@ func TestDropIn(t *testing.T) {
 		"tenant id alone":    {"@managed --ib-default-tenant-id x", "docker.io/x/y", "needs --ib-sni-name"},
 		"API server alone":   {"@managed --ib-apiserver-ip 10.0.0.1", "docker.io/x/y", "needs --ib-sni-name"},
 		"not ACR with sni":   {"@managed --ib-sni-name x --ib-apiserver-ip 10.0.0.1", "docker.io/x/y", nothing},
-		"ACR with sni":       {"@managed --ib-sni-name x --ib-apiserver-ip 10.0.0.1", "foo.azurecr.io/x", "identity bindings are not supported"},
+		"ACR with sni":       {"@managed --ib-sni-name x --ib-apiserver-ip 10.0.0.1", "foo.azurecr.io/x", direct},
 		"mirrored with sni":  {"@managed --ib-sni-name x --ib-apiserver-ip 10.0.0.1 -r " + both, "mcr.microsoft.com/x", mirrored},
 
 		"not ACR":             {"@managed", "docker.io/library/nginx", nothing},
@@ -196,7 +196,7 @@ func TestRequests(t *testing.T) {
 		request("a b\nc"):                             "image",
 		request(""):                                   "names no image",
 		strings.Repeat(" ", 1<<20) + good:             "longer than 1048576 bytes",
-		strings.Replace(request("foo.azurecr.io/x"), "{", `{"serviceAccountToken":"`+azuretest.Canary+`sa",`, 1): "service-account token",
+		strings.Replace(request("foo.azurecr.io/x"), "{", `{"serviceAccountToken":"`+azuretest.Canary+`sa",`, 1): "no client id annotation; annotate the pod's service account with kubernetes.azure.com/acr-client-id",
 	} {
 		got := run(t, cloud, names[0], stdin, config)
 		if !strings.Contains(got.stdout+got.stderr, want) || (got.code == 0) != (want == nothing) {

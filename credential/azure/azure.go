@@ -1,7 +1,7 @@
 // Package azure gets the credential for an Azure Container Registry: the
 // registry says where it wants to be asked, Entra ID vouches for the node's
-// identity, and the registry gives a refresh token for that, which is the
-// password.
+// identity or a pod's, and the registry gives a refresh token for that, which
+// is the password.
 //
 // It is where the network is. It refuses to know who asks and why, or where
 // azure.json is; it is told. What it sends, and to whom, is bounded: a token
@@ -19,9 +19,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/credential"
@@ -49,6 +51,23 @@ type Options struct {
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// RootCAs are trusted; nil means the system's.
 	RootCAs *x509.CertPool
+	// ReadFile reads a file that azure.json, the environment or Binding
+	// names; nil means the machine's own files, up to 1 MiB each. Its error
+	// names the file and is one line.
+	ReadFile func(ctx context.Context, path string) ([]byte, error)
+	// EnvironmentFile describes the cloud where that is AzureStackCloud; ""
+	// means the file that $AZURE_ENVIRONMENT_FILEPATH names.
+	EnvironmentFile string
+
+	// ClientID and TenantID are the identity of a pod whose service account
+	// is not annotated with its own.
+	ClientID, TenantID string
+	// RequireServiceAccount keeps the node's identity from answering where
+	// the request carries no service-account token.
+	RequireServiceAccount bool
+	// Binding is who is given a pod's service-account token for one of
+	// Entra ID; nil means Entra ID itself.
+	Binding *Binding
 }
 
 func (o Options) withDefaults() Options {
@@ -64,39 +83,63 @@ func (o Options) withDefaults() Options {
 	if o.DialContext == nil {
 		o.DialContext = new(net.Dialer).DialContext
 	}
+	if o.ReadFile == nil {
+		o.ReadFile = readFile
+	}
 	return o
 }
 
+func readFile(_ context.Context, path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, mostAnswer+1))
+	if err == nil && len(data) > mostAnswer {
+		err = fmt.Errorf("%s is longer than 1 MiB", path)
+	}
+	return data, err
+}
+
 // A Source gives credentials for the Azure Container Registries that one
-// azure.json can reach. It keeps nothing from one call to the next.
+// azure.json can reach. It keeps nothing from one call to the next but where
+// the endpoints of a private cloud are.
 type Source struct {
 	config Config
 	opts   Options
+	lookup *lookup
 }
 
 var _ credential.Source = (*Source)(nil)
 
 // New returns the source for a configuration. Nothing is asked yet.
 func New(config Config, o Options) *Source {
-	return &Source{config, o.withDefaults()}
+	return &Source{config, o.withDefaults(), new(lookup)}
 }
 
 // Credential returns the username and password for ask.Registry, and when the
-// password expires where it says so itself. It takes at most IdentityLimit and
-// twice RequestLimit; the error is one line, names the step, and wraps that of
-// ctx where ctx ended it. Nothing is sent where the registry is not an ACR
-// login server of the configured cloud.
+// password expires where it says so itself. The identity is that of the pod
+// where ask carries its token, else the node's. It takes at most IdentityLimit
+// and twice RequestLimit, and once more for a private cloud that was not looked
+// up before; the error is one line, names the step, and wraps that of ctx where
+// ctx ended it. Nothing is sent where the registry is not an ACR login server
+// of the configured cloud.
 func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential.Credential, error) {
-	if err := s.config.usable(); err != nil {
+	cloud, err := s.cloud(ctx)
+	if err != nil {
 		return credential.Credential{}, err
 	}
-	suffix := s.config.cloud.suffix
-	if !ask.Registry.ACRSuffixIn(suffix) {
-		return credential.Credential{}, fmt.Errorf("%q is not a login server of Azure Container Registry (NAME.%s); give it another credential, or set cloud if the registry is in another one", ask.Registry, suffix)
+	if !ask.Registry.ACRSuffixIn(cloud.suffix) {
+		return credential.Credential{}, fmt.Errorf("%q is not a login server of Azure Container Registry (NAME.%s); give it another credential, or set cloud if the registry is in another one", ask.Registry, cloud.suffix)
+	}
+	identity, tenant, err := s.identity(ctx, ask, cloud)
+	if err != nil {
+		return credential.Credential{}, err
 	}
 	client := s.opts.client(http.ProxyFromEnvironment)
 	defer client.CloseIdleConnections()
-	r := registry{ask.Registry, client, s.opts}
+	r := registry{ask.Registry, sender{client, s.opts}}
 
 	// The registry is asked first: a host that does not challenge as one
 	// does is a reason not to fetch a token at all.
@@ -104,11 +147,11 @@ func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential
 	if err != nil {
 		return credential.Credential{}, err
 	}
-	access, err := s.accessToken(ctx)
+	access, err := identity.token(ctx, s.opts)
 	if err != nil {
 		return credential.Credential{}, err
 	}
-	refresh, err := r.exchange(ctx, to, access, s.config.tenant)
+	refresh, err := r.exchange(ctx, to, access, tenant)
 	if err != nil {
 		return credential.Credential{}, err
 	}

@@ -16,38 +16,23 @@ import (
 // A Config is what azure.json says about the node's identity. Make one by
 // [ReadConfig]; the zero Config names no identity.
 type Config struct {
-	cloud    cloud
+	cloud     cloud // as known by its name
+	cloudName string
+	// manager is resourceManagerEndpoint, "" where it is the one that the
+	// cloud is known to have: there is nothing to learn from it then.
+	manager  string
 	tenant   string
 	managed  bool   // useManagedIdentityExtension
 	assigned string // userAssignedIdentityID; "" is the system's identity
 	clientID string
-	// secret is behind a pointer since fmt calls no method on an unexported
-	// field: it would print the text. nil where there is none.
-	secret *credential.Secret
-
-	// Named in the file, and not supported: what to say when a credential
-	// is wanted.
-	certificate, federated, adfs bool
-	resourceManager, cloudName   string
-}
-
-// A cloud is a national cloud: where its Entra ID is, how its registries end,
-// and its resource manager, which azure.json may name.
-type cloud struct {
-	authority, suffix, manager string
-}
-
-// cloudNamed returns the cloud of a name, whose case does not matter. Every
-// name that is not known is the public cloud's, as in acr-credential-provider
-// (kubernetes-sigs/cloud-provider-azure, pkg/azclient/cloud.go).
-func cloudNamed(name string) cloud {
-	switch strings.ToLower(name) {
-	case "azurechinacloud":
-		return cloud{"https://login.chinacloudapi.cn/", "azurecr.cn", "management.chinacloudapi.cn"}
-	case "azureusgovernment", "azureusgovernmentcloud":
-		return cloud{"https://login.microsoftonline.us/", "azurecr.us", "management.usgovcloudapi.net"}
-	}
-	return cloud{"https://login.microsoftonline.com/", "azurecr.io", "management.azure.com"}
+	// secret and certPassword are behind pointers since fmt calls no method
+	// on an unexported field: it would print the text. nil where there is
+	// none.
+	secret, certPassword *credential.Secret
+	certPath             string
+	federated            bool // useFederatedWorkloadIdentityExtension
+	tokenFile            string
+	adfs                 bool
 }
 
 // file is azure.json; encoding/json ignores the case of its keys.
@@ -59,7 +44,9 @@ type file struct {
 	ClientID                string `json:"aadClientId"`
 	ClientSecret            string `json:"aadClientSecret"`
 	CertPath                string `json:"aadClientCertPath"`
+	CertPassword            string `json:"aadClientCertPassword"`
 	Federated               bool   `json:"useFederatedWorkloadIdentityExtension"`
+	TokenFile               string `json:"aadFederatedTokenFile"`
 	IdentitySystem          string `json:"identitySystem"`
 	ResourceManagerEndpoint string `json:"resourceManagerEndpoint"`
 }
@@ -74,23 +61,32 @@ func ReadConfig(data []byte) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	var secret *credential.Secret
-	if f.ClientSecret != "" {
-		secret = (*credential.Secret)(&f.ClientSecret)
+	c := Config{
+		cloud:        cloudNamed(f.Cloud),
+		cloudName:    f.Cloud,
+		manager:      f.ResourceManagerEndpoint,
+		tenant:       f.TenantID,
+		managed:      f.Managed,
+		assigned:     f.Assigned,
+		clientID:     f.ClientID,
+		secret:       secretOrNil(f.ClientSecret),
+		certPassword: secretOrNil(f.CertPassword),
+		certPath:     f.CertPath,
+		federated:    f.Federated,
+		tokenFile:    f.TokenFile,
+		adfs:         strings.EqualFold(f.IdentitySystem, "adfs"),
 	}
-	return Config{
-		cloud:           cloudNamed(f.Cloud),
-		tenant:          f.TenantID,
-		managed:         f.Managed,
-		assigned:        f.Assigned,
-		clientID:        f.ClientID,
-		secret:          secret,
-		certificate:     f.CertPath != "",
-		federated:       f.Federated,
-		adfs:            strings.EqualFold(f.IdentitySystem, "adfs"),
-		resourceManager: f.ResourceManagerEndpoint,
-		cloudName:       f.Cloud,
-	}, nil
+	if u, err := url.Parse(c.manager); err == nil && strings.EqualFold(u.Hostname(), c.cloud.manager) {
+		c.manager = ""
+	}
+	return c, nil
+}
+
+func secretOrNil(s string) *credential.Secret {
+	if s == "" {
+		return nil
+	}
+	return (*credential.Secret)(&s)
 }
 
 // decode reads JSON where that is what the bytes look like. What looks like
@@ -138,9 +134,10 @@ func decodeYAML(data []byte) (file, error) {
 	fields := map[string]any{
 		"cloud": &f.Cloud, "tenantid": &f.TenantID,
 		"usemanagedidentityextension": &f.Managed, "userassignedidentityid": &f.Assigned,
-		"aadclientid": &f.ClientID, "aadclientsecret": &f.ClientSecret, "aadclientcertpath": &f.CertPath,
-		"usefederatedworkloadidentityextension": &f.Federated,
-		"identitysystem":                        &f.IdentitySystem, "resourcemanagerendpoint": &f.ResourceManagerEndpoint,
+		"aadclientid": &f.ClientID, "aadclientsecret": &f.ClientSecret,
+		"aadclientcertpath": &f.CertPath, "aadclientcertpassword": &f.CertPassword,
+		"usefederatedworkloadidentityextension": &f.Federated, "aadfederatedtokenfile": &f.TokenFile,
+		"identitysystem": &f.IdentitySystem, "resourcemanagerendpoint": &f.ResourceManagerEndpoint,
 	}
 	for i := 0; i+1 < len(top.Content); i += 2 {
 		key := top.Content[i].Value
@@ -182,38 +179,40 @@ func (c Config) ServicePrincipal() (clientID string, secret credential.Secret, o
 }
 
 // RegistrySuffix returns what the names of the cloud's registries end in,
-// without a leading dot, such as "azurecr.io".
-func (c Config) RegistrySuffix() string { return c.cloud.suffix }
+// without a leading dot, such as "azurecr.io". It is "" for a cloud that has to
+// be looked up; see [Source.LoginServer].
+func (c Config) RegistrySuffix() string {
+	if c.custom() {
+		return ""
+	}
+	return c.cloud.suffix
+}
 
-// usable returns why no credential can be got by this configuration, or nil.
+// usable returns why the file names no identity of the node, or nil.
 func (c Config) usable() error {
-	if c.resourceManager != "" {
-		u, err := url.Parse(c.resourceManager)
-		if err != nil || !strings.EqualFold(u.Hostname(), c.cloud.manager) {
-			return errors.New("resourceManagerEndpoint: the endpoints of a private cloud are not looked up; remove it if the cloud is a public one, and set cloud")
-		}
-	}
-	if strings.EqualFold(c.cloudName, "AzureStackCloud") {
-		return fmt.Errorf("cloud %q: a private cloud is not supported; the registries of AzureCloud, AzureChinaCloud and AzureUSGovernment are", c.cloudName)
-	}
 	if c.managed {
 		return nil
 	}
 	const instead = "set useManagedIdentityExtension: true, or aadClientId and aadClientSecret"
-	_, _, ok := c.ServicePrincipal()
 	switch {
 	case c.adfs:
 		return errors.New("identitySystem: AD FS is not supported; " + instead + " of Entra ID")
-	case ok && c.tenant == "":
+	case c.clientID == "" && c.secret == nil && c.certPath == "" && !c.byToken():
+		return errors.New("no identity is named; " + instead)
+	case c.clientID == "":
+		return errors.New("aadClientId is missing; set it, or useManagedIdentityExtension: true")
+	case c.secret == nil && c.certPath == "" && !c.byToken():
+		return errors.New("aadClientSecret is missing; set it, aadClientCertPath or aadFederatedTokenFile, or useManagedIdentityExtension: true")
+	case c.secret == nil && c.byToken() && c.tokenFile == "":
+		return errors.New("useFederatedWorkloadIdentityExtension is true and aadFederatedTokenFile is missing; set it to the path of the token")
+	case c.tenant == "":
 		return errors.New("tenantId is missing; set the tenant of aadClientId")
-	case ok:
-		return nil
-	case c.certificate:
-		return errors.New("aadClientCertPath: a service principal's certificate is not supported; " + instead)
-	case c.federated:
-		return errors.New("useFederatedWorkloadIdentityExtension: a federated token is not supported; " + instead)
-	case c.clientID != "":
-		return errors.New("aadClientSecret is missing; set it, or useManagedIdentityExtension: true")
 	}
-	return errors.New("no identity is named; " + instead)
+	return nil
+}
+
+// byToken reports whether the service principal is the one of a token in a
+// file. Where a certificate is named besides, the switch decides.
+func (c Config) byToken() bool {
+	return c.federated || c.tokenFile != "" && c.certPath == ""
 }

@@ -66,7 +66,7 @@ func TestCredentialFaults(t *testing.T) {
 		"service elsewhere":  {"", "acr", v2, azuretest.Challenge(`Bearer realm="https://HOST/oauth2/token",service="evil.azurecr.io"`), `the service "evil.azurecr.io" is not the registry; `},
 
 		"exchange hangs":        {"", "acr", exchange, azuretest.Hang(), "registry token exchange: no answer from contoso.azurecr.io within "},
-		"exchange refuses":      {"", "acr", exchange, azuretest.Refuse(401), "status 401 (refused by the test); give the node's identity the role AcrPull"},
+		"exchange refuses":      {"", "acr", exchange, azuretest.Refuse(401), "status 401 (refused by the test); give the identity that pulls the role AcrPull"},
 		"exchange repeats":      {"", "acr", exchange, azuretest.Echo(401), "status 401 (cannot take map["},
 		"exchange is down":      {"", "acr", exchange, azuretest.Refuse(500), "status 500 at the last of 3 tries"},
 		"exchange redirects":    {"", "acr", exchange, azuretest.Redirect("evil.example"), "a redirect, which is not followed"},

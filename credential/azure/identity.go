@@ -3,21 +3,16 @@ package azure
 import (
 	"context"
 	"errors"
-	"net/http"
-	"strings"
-
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	azcloud "github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
-	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/mirrorcred/mirrorcred/credential"
 )
 
+// Names of the steps that end in a token of Entra ID.
 const (
 	managedIdentity  = "managed identity"
 	servicePrincipal = "service principal"
+	workloadIdentity = "workload identity"
+	identityBinding  = "identity binding"
 )
 
 // scope asks Entra ID for a token whose audience is registries; it is the same
@@ -25,145 +20,92 @@ const (
 // pkg/credentialprovider/azure_credentials.go).
 const scope = "https://containerregistry.azure.net/.default"
 
-// accessToken returns a token of Entra ID for the configured identity. The
-// error is one line and holds no secret.
-func (s *Source) accessToken(ctx context.Context) (credential.Secret, error) {
-	seen := &witness{}
-	name, proxy, host := managedIdentity, noProxy, "169.254.169.254"
-	if !s.config.managed {
-		name, proxy, host = servicePrincipal, http.ProxyFromEnvironment, strings.Trim(strings.TrimPrefix(s.config.cloud.authority, "https:"), "/")
-	}
-	client := s.opts.client(proxy)
-	defer client.CloseIdleConnections()
-	_, secret, _ := s.config.ServicePrincipal()
-	step := startStep(name, host, secret)
+// An identity is who pulls, in the eyes of Entra ID: the node, or a pod.
+type identity interface {
+	// token returns a token for registries. It takes at most IdentityLimit;
+	// the error is one line and holds no secret.
+	token(ctx context.Context, o Options) (credential.Secret, error)
+}
 
-	cred, err := s.identity(policy.ClientOptions{
-		Cloud:            azcloud.Configuration{ActiveDirectoryAuthorityHost: s.config.cloud.authority},
-		Transport:        client,
-		Telemetry:        policy.TelemetryOptions{ApplicationID: userAgent},
-		Retry:            s.retries(),
-		PerRetryPolicies: []policy.Policy{seen},
-	})
-	if err != nil {
-		return "", step.fault(step.scrub(err.Error()), "check userAssignedIdentityID, tenantId and aadClientId")
+// identity returns who answers an ask, and the tenant that they are of.
+// Nothing but files is read for it. The error is one line.
+func (s *Source) identity(ctx context.Context, ask credential.Ask, in cloud) (identity, string, error) {
+	if ask.ServiceAccountToken != "" {
+		return s.pod(ctx, ask, in)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.opts.IdentityLimit)
-	defer cancel()
-	ask := policy.TokenRequestOptions{Scopes: []string{scope}}
-	if s.config.managed {
-		// The library keeps tokens of managed identities for the whole
-		// process, whatever endpoint gave them. Claims make it ask again;
-		// they are not sent.
-		ask.Claims = "{}"
+	if s.opts.RequireServiceAccount {
+		return nil, "", errors.New("the pod's identity is required, and the request carries no service-account token; set tokenAttributes for this provider in the kubelet's CredentialProviderConfig")
 	}
-	token, err := cred.GetToken(ctx, ask)
-	if seen.host != "" {
-		step.host = seen.host
+	id, err := s.node(ctx, in)
+	return id, s.config.tenant, err
+}
+
+// node returns the node's own identity.
+func (s *Source) node(ctx context.Context, in cloud) (identity, error) {
+	c := s.config
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	if c.managed {
+		return managed{c.assigned}, nil
+	}
+	app := application{servicePrincipal, in.authority, c.tenant, c.clientID, "tenantId", "aadClientId"}
+	switch {
+	case in.adfs():
+		return nil, errADFS
+	case c.secret != nil:
+		return bySecret{app, c.secret}, nil
+	case c.byToken():
+		return s.federated(ctx, app)
+	}
+	return s.certified(ctx, app)
+}
+
+// Annotations of a service account that say who its pods are.
+const (
+	clientAnnotation = "kubernetes.azure.com/acr-client-id"
+	tenantAnnotation = "kubernetes.azure.com/acr-tenant-id"
+)
+
+// Annotated reports whether a service account says who its pods are to a
+// registry, or half of it.
+func Annotated(annotations map[string]string) bool {
+	return annotations[clientAnnotation] != "" || annotations[tenantAnnotation] != ""
+}
+
+// pod returns the identity of the pod, which its service account names.
+func (s *Source) pod(ctx context.Context, ask credential.Ask, in cloud) (identity, string, error) {
+	token := ask.ServiceAccountToken
+	client, tenant := ask.ServiceAccountAnnotations[clientAnnotation], ask.ServiceAccountAnnotations[tenantAnnotation]
+	if client == "" {
+		client = s.opts.ClientID
+	}
+	if tenant == "" {
+		tenant = s.opts.TenantID
+	}
+	bind := s.opts.Binding != nil
+	if bind && tenant == "" {
+		// The binding is of an identity in the cluster's own tenant.
+		tenant = s.config.tenant
 	}
 	switch {
-	case err != nil:
-		return "", s.identityError(ctx, step, seen, err)
-	case !isTokenText(token.Token):
-		return "", step.fault("a token that is empty or holds spaces or control characters", unexpected)
+	case !isTokenText(token.Reveal()):
+		return nil, "", errors.New("the request's service-account token holds spaces or control characters; check what stands between the kubelet and this program")
+	case client == "":
+		return nil, "", missing("client id", clientAnnotation, "the identity that pulls")
+	case tenant == "":
+		return nil, "", missing("tenant id", tenantAnnotation, "the tenant of that identity")
+	case bind:
+		id, err := s.bound(ctx, client, token)
+		return id, tenant, err
 	}
-	return credential.Secret(token.Token), nil
+	if in.adfs() {
+		return nil, "", errADFS
+	}
+	app := application{workloadIdentity, in.authority, tenant, client, tenantAnnotation, clientAnnotation}
+	return byAssertion{app, &token}, tenant, nil
 }
 
-// identity returns the library's credential for the configured identity.
-func (s *Source) identity(o policy.ClientOptions) (azcore.TokenCredential, error) {
-	if clientID, secret, ok := s.config.ServicePrincipal(); ok {
-		// Instance discovery asks the public cloud whether the authority
-		// is one. It comes from our own table.
-		return azidentity.NewClientSecretCredential(s.config.tenant, clientID, secret.Reveal(),
-			&azidentity.ClientSecretCredentialOptions{ClientOptions: o, DisableInstanceDiscovery: true})
-	}
-	options := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: o}
-	switch id := s.config.assigned; {
-	case strings.Contains(strings.ToLower(id), "/subscriptions/"):
-		options.ID = azidentity.ResourceID(id)
-	case id != "":
-		options.ID = azidentity.ClientID(id)
-	}
-	return azidentity.NewManagedIdentityCredential(options)
-}
-
-// retries bounds what the library does by itself, which takes more than a
-// minute by default. The metadata service answers 404 and 410 while it is
-// being updated
-// (learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token).
-func (s *Source) retries() policy.RetryOptions {
-	o := policy.RetryOptions{
-		MaxRetries:    3,
-		RetryDelay:    s.opts.RetryDelay,
-		MaxRetryDelay: s.opts.IdentityLimit / 2,
-		TryTimeout:    s.opts.IdentityLimit / 2,
-		StatusCodes:   []int{408, 429, 500, 502, 503, 504},
-	}
-	if s.config.managed {
-		o.StatusCodes = append(o.StatusCodes, http.StatusNotFound, http.StatusGone)
-	}
-	return o
-}
-
-// A witness sees each try on the wire. The library's errors are many lines
-// long, repeat what was answered, and are not to be unwrapped.
-type witness struct {
-	host, path string
-	tries      int // of the last path
-	last       response
-	err        error
-}
-
-// Do implements [policy.Policy].
-func (w *witness) Do(req *policy.Request) (*http.Response, error) {
-	if u := req.Raw().URL; u.Path != w.path {
-		w.host, w.path, w.tries = u.Hostname(), u.Path, 0
-	}
-	w.tries++
-	resp, err := req.Next()
-	w.err = err
-	if err == nil {
-		body, _ := runtime.Payload(resp)
-		w.last = response{status: resp.StatusCode, header: resp.Header, body: body, tries: w.tries}
-	}
-	return resp, err
-}
-
-// identityError translates the library's error by what was seen on the wire.
-func (s *Source) identityError(ctx context.Context, step step, seen *witness, err error) error {
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled), seen.last.status == 0 && ctx.Err() != nil:
-		return step.network(ctx, ctx.Err())
-	case seen.tries == 0:
-		return step.fault(step.scrub(err.Error()), "check userAssignedIdentityID, tenantId and aadClientId")
-	case seen.err != nil && seen.last.status/100 != 5:
-		return step.network(ctx, seen.err)
-	case seen.last.status == http.StatusOK:
-		// No word of the library here: it quotes the answer.
-		return step.fault("an answer that is not the JSON of a token", unexpected)
-	}
-	message := serverMessage(seen.last.body)
-	return step.status(seen.last, message, s.identityRemedy(seen.last.status, message))
-}
-
-// identityRemedy says what to do about an answer that is no token.
-func (s *Source) identityRemedy(status int, message string) string {
-	switch {
-	case status == http.StatusTooManyRequests || status >= 500 || status == http.StatusGone || s.config.managed && status == http.StatusNotFound:
-		return "try again later"
-	case status/100 == 3:
-		return unexpected
-	case s.config.managed && s.config.assigned != "":
-		return "assign userAssignedIdentityID to this machine, or set it to the client id or resource id of an identity that is"
-	case s.config.managed:
-		return "turn the machine's system-assigned identity on, or set userAssignedIdentityID to the client id or resource id of one that is assigned"
-	case strings.Contains(message, "AADSTS700016"):
-		return "check aadClientId, and that tenantId is its tenant"
-	case strings.Contains(message, "AADSTS7000215"), strings.Contains(message, "AADSTS7000222"):
-		return "renew aadClientSecret; it is the secret's value, not its id"
-	case strings.Contains(message, "AADSTS90002"), strings.Contains(message, "AADSTS900023"):
-		return "check tenantId and cloud"
-	}
-	return "check tenantId, aadClientId, aadClientSecret and cloud"
+func missing(what, annotation, meaning string) error {
+	return errors.New("the request carries a service-account token and no " + what + " annotation; annotate the pod's service account with " + annotation + ": " + meaning + ", and name the annotation in tokenAttributes of the kubelet's CredentialProviderConfig")
 }

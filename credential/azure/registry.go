@@ -5,10 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,21 +14,10 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// userAgent says who asks.
-const userAgent = "mirrorcred"
-
-// mostTries is how often a registry is asked before its 429 or 5xx is taken
-// for its answer.
-const mostTries = 3
-
-// mostAnswer is how much of an answer is read, in bytes.
-const mostAnswer = 1 << 20
-
 // A registry is an ACR login server and the way to it.
 type registry struct {
-	host   mirror.Host
-	client *http.Client
-	opts   Options
+	host mirror.Host
+	sender
 }
 
 // An exchangeAt is where a registry wants to be given an identity's token.
@@ -41,7 +28,7 @@ func (r registry) challenge(ctx context.Context) (exchangeAt, error) {
 	step := startStep("registry challenge", r.host.Hostname())
 	ctx, cancel := context.WithTimeout(ctx, r.opts.RequestLimit)
 	defer cancel()
-	resp, err := r.send(ctx, step, http.MethodGet, "https://"+r.host.Hostname()+"/v2/", nil)
+	resp, err := r.send(ctx, step, request{method: http.MethodGet, url: "https://" + r.host.Hostname() + "/v2/"})
 	if err != nil {
 		return exchangeAt{}, err
 	}
@@ -107,18 +94,18 @@ func (r registry) exchange(ctx context.Context, to exchangeAt, access credential
 	step := startStep("registry token exchange", to.host, access)
 	ctx, cancel := context.WithTimeout(ctx, r.opts.RequestLimit)
 	defer cancel()
-	resp, err := r.send(ctx, step, http.MethodPost, "https://"+to.host+"/oauth2/exchange", url.Values{
+	resp, err := r.send(ctx, step, request{http.MethodPost, "https://" + to.host + "/oauth2/exchange", url.Values{
 		"grant_type":    {"access_token_refresh_token"},
 		"access_token":  {access.Reveal()},
 		"refresh_token": {access.Reveal()},
 		"service":       {to.service},
 		"tenant":        {tenant},
-	})
+	}})
 	switch {
 	case err != nil:
 		return "", err
 	case resp.status == http.StatusUnauthorized || resp.status == http.StatusForbidden:
-		return "", step.status(resp, serverMessage(resp.body), "give the node's identity the role AcrPull on the registry, and check tenantId")
+		return "", step.status(resp, serverMessage(resp.body), "give the identity that pulls the role AcrPull on the registry, and check its tenant")
 	case resp.status != http.StatusOK:
 		return "", step.status(resp, serverMessage(resp.body), challengeRemedy(resp))
 	case len(resp.body) > mostAnswer:
@@ -168,62 +155,4 @@ func expiry(token credential.Secret) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(int64(claims.Expires), 0)
-}
-
-// A response is one that was read, up to a byte more than mostAnswer.
-type response struct {
-	status int
-	header http.Header
-	body   []byte
-	tries  int
-}
-
-// send sends a request until the answer is neither 429 nor 5xx, at most
-// mostTries times and within ctx. The error is one line.
-func (r registry) send(ctx context.Context, step step, method, address string, form url.Values) (response, error) {
-	for try := 1; ; try++ {
-		resp, err := r.sendOnce(ctx, method, address, form)
-		if err != nil {
-			return response{}, step.network(ctx, err)
-		}
-		resp.tries = try
-		if resp.status != http.StatusTooManyRequests && resp.status < 500 || try == mostTries {
-			return resp, nil
-		}
-		pause := r.opts.RetryDelay << (try - 1)
-		if s, err := strconv.ParseUint(resp.header.Get("Retry-After"), 10, 16); err == nil {
-			pause = time.Duration(s) * time.Second
-		}
-		// A pause that outlasts the step would only hide the answer.
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
-			return resp, nil
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return response{}, step.network(ctx, ctx.Err())
-		}
-	}
-}
-
-func (r registry) sendOnce(ctx context.Context, method, address string, form url.Values) (response, error) {
-	var body io.Reader
-	if form != nil {
-		body = strings.NewReader(form.Encode())
-	}
-	req, err := http.NewRequestWithContext(ctx, method, address, body)
-	if err != nil {
-		return response{}, err
-	}
-	req.Header.Set("User-Agent", userAgent)
-	if form != nil {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	resp, err := r.client.Do(req)
-	if err != nil {
-		return response{}, err
-	}
-	defer resp.Body.Close()
-	content, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer+1))
-	return response{status: resp.StatusCode, header: resp.Header, body: content}, err
 }

@@ -91,7 +91,7 @@ func (s step) network(ctx context.Context, err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return s.fault("connection refused", s.reach())
 	case errors.As(err, &cert):
-		return s.fault("its certificate is not trusted: "+s.scrub(cert.Err.Error()), "check the node's clock and CA certificates, and whether a proxy breaks TLS open")
+		return s.fault("its certificate is not trusted: "+s.scrub(cert.Err.Error()), s.trust())
 	case errors.As(err, &alert):
 		return s.fault("TLS failed: "+s.scrub(alert.Error()), "check whether a proxy stands between")
 	case errors.As(err, &address):
@@ -105,7 +105,18 @@ func (s step) reach() string {
 	if s.name == managedIdentity {
 		return "check that this is an Azure machine with a managed identity, and that no firewall or network policy keeps the node from the metadata service; or set aadClientId and aadClientSecret with useManagedIdentityExtension: false"
 	}
+	if s.name == identityBinding {
+		return "check the address of the API server, and the node's firewall and routes"
+	}
 	return "check the node's firewall, routes and HTTPS_PROXY"
+}
+
+// trust says what to do about a certificate that is not trusted.
+func (s step) trust() string {
+	if s.name == identityBinding {
+		return "check the node's clock, and the file with the CA of the API server"
+	}
+	return "check the node's clock and CA certificates, and whether a proxy breaks TLS open"
 }
 
 // scrub makes foreign text fit for an error: its first line, without secrets

@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -36,18 +35,23 @@ func (n *node) byFlags(ctx context.Context, o options) (credential.Response, err
 	if err != nil {
 		return credential.Response{}, fmt.Errorf("image %q: %w", n.request.Image, err)
 	}
-	host, ok := credential.LoginServer(image)
+	source := azure.New(config, n.azure)
+	host, ok, err := source.LoginServer(ctx, image)
+	if err != nil {
+		return credential.Response{}, fmt.Errorf("no credential for %s: %w", n.request.Image, err)
+	}
 	if !ok {
 		return credential.Response{CacheKey: credential.CacheByRegistry}, nil
 	}
 	mirrored := mapping != credential.Mapping{}
-	if id, secret, ok := config.ServicePrincipal(); ok && !mirrored {
+	ask := credential.Ask{Registry: host, Image: image.Name()}
+	if !mirrored { // a mirror is the node's affair, and not the pod's
+		ask = n.withPod(ask)
+	}
+	if id, secret, ok := config.ServicePrincipal(); ok && !mirrored && ask.ServiceAccountToken == "" {
 		return servicePrincipal(host, credential.Credential{Username: id, Password: secret}), nil
 	}
-	if err := n.unsupported(o, mirrored); err != nil {
-		return credential.Response{}, err
-	}
-	c, err := azure.New(config, azure.Options{}).Credential(ctx, credential.Ask{Registry: host, Image: image.Name()})
+	c, err := source.Credential(ctx, ask)
 	if err != nil {
 		return credential.Response{}, fmt.Errorf("no credential for %s at %s: %w", n.request.Image, host, err)
 	}
@@ -73,30 +77,18 @@ func cacheKey(mappings []credential.Mapping, image string) credential.CacheKey {
 
 // servicePrincipal answers a direct ACR image as acr-credential-provider does:
 // without asking anybody, the id and secret for the registries of all clouds,
-// and for the login server of a region, which has more labels than those keys.
+// and for a login server that those keys do not match: one of a region, of a
+// private cloud, or with a port.
 func servicePrincipal(host mirror.Host, c credential.Credential) credential.Response {
 	auth := map[string]credential.Credential{anyACR: {}}
 	for _, cloud := range []string{"io", "cn", "de", "us"} {
 		auth["*.azurecr."+cloud] = c
 	}
-	if strings.Count(host.String(), ".") > 2 || host.Port() != "" {
+	_, parent, _ := strings.Cut(host.String(), ".")
+	if _, ok := auth["*."+parent]; !ok {
 		auth[host.String()] = c
 	}
 	return credential.Response{CacheKey: credential.CacheByRegistry, CacheFor: cacheFor, Auth: auth}
-}
-
-// unsupported refuses the identities that are not the node's own. A mirrored
-// image is always answered with the node's.
-func (n *node) unsupported(o options, mirrored bool) error {
-	switch {
-	case mirrored:
-		return nil
-	case o.bindings.sni != "":
-		return errors.New("--ib-sni-name: identity bindings are not supported; leave the --ib flags out to use the node's identity")
-	case n.request.ServiceAccountToken != "":
-		return errors.New("the request carries a pod's service-account token, which is not supported for Azure; take tokenAttributes out of the kubelet's CredentialProviderConfig to use the node's identity")
-	}
-	return nil
 }
 
 // azureConfig reads an azure.json.

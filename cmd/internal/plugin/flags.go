@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/mirrorcred/mirrorcred/credential/azure"
 )
 
 // Version is the version that --version prints. The build sets it.
@@ -28,6 +30,14 @@ argument and flags, and answers for the sources of a mirror map as well.
       --timeout DURATION         give up after this time (default 45s; the
                                  kubelet kills a plugin after 60s)
       --root DIR                 take all paths as below DIR
+      --ib-sni-name NAME         use AKS identity bindings: a pod's token is
+                                 given to the API server under this name
+      --ib-apiserver-ip HOST     IP address or host name of the API server
+      --ib-default-client-id ID, --ib-default-tenant-id ID
+                                 for pods whose service account has no
+                                 annotation for them
+      --ib-ca FILE               the API server's CA (default
+                                 /etc/kubernetes/certs/ca.crt)
   -h, --help                     print this text
       --version                  print the version
 
@@ -49,11 +59,12 @@ type options struct {
 	root      string
 	timeout   time.Duration
 	bindings  bindings
-	done      bool // nothing is left to do: help or version was printed
+	binding   *azure.Binding // nil where there is none
+	done      bool           // nothing is left to do: help or version was printed
 }
 
 // bindings are the flags of AKS identity bindings.
-type bindings struct{ sni, clientID, tenantID, apiserver string }
+type bindings struct{ sni, clientID, tenantID, apiserver, ca string }
 
 // parseFlags parses the arguments. azure.json may stand before, between or
 // after the flags; AKS puts it first.
@@ -69,6 +80,7 @@ func parseFlags(args []string, stdout io.Writer) (options, error) {
 	flags.StringVar(&o.bindings.clientID, "ib-default-client-id", "", "")
 	flags.StringVar(&o.bindings.tenantID, "ib-default-tenant-id", "", "")
 	flags.StringVar(&o.bindings.apiserver, "ib-apiserver-ip", "", "")
+	flags.StringVar(&o.bindings.ca, "ib-ca", "/etc/kubernetes/certs/ca.crt", "")
 	flags.StringP("v", "v", "0", "")
 	flags.String("vmodule", "", "")
 	flags.Duration("log-flush-frequency", 5*time.Second, "")
@@ -110,24 +122,30 @@ func (o *options) check(rest []string) error {
 	if o.timeout <= 0 || o.timeout > 59*time.Second {
 		return fmt.Errorf("--timeout=%s: write a time from 1ms to 59s; the kubelet kills a plugin after 60s", o.timeout)
 	}
-	return o.bindings.check()
+	var err error
+	o.binding, err = o.bindings.parse()
+	return err
 }
 
-// check refuses what acr-credential-provider refuses.
-func (b bindings) check() error {
+// parse refuses what acr-credential-provider refuses.
+func (b bindings) parse() (*azure.Binding, error) {
 	switch {
 	case b.sni == "" && b.clientID != "":
-		return errors.New("--ib-default-client-id needs --ib-sni-name")
+		return nil, errors.New("--ib-default-client-id needs --ib-sni-name")
 	case b.sni == "" && b.tenantID != "":
-		return errors.New("--ib-default-tenant-id needs --ib-sni-name")
+		return nil, errors.New("--ib-default-tenant-id needs --ib-sni-name")
 	case b.sni == "" && b.apiserver != "":
-		return errors.New("--ib-apiserver-ip needs --ib-sni-name")
+		return nil, errors.New("--ib-apiserver-ip needs --ib-sni-name")
 	case b.sni == "":
-		return nil
+		return nil, nil
 	case strings.HasPrefix(b.sni, "http://"), strings.HasPrefix(b.sni, "https://"):
-		return errors.New("--ib-sni-name is a host name; leave out the scheme")
+		return nil, errors.New("--ib-sni-name is a host name; leave out the scheme")
 	case b.apiserver == "":
-		return errors.New("--ib-sni-name needs --ib-apiserver-ip")
+		return nil, errors.New("--ib-sni-name needs --ib-apiserver-ip")
 	}
-	return nil
+	at, err := azure.ParseBinding(b.sni, b.apiserver, b.ca)
+	if err != nil {
+		return nil, fmt.Errorf("--ib-sni-name, --ib-apiserver-ip: %w", err)
+	}
+	return at, nil
 }

@@ -15,11 +15,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 	"unicode"
 
 	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/credential/azure"
 )
 
 // maxRead bounds, in bytes, what is read from standard input and from a file.
@@ -83,6 +85,10 @@ type node struct {
 	// field: it would print the token in it.
 	request *credential.Request
 	notes   []error // what did not stop the answer
+	azure   azure.Options
+
+	mu      sync.Mutex
+	sources map[string]*azure.Source // by the path of azure.json
 }
 
 // respond reads the request and returns the line that answers it.
@@ -98,6 +104,12 @@ func (n *node) respond(ctx context.Context, o options, stdin io.Reader) ([]byte,
 		return nil, err
 	}
 	n.request = &request
+	n.azure = azure.Options{
+		ReadFile: n.readFileWithin,
+		Binding:  o.binding,
+		ClientID: o.bindings.clientID,
+		TenantID: o.bindings.tenantID,
+	}
 	answer := n.byFlags
 	if o.routes != "" {
 		answer = n.byRoutes
@@ -169,4 +181,9 @@ func (n *node) readFile(parts ...string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	return readAll(f, path)
+}
+
+// readFileWithin is readFile for a file that somebody else names.
+func (n *node) readFileWithin(ctx context.Context, path string) ([]byte, error) {
+	return within(ctx, path+"; look for a dead mount", func() ([]byte, error) { return n.readFile(path) })
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/credential/azure"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -180,11 +181,28 @@ func (n *node) credential(ctx context.Context, offer credential.Offer) (credenti
 		return credential.Credential{}, err
 	}
 	ask := offer.Ask
-	ask.ServiceAccountToken = n.request.ServiceAccountToken
-	ask.ServiceAccountAnnotations = n.request.ServiceAccountAnnotations
+	if offer.Credential.Kind != mirror.Azure || n.byPod(ask.Registry) {
+		ask = n.withPod(ask)
+	}
 	c, err := source.Credential(ctx, ask)
 	if err != nil {
 		return credential.Credential{}, fmt.Errorf("%s: credential %q: %w", ask.Registry, offer.Credential.Name, err)
 	}
 	return c, nil
+}
+
+// byPod reports whether a registry is pulled from by the pod's own identity:
+// one that the image itself names, by a pod that has an identity. A mirror is
+// the node's affair, and the kubelet may hand a token on for other registries.
+func (n *node) byPod(registry mirror.Host) bool {
+	image, err := mirror.ParseImage(n.request.Image)
+	hasIdentity := n.azure.ClientID != "" || azure.Annotated(n.request.ServiceAccountAnnotations)
+	return err == nil && image.Host() == registry.String() && hasIdentity
+}
+
+// withPod adds what the kubelet handed on of the pod.
+func (n *node) withPod(ask credential.Ask) credential.Ask {
+	ask.ServiceAccountToken = n.request.ServiceAccountToken
+	ask.ServiceAccountAnnotations = n.request.ServiceAccountAnnotations
+	return ask
 }

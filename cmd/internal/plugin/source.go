@@ -14,15 +14,30 @@ import (
 func (n *node) source(c mirror.Credential) (credential.Source, error) {
 	switch c.Kind {
 	case mirror.Azure:
-		config, err := n.azureConfig(c.File)
-		if err != nil {
-			return nil, err
-		}
-		return azure.New(config, azure.Options{}), nil
+		return n.azureSource(c.File)
 	case mirror.DockerConfig:
 		return dockerconfig.Read(n.path(c.File))
 	case mirror.Exec:
 		return execprovider.New(execprovider.Options{Command: n.path(c.Command), Args: c.Args, Env: c.Env})
 	}
 	return nil, fmt.Errorf("credential %q is of kind %q, which this version of the plugin does not know; install the plugin and the manager of one version", c.Name, c.Kind)
+}
+
+// azureSource returns the source of an azure.json: one for all that ask by it,
+// since it looks a private cloud up once.
+func (n *node) azureSource(path string) (*azure.Source, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if source := n.sources[path]; source != nil {
+		return source, nil
+	}
+	config, err := n.azureConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	if n.sources == nil {
+		n.sources = map[string]*azure.Source{}
+	}
+	n.sources[path] = azure.New(config, n.azure)
+	return n.sources[path], nil
 }

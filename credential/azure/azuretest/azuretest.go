@@ -1,8 +1,9 @@
 // Package azuretest stands in for the parts of Azure that a pull touches: the
-// endpoints for managed identities, Entra ID, and Azure Container Registries
-// with their token exchange and a real OCI registry behind it. Next to them
-// stand [Source] registries, which grant nothing and remember what they were
-// offered.
+// endpoints for managed identities, Entra ID, the identity bindings of a
+// cluster, the resource manager of a private cloud, and Azure Container
+// Registries with their token exchange and a real OCI registry behind it. Next
+// to them stand [Source] registries, which grant nothing and remember what they
+// were offered.
 //
 // All of it is HTTP and TLS on loopback under a CA of its own, so that a built
 // program can be pointed at it by its environment alone ([Cloud.Env]), and a
@@ -38,61 +39,6 @@ const Canary = "CANARY-"
 // pkg/credentialprovider/azure_credentials.go).
 const Resource = "https://containerregistry.azure.net"
 
-// Defaults of [Options].
-const (
-	DefaultTenant       = "11111111-2222-3333-4444-555555555555"
-	DefaultClientID     = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
-	DefaultClientSecret = Canary + "client~secret"
-)
-
-// An Identity is a user-assigned managed identity of the machine.
-type Identity struct {
-	ClientID   string
-	ResourceID string // /subscriptions/…/userAssignedIdentities/NAME; compared without case
-}
-
-// Options say what the stand-in is made of; the zero value is a cloud with a
-// system-assigned identity and no registry.
-type Options struct {
-	// Tenant is the one tenant there is; "" means [DefaultTenant].
-	Tenant string
-	// ClientID and ClientSecret are the one service principal; "" means
-	// [DefaultClientID] and [DefaultClientSecret].
-	ClientID, ClientSecret string
-	// Identities are assigned to the machine besides the system's.
-	Identities []Identity
-	// NoSystemIdentity takes the system-assigned identity away.
-	NoSystemIdentity bool
-	// RefreshLife is how long a registry's refresh token lives (0 means 3
-	// hours), AccessLife how long its access tokens do (0 means 5 minutes).
-	RefreshLife, AccessLife time.Duration
-	// Now is the clock that tokens are made and checked by; nil means
-	// time.Now.
-	Now func() time.Time
-}
-
-func (o Options) withDefaults() Options {
-	if o.Tenant == "" {
-		o.Tenant = DefaultTenant
-	}
-	if o.ClientID == "" {
-		o.ClientID = DefaultClientID
-	}
-	if o.ClientSecret == "" {
-		o.ClientSecret = DefaultClientSecret
-	}
-	if o.RefreshLife == 0 {
-		o.RefreshLife = 3 * time.Hour
-	}
-	if o.AccessLife == 0 {
-		o.AccessLife = 5 * time.Minute
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	return o
-}
-
 // A Cloud is the running stand-in. Its methods are safe for concurrent use.
 type Cloud struct {
 	// Identity is the endpoint for managed identities, in the shape of the
@@ -117,6 +63,8 @@ type Cloud struct {
 
 	mu      sync.Mutex
 	hosts   map[string]http.Handler // by host:port
+	dialled map[string]bool         // addresses, host:port, that lead to web
+	own     map[string]*authority   // of hosts that have a CA of their own
 	refused []string
 	tunnels map[net.Conn]struct{}
 }
@@ -134,6 +82,8 @@ func Start(o Options) (*Cloud, error) {
 		tokens:  tokens{now: o.Now, issued: map[string]claims{}},
 		closed:  make(chan struct{}),
 		hosts:   map[string]http.Handler{},
+		dialled: map[string]bool{},
+		own:     map[string]*authority{},
 		tunnels: map[net.Conn]struct{}{},
 	}
 	c.Identity = c.component(c.identityHandler())
@@ -141,6 +91,11 @@ func Start(o Options) (*Cloud, error) {
 	c.Proxy = c.component(http.HandlerFunc(c.serveProxy))
 	for _, host := range signIn {
 		c.hosts[host+":443"] = c.Entra
+	}
+	for i, f := range c.opts.Federations {
+		if f.Tenant == "" {
+			c.opts.Federations[i].Tenant = o.Tenant
+		}
 	}
 	var err error
 	if c.ca, err = newAuthority(); err != nil {
@@ -234,7 +189,7 @@ func (c *Cloud) DialContext(ctx context.Context, network, address string) (net.C
 			return d.DialContext(ctx, network, address)
 		}
 	}
-	if c.handler(address) == nil {
+	if c.handler(address) == nil && !c.leads(address) {
 		c.refuse(address)
 		return nil, fmt.Errorf("%s is not part of the stand-in", address)
 	}
@@ -273,6 +228,13 @@ func (c *Cloud) handler(address string) http.Handler {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.hosts[address]
+}
+
+// leads reports whether address is one where a host of another name is served.
+func (c *Cloud) leads(address string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dialled[address]
 }
 
 func (c *Cloud) dispatch(w http.ResponseWriter, r *http.Request) {

@@ -103,7 +103,13 @@ func (c *Cloud) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 	if hello.ServerName == "" {
 		return c.ca.leaf("127.0.0.1")
 	}
-	return c.ca.leaf(hello.ServerName)
+	c.mu.Lock()
+	ca := c.own[hello.ServerName]
+	c.mu.Unlock()
+	if ca == nil {
+		ca = c.ca
+	}
+	return ca.leaf(hello.ServerName)
 }
 
 // CAFile returns the path of the CA's certificate, as PEM. [Cloud.Close]

@@ -1,0 +1,91 @@
+package azure
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// userAgent says who asks.
+const userAgent = "mirrorcred"
+
+// mostTries is how often a registry is asked before its 429 or 5xx is taken
+// for its answer.
+const mostTries = 3
+
+// mostAnswer is how much of an answer is read, in bytes.
+const mostAnswer = 1 << 20
+
+// A response is one that was read, up to a byte more than mostAnswer.
+type response struct {
+	status int
+	header http.Header
+	body   []byte
+	tries  int
+}
+
+// A request is one to send, with a form where it has one.
+type request struct {
+	method, url string
+	form        url.Values
+}
+
+// A sender sends by itself what no library sends.
+type sender struct {
+	client *http.Client
+	opts   Options
+}
+
+// send sends a request until the answer is neither 429 nor 5xx, at most
+// mostTries times and within ctx. The error is one line.
+func (s sender) send(ctx context.Context, step step, r request) (response, error) {
+	for try := 1; ; try++ {
+		resp, err := s.sendOnce(ctx, r)
+		if err != nil {
+			return response{}, step.network(ctx, err)
+		}
+		resp.tries = try
+		if resp.status != http.StatusTooManyRequests && resp.status < 500 || try == mostTries {
+			return resp, nil
+		}
+		pause := s.opts.RetryDelay << (try - 1)
+		if seconds, err := strconv.ParseUint(resp.header.Get("Retry-After"), 10, 16); err == nil {
+			pause = time.Duration(seconds) * time.Second
+		}
+		// A pause that outlasts the step would only hide the answer.
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
+			return resp, nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return response{}, step.network(ctx, ctx.Err())
+		}
+	}
+}
+
+func (s sender) sendOnce(ctx context.Context, r request) (response, error) {
+	var body io.Reader
+	if r.form != nil {
+		body = strings.NewReader(r.form.Encode())
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, r.url, body)
+	if err != nil {
+		return response{}, err
+	}
+	req.Header.Set("User-Agent", userAgent)
+	if r.form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return response{}, err
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer+1))
+	return response{status: resp.StatusCode, header: resp.Header, body: content}, err
+}

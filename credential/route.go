@@ -163,21 +163,37 @@ func (r Route) Offers(image mirror.Image, own string, now InForce) ([]Offer, err
 	if len(r.Generations) == 0 || r.Source == "*" && now.Namespace != "" && now.Namespace != own {
 		return r.direct(image, now)
 	}
-	hash := ""
-	if len(now.Hosts) > 0 {
-		hash = hashOf(now.Hosts)
+	if g, ok := r.generation(now); ok && now.Namespace == own {
+		return g.offers(image)
 	}
 	anonymous := true
 	for _, g := range r.Generations {
-		if g.SHA256 == hash && now.Namespace == own {
-			return g.offers(image)
-		}
 		anonymous = anonymous && g.Anonymous()
 	}
 	if anonymous {
 		return nil, nil
 	}
 	return nil, r.notInForce(own, now)
+}
+
+// generation returns the generation whose bytes are in force.
+func (r Route) generation(now InForce) (Generation, bool) {
+	if len(now.Hosts) == 0 {
+		return Generation{}, false
+	}
+	hash := hashOf(now.Hosts)
+	for _, g := range r.Generations {
+		if g.SHA256 == hash {
+			return g, true
+		}
+	}
+	return Generation{}, false
+}
+
+// Rendered reports whether the bytes in force are those of a generation of r.
+func (r Route) Rendered(now InForce) bool {
+	_, ok := r.generation(now)
+	return ok
 }
 
 // direct answers for a host that the map does not name, where containerd asks

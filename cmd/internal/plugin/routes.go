@@ -78,11 +78,11 @@ func (n *node) offers(dir string, image mirror.Image) ([]credential.Offer, error
 		return nil, err
 	}
 	if own != hosts.Default && now.Namespace == hosts.Default && route.Withdrawn == "" {
-		// Its own mirror is not in place yet, and that of "*" serves it.
-		if route, err = n.readRoute(dir, hosts.Default); err != nil {
-			return nil, err
+		// Where it is the mirror of "*" that serves the source, its own is
+		// not in place yet.
+		if any, err := n.readRoute(dir, hosts.Default); err == nil && any.Rendered(now) {
+			route, own = any, hosts.Default
 		}
-		own = hosts.Default
 	}
 	if now.Namespace != own && hosts.Whose(now.Hosts) == hosts.Ours {
 		return nil, fmt.Errorf("%s is mirrorcred's, and its route is missing; run \"mirrorcred apply\"", n.path(route.HostsDir, now.Namespace, hosts.FileName))

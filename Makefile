@@ -16,8 +16,10 @@ build:
 demo: build
 	go run ./cmd/internal/demo -bin bin
 
+# Never from Go's cache of results: it does not see the programs that some tests
+# build and run.
 test:
-	go test ./...
+	go test -count=1 ./...
 
 lint:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
@@ -25,6 +27,15 @@ lint:
 	go vet ./...
 	go mod tidy -diff
 	go run $(STATICCHECK) ./...
+	cd e2e && go vet ./... && go run $(STATICCHECK) ./...
+
+# A real kubelet and a real containerd, as root: the containerds that every
+# change is held against, or every line of them.
+e2e:
+	e2e/run.sh
+
+e2e-all:
+	E2E_CONTAINERD=all e2e/run.sh
 
 # Figures for docs/performance.md.
 bench: build

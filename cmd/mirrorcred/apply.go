@@ -98,7 +98,7 @@ func printJSON(w io.Writer, plan node.Plan, dryRun bool) error {
 		InStep bool `json:"in_step"`
 		DryRun bool `json:"dry_run"`
 		node.Plan
-	}{plan.InStep(), dryRun, plan})
+	}{outcome(plan, dryRun) == nil, dryRun, plan})
 }
 
 // printPlan prints a plan for a person: the diff of a dry run, or what was
@@ -129,7 +129,7 @@ func printPlan(w io.Writer, plan node.Plan, dryRun bool) error {
 		p.printf("left     %s: %s\n", left.Path, left.Reason)
 	}
 	switch {
-	case plan.InStep():
+	case outcome(plan, dryRun) == nil:
 		p.printf("in step: %s\n", count(plan.Sources, "source"))
 	case dryRun:
 		p.printf("%s to make; nothing was changed\n", count(len(plan.Changes), "change"))

@@ -68,19 +68,31 @@ func (n *Node) lock(ctx context.Context) (unlock func(), err error) {
 // disarm takes all routes away, at once: from then on the plugin answers
 // nothing and says so.
 func (n *Node) disarm() error {
+	left, err := leftovers(n.path(stateDir))
+	if err != nil {
+		return err
+	}
+	if err := n.disk.discard(left); err != nil {
+		return err
+	}
 	if _, err := os.Lstat(n.path(routesDir)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return n.disk.removeDir(n.path(routesDir))
+	return n.disk.removeDirs([]string{n.path(routesDir)})
 }
 
 // carryOut makes the changes of a plan, stage by stage.
 func (n *Node) carryOut(plan Plan) error {
-	if err := n.sweep(plan); err != nil {
+	if err := n.disk.discard(plan.leftovers); err != nil {
 		return err
 	}
 	for _, stage := range stages {
 		changes := slices.DeleteFunc(slices.Clone(plan.Changes), func(c Change) bool { return c.Stage != stage })
+		if stage == StageKubelet && len(changes) > 0 {
+			if err := n.announce(plan); err != nil {
+				return err
+			}
+		}
 		if err := n.stage(stage, changes, plan.hostsDir); err != nil {
 			return err
 		}
@@ -90,20 +102,26 @@ func (n *Node) carryOut(plan Plan) error {
 			}
 		}
 	}
-	return nil
-}
-
-// sweep removes what a killed run was building, where this run builds too.
-func (n *Node) sweep(plan Plan) error {
-	if len(plan.Changes) == 0 {
+	if len(plan.ended) == 0 {
 		return nil
 	}
-	for _, dir := range []string{stateDir, routesDir, plan.hostsDir} {
-		if err := n.disk.sweep(n.path(dir)); err != nil {
-			return err
+	for _, name := range plan.ended {
+		delete(plan.next.Drains, name)
+	}
+	return n.writeState(plan.next)
+}
+
+// announce writes down which kubelet configuration comes next, so that a later
+// run can tell it from one that somebody else wrote, also where this one is
+// killed halfway.
+func (n *Node) announce(plan Plan) error {
+	s := state{Provided: plan.next.Provided, Memo: plan.memo, Drains: map[string]drain{}}
+	for name, d := range plan.next.Drains {
+		if !slices.Contains(plan.withdraw, name) {
+			s.Drains[name] = d
 		}
 	}
-	return nil
+	return n.writeState(s)
 }
 
 // remember writes down what later runs have to wait for: after the stages that
@@ -113,7 +131,7 @@ func (n *Node) remember(plan *Plan) error {
 	if err != nil {
 		return err
 	}
-	s := plan.next
+	s := &plan.next
 	for _, name := range plan.withdraw {
 		d := s.Drains[name]
 		d.Since = now
@@ -122,13 +140,18 @@ func (n *Node) remember(plan *Plan) error {
 	s.Memo = plan.memo
 	if last := len(s.Provided) - 1; plan.match != nil && (last < 0 || !slices.Equal(s.Provided[last].Match, plan.match)) {
 		var running []process
-		if !n.elsewhere() {
+		if !n.elsewhere {
 			if running, err = n.host.kubelets(); err != nil {
 				return err
 			}
 		}
 		s.provide(plan.match, now, running)
 	}
+	return n.writeState(*s)
+}
+
+// writeState writes the state where it is another than the one on disk.
+func (n *Node) writeState(s state) error {
 	if len(s.Drains) == 0 {
 		s.Drains = nil
 	}
@@ -140,7 +163,7 @@ func (n *Node) remember(plan *Plan) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return describe(err)
 	}
-	if bytes.Equal(old, data) || old == nil && len(plan.Changes) == 0 && len(s.Drains) == 0 && plan.match == nil {
+	if bytes.Equal(old, data) || old == nil && s.empty() {
 		return nil
 	}
 	return n.disk.write([]file{{path: n.path(stateFile), data: data, mode: 0o644}})
@@ -148,21 +171,17 @@ func (n *Node) remember(plan *Plan) error {
 
 // stage makes the changes of one stage.
 func (n *Node) stage(stage Stage, changes []Change, hostsDir string) error {
-	var files, dirs []file
-	var gone []string
+	var files []file
+	var gone, goneDirs []string
 	for _, c := range changes {
 		path := n.path(c.Path)
 		switch {
-		case c.New == nil && stage == StageRemove && c.dir:
-			if err := n.disk.removeDir(filepath.Dir(path)); err != nil {
-				return err
-			}
+		case c.New == nil && c.dir:
+			goneDirs = append(goneDirs, filepath.Dir(path))
 		case c.New == nil:
 			gone = append(gone, path)
-		case c.dir:
-			dirs = append(dirs, file{path: path, data: c.New, mode: c.mode})
 		default:
-			f := file{path: path, data: c.New, mode: c.mode}
+			f := file{path: path, data: c.New, mode: c.mode, dir: c.dir}
 			if stage == StageHosts {
 				f.scratch = n.path(hostsDir)
 				if err := n.prepare(c); err != nil {
@@ -175,7 +194,7 @@ func (n *Node) stage(stage Stage, changes []Change, hostsDir string) error {
 	if err := n.disk.write(files); err != nil {
 		return err
 	}
-	if err := n.disk.writeDir(dirs); err != nil {
+	if err := n.disk.removeDirs(goneDirs); err != nil {
 		return err
 	}
 	return n.disk.remove(gone)
@@ -190,7 +209,7 @@ func (n *Node) prepare(c Change) error {
 			return err
 		}
 	}
-	if !c.secret {
+	if c.dir || c.mode&0o077 != 0 {
 		return nil
 	}
 	return n.disk.chmod(filepath.Dir(n.path(c.Path)), dirMode(c.mode))

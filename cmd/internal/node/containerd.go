@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -15,38 +14,51 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// checkArmed returns why no credential may be answered on this node, or nil.
-// containerd's image plugin has to read exactly the directory of our tree:
-// where it reads another, or none, a pull goes to the source, and the
-// credential of the mirror with it.
+// checkArmed returns a [NotArmedError] where no credential may be answered on
+// this node. containerd's image plugin has to read exactly the directory of
+// our tree: where it reads another, or none, a pull goes to the source, and the
+// credential of the mirror with it. A configuration that cannot be read is
+// another error: containerd does not start with it either, and one that runs
+// has what it read before.
 func (n *Node) checkArmed(c mirror.Containerd) error {
-	read, err := n.readContainerd(c.Config)
+	read, err := n.readContainerd(c)
 	if err != nil {
 		return err
 	}
-	want := fmt.Sprintf("set config_path = %q under [plugins.%q.registry] there and restart containerd", c.HostsDir, read.table())
-	if !n.elsewhere() {
-		now, err := askContainerd(c.Address)
-		if err == nil {
-			err = now.check(c)
-		}
-		switch {
-		case err != nil:
+	var now running
+	if !n.elsewhere {
+		if now, err = askContainerd(c.Address); err != nil {
 			return err
-		case !now.known:
-		case now.configPath == c.HostsDir:
-			return nil
-		case read.configPath == c.HostsDir:
-			return fmt.Errorf("the running containerd has config_path = %q although %s says %q; restart containerd", now.configPath, read.where, c.HostsDir)
-		default:
-			return fmt.Errorf("the running containerd has config_path = %q, which is not hosts_dir = %q; in %s %s", now.configPath, c.HostsDir, n.path(c.Config), strings.Replace(want, " there", "", 1))
 		}
+	}
+	if reason := n.notArmed(c, read, now); reason != nil {
+		return &NotArmedError{fmt.Errorf("%w; until then no credential is answered here", reason)}
+	}
+	return nil
+}
+
+// notArmed returns why containerd does not read our tree, or nil.
+func (n *Node) notArmed(c mirror.Containerd, read containerdConfig, now running) error {
+	want := fmt.Sprintf("set config_path = %q under [plugins.%q.registry] there and restart containerd", c.HostsDir, read.table())
+	if err := now.check(c); err != nil {
+		return err
+	}
+	switch {
+	case !now.known:
+	case now.configPath == c.HostsDir:
+		return nil
+	case read.configPath == c.HostsDir:
+		return fmt.Errorf("the running containerd has config_path = %q although %s says %q; restart containerd", now.configPath, read.where, c.HostsDir)
+	default:
+		return fmt.Errorf("the running containerd has config_path = %q, which is not hosts_dir = %q; in %s %s", now.configPath, c.HostsDir, n.path(c.Config), strings.Replace(want, " there", "", 1))
 	}
 	switch {
 	case read.mirrors != "":
 		return fmt.Errorf("%s has registry.mirrors, with which containerd refuses config_path and does not pull; move them into the mirror map, for which \"mirrorcred import\" helps, and remove them", read.mirrors)
-	case read.replaced != "":
-		return fmt.Errorf("%s has the table [plugins.%q] without registry.config_path, and containerd 1.7 drops what %s says of it; repeat config_path = %q there and restart containerd", read.replaced, criPlugin, read.where, c.HostsDir)
+	case read.old && read.configPath != "":
+		return fmt.Errorf("%s has no version or version = 1, whose tables containerd 1.x reads by other names; write version = 2 at its top, or 3 for containerd 2, and %s", read.where, want)
+	case read.dropped != "":
+		return fmt.Errorf("%s has a table [plugins.%q] without config_path, and containerd 1.x forgets for it what %s says; %s, or write version = \"2.0\" under [containerd] in the map where containerd is that or newer", read.dropped, read.table(), read.where, want)
 	case read.configPath == c.HostsDir:
 		return nil
 	case read.configPath != "":
@@ -80,11 +92,13 @@ func (r running) check(c mirror.Containerd) error {
 // A containerdConfig is what matters to us in containerd's configuration.
 type containerdConfig struct {
 	version    int
+	merges     bool // an import's tables are merged into those before it
+	old        bool // the main file is of version 1
 	configPath string
 	where      string // the file that sets config_path, or the main one
+	dropped    string // the import that has containerd forget config_path
 	stray      string // a plugin that has config_path and is not read
 	mirrors    string // the file that has registry.mirrors
-	replaced   string // the file with which containerd 1.7 loses configPath
 }
 
 // The plugins that hold the registry configuration: containerd 1.x and its
@@ -102,83 +116,62 @@ func (c containerdConfig) table() string {
 	return imagesPlugin
 }
 
-// readContainerd reads a configuration with its imports, of which a later one
-// overrides an earlier one.
-func (n *Node) readContainerd(path string) (containerdConfig, error) {
-	c := containerdConfig{version: 3}
-	files, err := n.containerdFiles(n.path(path))
-	if err != nil {
-		return c, err
-	}
-	for i, name := range files {
+// readContainerd reads a configuration with its imports, in containerd's
+// order: the main file, what it imports, what those import. A later one
+// overrides an earlier one; 1.x replaces a whole plugin's table then
+// (services/server/config/config.go, v1.7.35, mergeConfig).
+func (n *Node) readContainerd(c mirror.Containerd) (containerdConfig, error) {
+	read := containerdConfig{version: 3}
+	// The map's version was held against its form before.
+	version, _ := hosts.ParseVersion(c.Version)
+	read.merges = version != hosts.Version{} && !strings.HasPrefix(version.String(), "1.")
+	main := n.path(c.Config)
+	pending, seen := []string{main}, map[string]bool{}
+	for len(pending) > 0 {
+		name := pending[0]
+		pending = pending[1:]
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
 		data, err := os.ReadFile(name)
-		if errors.Is(err, fs.ErrNotExist) && i == 0 {
-			return c, nil
+		if errors.Is(err, fs.ErrNotExist) && name == main {
+			return read, nil
 		}
 		if err != nil {
-			return c, describe(err)
+			return read, describe(err)
 		}
-		if err := c.add(name, data, i == 0); err != nil {
-			return c, err
-		}
-	}
-	return c, nil
-}
-
-// containerdFiles returns a configuration file and those that it imports, in
-// the order in which containerd reads them: what a file imports comes after all
-// that stands beside that file (LoadConfig in v1.7.35,
-// services/server/config/config.go, and in v2.4.2, cmd/containerd/server/config).
-func (n *Node) containerdFiles(name string) ([]string, error) {
-	files := []string{name}
-	for i := 0; i < len(files); i++ {
-		imports, err := n.containerdImports(files[i])
+		imports, err := read.add(name, data, name == main)
 		if err != nil {
-			return nil, err
+			return read, err
 		}
-		for _, name := range imports {
-			if !slices.Contains(files, name) {
-				files = append(files, name)
+		for _, pattern := range imports {
+			files, err := n.imported(name, pattern)
+			if err != nil {
+				return read, err
 			}
+			pending = append(pending, files...)
 		}
 	}
-	return files, nil
+	return read, nil
 }
 
-// containerdImports returns the files that one file imports; none where it is
-// not there.
-func (n *Node) containerdImports(name string) ([]string, error) {
-	data, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// imported returns the files that an entry of imports names.
+func (n *Node) imported(by, pattern string) ([]string, error) {
+	if filepath.IsAbs(pattern) {
+		pattern = n.path(pattern)
+	} else {
+		pattern = filepath.Join(filepath.Dir(by), pattern)
 	}
+	files, err := filepath.Glob(pattern)
 	if err != nil {
-		return nil, describe(err)
-	}
-	var config struct {
-		Imports []string `toml:"imports"`
-	}
-	if err := toml.Unmarshal(data, &config); err != nil {
-		return nil, tomlFault(name, err)
-	}
-	var files []string
-	for _, pattern := range config.Imports {
-		if filepath.IsAbs(pattern) {
-			pattern = n.path(pattern)
-		} else {
-			pattern = filepath.Join(filepath.Dir(name), pattern)
-		}
-		matches, err := filepath.Glob(pattern)
-		if err != nil {
-			return nil, fmt.Errorf("%s: imports %q: %w", name, pattern, err)
-		}
-		files = append(files, matches...)
+		return nil, fmt.Errorf("%s: imports %q: %w", by, pattern, err)
 	}
 	return files, nil
 }
 
-// add reads one file over what came before.
-func (c *containerdConfig) add(name string, data []byte, main bool) error {
+// add reads one file over what came before, and returns its imports.
+func (c *containerdConfig) add(name string, data []byte, main bool) ([]string, error) {
 	type plugin struct {
 		Registry struct {
 			ConfigPath string         `toml:"config_path"`
@@ -186,45 +179,37 @@ func (c *containerdConfig) add(name string, data []byte, main bool) error {
 		} `toml:"registry"`
 	}
 	var config struct {
-		Version int `toml:"version"`
+		Version int      `toml:"version"`
+		Imports []string `toml:"imports"`
 		Plugins struct {
 			CRI    *plugin `toml:"io.containerd.grpc.v1.cri"`
-			Images plugin  `toml:"io.containerd.cri.v1.images"`
+			Images *plugin `toml:"io.containerd.cri.v1.images"`
 		} `toml:"plugins"`
 	}
 	if err := toml.Unmarshal(data, &config); err != nil {
-		return tomlFault(name, err)
+		return nil, tomlFault(name, err)
 	}
-	version := max(config.Version, 2)
+	version := config.Version
 	if main {
-		c.version, c.where = version, name
+		c.version, c.where, c.old = max(version, 2), name, version < 2
+	} else if version == 0 {
+		version = c.version
 	}
-	hasCRI := config.Plugins.CRI != nil
-	if !hasCRI {
-		config.Plugins.CRI = new(plugin)
-	}
-	read, other, stray := config.Plugins.Images.Registry, config.Plugins.CRI.Registry, criPlugin
-	if version == 2 {
+	read, other, stray := config.Plugins.Images, config.Plugins.CRI, criPlugin
+	if version <= 2 {
 		read, other, stray = other, read, imagesPlugin
 	}
-	// containerd 1.7 takes a plugin's table in an import for the whole of it;
-	// 2.x, which reads such files too, lays it over the others.
-	if version == 2 && hasCRI {
-		c.replaced = ""
-		if read.ConfigPath == "" && c.configPath != "" {
-			c.replaced = name
-		}
-	}
-	if len(read.Mirrors) > 0 {
-		c.mirrors = name
-	}
 	switch {
-	case read.ConfigPath != "":
-		c.configPath, c.where, c.stray = read.ConfigPath, name, ""
-	case other.ConfigPath != "" && c.configPath == "":
+	case read != nil && len(read.Registry.Mirrors) > 0:
+		c.mirrors = name
+	case read != nil && read.Registry.ConfigPath != "":
+		c.configPath, c.where, c.stray, c.dropped = read.Registry.ConfigPath, name, "", ""
+	case read != nil && c.configPath != "" && version <= 2 && !c.merges:
+		c.dropped = name
+	case other != nil && other.Registry.ConfigPath != "" && c.configPath == "":
 		c.stray, c.where = stray, name
 	}
-	return nil
+	return config.Imports, nil
 }
 
 func tomlFault(name string, err error) error {

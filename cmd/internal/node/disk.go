@@ -2,14 +2,11 @@ package node
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // temporary begins the names of what is being built. Such names are no hosts,
@@ -24,17 +21,18 @@ const manyFiles = 16
 // A disk makes changes that are whole or not at all. It is the one place that
 // changes a file.
 type disk struct {
-	// step is called before each system call that changes something; the
-	// error stops it there. nil in production.
-	step func(op, path string) error
+	// step is called before each system call that changes something, with
+	// the paths that it is about; the error stops it there. nil in
+	// production.
+	step func(op string, paths ...string) error
 	next int // number of the next temporary name
 }
 
-func (d *disk) before(op, path string) error {
+func (d *disk) before(op string, paths ...string) error {
 	if d.step == nil {
 		return nil
 	}
-	return d.step(op, path)
+	return d.step(op, paths...)
 }
 
 // A file is bytes to put somewhere.
@@ -42,9 +40,21 @@ type file struct {
 	path string // on this machine
 	data []byte
 	mode fs.FileMode
+	// dir says that the file's directory is new: the two go into place at
+	// once, since an empty directory would already be one that containerd
+	// picks.
+	dir bool
 	// scratch is a directory on the same file system in which the file is
-	// built; "" means the file's own.
+	// built; "" means the one that it goes into.
 	scratch string
+}
+
+// place returns what is renamed into place: the file, or its directory.
+func (f file) place() string {
+	if f.dir {
+		return filepath.Dir(f.path)
+	}
+	return f.path
 }
 
 // write puts files into place in their order, each whole or not at all, and
@@ -53,46 +63,69 @@ func (d *disk) write(files []file) error {
 	if len(files) == 0 {
 		return nil
 	}
-	batch := len(files) >= manyFiles
 	built := make([]string, len(files))
-	defer func() {
+	err := d.buildAll(built, files)
+	if err == nil {
+		err = d.moveAll(built, files)
+	}
+	if err != nil {
 		for _, name := range built {
 			if name != "" {
 				os.RemoveAll(name)
 			}
 		}
-	}()
+	}
+	return err
+}
+
+// buildAll builds files under temporary names, which it leaves in built.
+func (d *disk) buildAll(built []string, files []file) error {
+	batch := len(files) >= manyFiles
 	for i, f := range files {
-		var err error
-		if built[i], err = d.build(f, !batch); err != nil {
+		scratch := f.scratch
+		if scratch == "" {
+			scratch = filepath.Dir(f.place())
+		}
+		if err := d.mkdirAll(scratch, 0o755); err != nil {
+			return err
+		}
+		built[i] = d.temporary(scratch)
+		if err := d.build(built[i], f, !batch); err != nil {
 			return err
 		}
 	}
 	if batch {
-		if err := d.syncAll(built); err != nil {
-			return err
-		}
+		return d.syncAll(built)
 	}
+	return nil
+}
+
+// build builds one file, or its directory with the file in it, at a name that
+// nobody looks at.
+func (d *disk) build(name string, f file, sync bool) error {
+	if !f.dir {
+		return d.create(name, f.data, f.mode, sync)
+	}
+	if err := d.mkdir(name, dirMode(f.mode)); err != nil {
+		return err
+	}
+	if err := d.create(filepath.Join(name, filepath.Base(f.path)), f.data, f.mode, sync); err != nil || !sync {
+		return err
+	}
+	return d.syncDir(name)
+}
+
+// moveAll renames what was built into place, and takes it out of built.
+func (d *disk) moveAll(built []string, files []file) error {
+	places := make([]string, len(files))
 	for i, f := range files {
-		if err := d.rename(built[i], f.path); err != nil {
+		places[i] = f.place()
+		if err := d.rename(built[i], places[i]); err != nil {
 			return err
 		}
 		built[i] = ""
 	}
-	return d.syncParents(files, batch)
-}
-
-// build writes a file under a temporary name, which it returns.
-func (d *disk) build(f file, sync bool) (name string, err error) {
-	scratch := f.scratch
-	if scratch == "" {
-		scratch = filepath.Dir(f.path)
-	}
-	if err := d.mkdirAll(scratch, 0o755); err != nil {
-		return "", err
-	}
-	name = d.temporary(scratch)
-	return name, d.create(name, f.data, f.mode, sync)
+	return d.syncParents(places)
 }
 
 func (d *disk) temporary(dir string) string {
@@ -100,12 +133,12 @@ func (d *disk) temporary(dir string) string {
 	return filepath.Join(dir, temporary+strconv.Itoa(d.next))
 }
 
-// create writes a new file at a name that is not looked at yet.
+// create writes a new file.
 func (d *disk) create(name string, data []byte, mode fs.FileMode, sync bool) (err error) {
 	if err := d.before("create", name); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return describe(err)
 	}
@@ -113,71 +146,26 @@ func (d *disk) create(name string, data []byte, mode fs.FileMode, sync bool) (er
 		if cerr := f.Close(); err == nil && cerr != nil {
 			err = describe(cerr)
 		}
-		if err != nil {
-			os.Remove(name)
-		}
 	}()
 	if err := f.Chmod(mode); err != nil { // whatever the umask
 		return describe(err)
 	}
+	if err := d.before("write", name); err != nil {
+		return err
+	}
 	if _, err := f.Write(data); err != nil {
 		return describe(err)
 	}
-	if sync {
-		if err := f.Sync(); err != nil {
-			return describe(err)
-		}
-	}
-	return nil
-}
-
-// writeDir puts a new directory with one file into place, both at once: an
-// empty directory would already be one that containerd picks.
-func (d *disk) writeDir(dirs []file) error {
-	if len(dirs) == 0 {
+	if !sync {
 		return nil
 	}
-	batch := len(dirs) >= manyFiles
-	built := make([]string, len(dirs))
-	defer func() {
-		for _, name := range built {
-			if name != "" {
-				os.RemoveAll(name)
-			}
-		}
-	}()
-	for i, f := range dirs {
-		parent := filepath.Dir(filepath.Dir(f.path))
-		if err := d.mkdirAll(parent, 0o755); err != nil {
-			return err
-		}
-		built[i] = d.temporary(parent)
-		if err := d.mkdir(built[i], dirMode(f.mode)); err != nil {
-			return err
-		}
-		if err := d.create(filepath.Join(built[i], filepath.Base(f.path)), f.data, f.mode, !batch); err != nil {
-			return err
-		}
-		if !batch {
-			if err := d.syncDir(built[i]); err != nil {
-				return err
-			}
-		}
+	if err := d.before("sync", name); err != nil {
+		return err
 	}
-	if batch {
-		if err := d.syncAll(built); err != nil {
-			return err
-		}
+	if err := f.Sync(); err != nil {
+		return describe(err)
 	}
-	parents := make([]file, len(dirs))
-	for i, f := range dirs {
-		dir := filepath.Dir(f.path)
-		if err := d.rename(built[i], dir); err != nil {
-			return err
-		}
-		built[i], parents[i].path = "", dir
-	}
-	return d.syncParents(parents, batch)
+	return nil
 }
 
 // dirMode returns the mode of the directory of a file: as open as the file.
@@ -191,52 +179,36 @@ func dirMode(mode fs.FileMode) fs.FileMode {
 // remove removes files that may not be there, and returns when they would not
 // be back after a power cut.
 func (d *disk) remove(paths []string) error {
-	files := make([]file, len(paths))
-	for i, path := range paths {
+	for _, path := range paths {
 		if err := d.before("remove", path); err != nil {
 			return err
 		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return describe(err)
 		}
-		files[i].path = path
 	}
-	return d.syncParents(files, len(files) >= manyFiles)
+	return d.syncParents(paths)
 }
 
-// removeDir removes a directory with what is in it. It is renamed out first:
-// half removed it would be one that containerd picks.
-func (d *disk) removeDir(path string) error {
-	out := d.temporary(filepath.Dir(path))
-	if err := d.rename(path, out); err != nil {
-		return err
-	}
-	if err := d.syncDir(filepath.Dir(path)); err != nil {
-		return err
-	}
-	if err := d.before("remove", out); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(out); err != nil {
-		return describe(err)
-	}
-	return nil
-}
-
-// sweep removes what a killed run left in a directory.
-func (d *disk) sweep(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return describe(err)
-	}
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), temporary) {
-			continue
+// removeDirs removes directories with what is in them. They are renamed out
+// first: half removed they would be ones that containerd picks.
+func (d *disk) removeDirs(paths []string) error {
+	out := make([]string, len(paths))
+	for i, path := range paths {
+		out[i] = d.temporary(filepath.Dir(path))
+		if err := d.rename(path, out[i]); err != nil {
+			return err
 		}
-		path := filepath.Join(dir, e.Name())
+	}
+	if err := d.syncParents(paths); err != nil {
+		return err
+	}
+	return d.discard(out)
+}
+
+// discard removes what nobody looks at.
+func (d *disk) discard(paths []string) error {
+	for _, path := range paths {
 		if err := d.before("remove", path); err != nil {
 			return err
 		}
@@ -247,8 +219,23 @@ func (d *disk) sweep(dir string) error {
 	return nil
 }
 
+// leftovers returns what a killed run left in a directory.
+func leftovers(dir string) ([]string, error) {
+	entries, err := readDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), temporary) {
+			list = append(list, filepath.Join(dir, e.Name()))
+		}
+	}
+	return list, nil
+}
+
 func (d *disk) rename(from, to string) error {
-	if err := d.before("rename", to); err != nil {
+	if err := d.before("rename", from, to); err != nil {
 		return err
 	}
 	if err := os.Rename(from, to); err != nil {
@@ -257,118 +244,6 @@ func (d *disk) rename(from, to string) error {
 			return describe(&fs.PathError{Op: "rename", Path: to, Err: link.Err})
 		}
 		return err
-	}
-	return nil
-}
-
-func (d *disk) mkdir(path string, mode fs.FileMode) error {
-	if err := d.before("mkdir", path); err != nil {
-		return err
-	}
-	if err := os.Mkdir(path, mode); err != nil {
-		return describe(err)
-	}
-	if err := os.Chmod(path, mode); err != nil {
-		return describe(err)
-	}
-	return nil
-}
-
-// mkdirAll makes a directory and those above it, and syncs what it made.
-func (d *disk) mkdirAll(path string, mode fs.FileMode) error {
-	info, err := os.Stat(path)
-	if err == nil {
-		if !info.IsDir() {
-			return fmt.Errorf("%s: not a directory; move the file away or name another directory in the map", path)
-		}
-		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return describe(err)
-	}
-	if err := d.mkdirAll(filepath.Dir(path), mode); err != nil {
-		return err
-	}
-	if err := d.mkdir(path, mode); err != nil {
-		return err
-	}
-	return d.syncDir(filepath.Dir(path))
-}
-
-func (d *disk) syncDir(path string) error {
-	if err := d.before("sync", path); err != nil {
-		return err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return describe(err)
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil {
-		return describe(err)
-	}
-	return nil
-}
-
-// syncParents syncs the directories of files, each once.
-func (d *disk) syncParents(files []file, batch bool) error {
-	seen := map[string]bool{}
-	var dirs []string
-	for _, f := range files {
-		if dir := filepath.Dir(f.path); !seen[dir] {
-			seen[dir] = true
-			dirs = append(dirs, dir)
-		}
-	}
-	if batch {
-		return d.syncAll(dirs)
-	}
-	for _, dir := range dirs {
-		if err := d.syncDir(dir); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// syncAll syncs the file systems that the paths are on, each once.
-func (d *disk) syncAll(paths []string) error {
-	seen := map[uint64]bool{}
-	for _, path := range paths {
-		var st unix.Stat_t
-		if err := unix.Stat(path, &st); err != nil {
-			return describe(&fs.PathError{Op: "stat", Path: path, Err: err})
-		}
-		if seen[st.Dev] {
-			continue
-		}
-		seen[st.Dev] = true
-		if err := d.before("sync", path); err != nil {
-			return err
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return describe(err)
-		}
-		err = unix.Syncfs(int(f.Fd()))
-		f.Close()
-		if err != nil {
-			return describe(&fs.PathError{Op: "sync", Path: path, Err: err})
-		}
-	}
-	return nil
-}
-
-func (d *disk) chmod(path string, mode fs.FileMode) error {
-	info, err := os.Stat(path)
-	if err == nil && info.Mode().Perm() == mode {
-		return nil
-	}
-	if err := d.before("chmod", path); err != nil {
-		return err
-	}
-	if err := os.Chmod(path, mode); err != nil {
-		return describe(err)
 	}
 	return nil
 }

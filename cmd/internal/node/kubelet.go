@@ -1,22 +1,16 @@
 package node
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
-	"strings"
-	"time"
 
-	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/hosts"
-	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // noImage matches nothing. Our provider keeps it when the last source is gone:
@@ -37,10 +31,8 @@ func (p *planner) kubelet() error {
 		MatchImages: p.matchImages(),
 		Args:        []string{"--registry-mirror=@" + routesDir},
 	}
-	config := p.m.Kubelet.Config
 	if len(provider.MatchImages) == 0 {
-		entries, err := kubeletconfig.Read(kubeletconfig.Files(p.seen.kubelet.files)...)
-		if err != nil || !slices.ContainsFunc(entries, func(e kubeletconfig.Entry) bool { return e.Name == PluginName }) {
+		if p.entry() == nil {
 			return nil // nothing to match, and nothing of ours there
 		}
 		provider.MatchImages = []string{noImage}
@@ -49,25 +41,51 @@ func (p *planner) kubelet() error {
 		return err
 	}
 	p.plan.match = provider.MatchImages
-	seen := memo{hashFiles(p.seen.kubelet.files), hosts.Hash(fmt.Append(nil, provider))}
+	seen := memo{hashFiles(p.seen.kubelet.files), hosts.Hash(fmt.Appendf(nil, "%q", provider))}
 	p.plan.memo = seen
 	if seen == p.seen.state.Memo {
 		return nil
 	}
+	if last := len(p.seen.state.Provided) - 1; last >= 0 && !slices.Equal(p.entry(), p.seen.state.Provided[last].Match) {
+		// Somebody else wrote the file, and a kubelet may have started since.
+		p.plan.next.Provided = nil
+	}
+	return p.addKubelet(provider)
+}
+
+// addKubelet plans the file with our provider in it.
+func (p *planner) addKubelet(provider kubeletconfig.Provider) error {
+	config := p.m.Kubelet.Config
 	name, old, data, err := p.mergeProvider(provider)
 	if err != nil {
 		return fmt.Errorf("%s: the kubelet would not start with it: %w", p.path(config), err)
 	}
-	if string(old) != string(data) {
-		if p.seen.kubelet.dir {
-			config = path.Join(config, name)
-		}
-		p.add(Change{Stage: StageKubelet, Path: config, Old: old, New: data, mode: p.seen.kubelet.mode})
-		after := maps.Clone(p.seen.kubelet.files)
-		after[name] = data
-		p.plan.memo.File = hashFiles(after)
+	if string(old) == string(data) {
+		return nil
 	}
+	if p.seen.kubelet.dir {
+		config = path.Join(config, name)
+	}
+	p.add(Change{Stage: StageKubelet, Path: config, Old: old, New: data, mode: p.seen.kubelet.mode})
+	after := maps.Clone(p.seen.kubelet.files)
+	after[name] = data
+	p.plan.memo.File = hashFiles(after)
 	return nil
+}
+
+// entry returns what our provider matches in the kubelet's configuration as it
+// is, and nil where there is none of ours.
+func (p *planner) entry() []string {
+	var files []kubeletconfig.File
+	for _, name := range slices.Sorted(maps.Keys(p.seen.kubelet.files)) {
+		files = append(files, kubeletconfig.File{Name: name, Data: p.seen.kubelet.files[name]})
+	}
+	entries, err := kubeletconfig.Read(files...)
+	i := slices.IndexFunc(entries, func(e kubeletconfig.Entry) bool { return e.Name == PluginName })
+	if err != nil || i < 0 {
+		return nil
+	}
+	return entries[i].MatchImages
 }
 
 // mergeProvider returns the file to write with our provider in it, and what is
@@ -135,136 +153,4 @@ func (p *planner) checkBinary() error {
 		return fmt.Errorf("%s cannot be executed, and the kubelet does not start with a configuration that names it; run chmod 0755 %s", name, name)
 	}
 	return nil
-}
-
-// kubelets returns the kubelets that run on the node, which is none where the
-// node is not this machine. They are looked for once.
-func (p *planner) kubelets() []process {
-	if p.elsewhere() || p.err != nil {
-		return nil
-	}
-	if p.run == nil {
-		var err error
-		if p.run, err = p.host.kubelets(); err != nil {
-			p.err = fmt.Errorf("look for the kubelet: %w", err)
-		}
-		if p.run == nil {
-			p.run = []process{}
-		}
-	}
-	return p.run
-}
-
-// kubeletWait returns why a source that asks for a credential cannot be routed
-// yet, "" where it can: each kubelet that runs has to run with a configuration
-// that matches it.
-func (p *planner) kubeletWait(s mirror.Source) string {
-	for _, k := range p.kubelets() {
-		if given, ok := k.flag("image-credential-provider-config"); !k.embedded && (!ok || path.Clean(given) != p.m.Kubelet.Config) {
-			return fmt.Sprintf("the kubelet (process %d) runs without --image-credential-provider-config=%s; start it with that flag and --image-credential-provider-bin-dir=%s", k.pid, p.m.Kubelet.Config, p.m.Kubelet.BinDir)
-		}
-		if !matches(p.seen.state.matchedBy(k.started), s) {
-			return fmt.Sprintf("the kubelet (process %d) started before its configuration named the source; restart it, then run this again", k.pid)
-		}
-	}
-	return ""
-}
-
-// matches reports whether a provider with these patterns is run for the images
-// of a source.
-func matches(patterns []string, s mirror.Source) bool {
-	if s.Any() {
-		return slices.Contains(patterns, "*.*")
-	}
-	return slices.ContainsFunc(patterns, func(pattern string) bool {
-		return pattern == s.String() ||
-			strings.Contains(pattern, "*") && kubeletconfig.Matches(pattern, s.String()+"/any")
-	})
-}
-
-// The drain of a removed mirror.
-const (
-	// settle is how long a credential that was answered may be on its way
-	// before the kubelet has a record of the pull.
-	settle = time.Minute
-	// acrLife is how long an ACR refresh token lives, with a margin
-	// (learn.microsoft.com/azure/container-registry/container-registry-authentication).
-	acrLife = 3*time.Hour + 10*time.Minute
-)
-
-// drainWait returns why a removed mirror has to stay, "" where no pull that was
-// given its credential can begin any more.
-func (p *planner) drainWait(d drain, route credential.Route) string {
-	if d.Since.Boot != p.now.Boot {
-		return ""
-	}
-	old := 0 // a kubelet from before the withdrawal
-	for _, k := range p.kubelets() {
-		if !d.Since.before(k.started) {
-			old = k.pid
-		}
-	}
-	waited := p.now.Since - d.Since.Since
-	switch {
-	case old == 0:
-		return ""
-	case waited < settle:
-		return fmt.Sprintf("its credential may still be in the kubelet's hands for another %s", (settle - waited).Round(time.Second))
-	case onlyAzure(route) && waited > acrLife:
-		return ""
-	}
-	intents, known := p.pulling(d.Source)
-	switch {
-	case known && intents == 0:
-		return ""
-	case known:
-		return fmt.Sprintf("the kubelet has %d pulls under way that may have its credential", intents)
-	}
-	return fmt.Sprintf("the kubelet (process %d) keeps no record of its pulls, so one may still have the credential; restart the kubelet", old)
-}
-
-func onlyAzure(route credential.Route) bool {
-	for _, g := range route.Generations {
-		for _, t := range g.Targets {
-			if t.Credential != nil && t.Credential.Kind != mirror.Azure || len(t.Below) > 0 {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// pulling counts the kubelet's pull intents for a source, which it keeps as
-// files from 1.35 on (k8s.io/kubernetes v1.36.3, pkg/kubelet/images/pullmanager);
-// false where it keeps none. An intent that cannot be read counts.
-func (p *planner) pulling(source string) (int, bool) {
-	root := "/var/lib/kubelet"
-	for _, k := range p.kubelets() {
-		if dir, ok := k.flag("root-dir"); ok {
-			root = dir
-		}
-	}
-	dir := p.path(root, "image_manager", "pulling")
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return 0, false
-	}
-	count := 0
-	for _, e := range entries {
-		var intent struct {
-			Image string `json:"image"`
-		}
-		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			err = json.Unmarshal(data, &intent)
-		}
-		image, err2 := mirror.ParseImage(intent.Image)
-		if err != nil || err2 != nil || source == "*" || image.Host() == source {
-			count++
-		}
-	}
-	return count, true
 }

@@ -13,9 +13,11 @@ import (
 )
 
 var (
-	errIsDirectory = unix.EISDIR
-	errReadOnly    = unix.EROFS
-	errNoSpace     = unix.ENOSPC
+	errIsDirectory  = unix.EISDIR
+	errNotDirectory = unix.ENOTDIR
+	errReadOnly     = unix.EROFS
+	errNoSpace      = unix.ENOSPC
+	errQuota        = unix.EDQUOT
 )
 
 // A machine is asked for what is not on the disk.

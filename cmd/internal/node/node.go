@@ -44,8 +44,10 @@ type Node struct {
 	// Adopt takes over files that others wrote where the map wants its own.
 	Adopt bool
 
-	disk disk
-	host machine
+	// elsewhere says that the node is not the machine that we run on.
+	elsewhere bool
+	disk      disk
+	host      machine
 }
 
 // New returns the node below root; root "" or "/" is the machine itself. The
@@ -54,7 +56,7 @@ func New(root, mapFile string, adopt bool) *Node {
 	if root == "/" {
 		root = ""
 	}
-	n := &Node{Root: root, Map: mapFile, Adopt: adopt, host: linux{}}
+	n := &Node{Root: root, Map: mapFile, Adopt: adopt, elsewhere: root != "", host: linux{}}
 	if n.Map == "" {
 		n.Map = n.path(DefaultMap)
 	}
@@ -65,9 +67,6 @@ func New(root, mapFile string, adopt bool) *Node {
 func (n *Node) path(parts ...string) string {
 	return filepath.Join(append([]string{n.Root, "/"}, parts...)...)
 }
-
-// elsewhere reports whether the node is not the machine that we run on.
-func (n *Node) elsewhere() bool { return n.Root != "" }
 
 // readMap reads and parses the map, with what it names to be read with it.
 func (n *Node) readMap() (*mirror.Map, map[string]string, error) {
@@ -163,10 +162,12 @@ func describe(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		hint = "; run this as root"
 	case errors.Is(err, errIsDirectory):
-		hint = "; name a file"
+		hint = "; there has to be a file, move the directory away or name another path"
+	case errors.Is(err, errNotDirectory):
+		hint = "; there has to be a directory, move the file away or name another path"
 	case errors.Is(err, errReadOnly):
 		hint = "; remount it writable, or run this where the image is built"
-	case errors.Is(err, errNoSpace):
+	case errors.Is(err, errNoSpace), errors.Is(err, errQuota):
 		hint = "; free some space and run this again, nothing was lost"
 	}
 	return fmt.Errorf("%s: %w%s", path.Path, path.Err, hint)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/hosts"
 )
@@ -19,7 +21,8 @@ type observed struct {
 	routes     map[string][]byte    // route files by namespace
 	kubelet    kubeletFiles
 	state      state
-	stateData  []byte
+	// leftovers are what a killed run was building.
+	leftovers []string
 }
 
 // A namespace is one directory of the tree.
@@ -54,8 +57,21 @@ func (n *Node) observe(hostsDir, kubeletConfig string, wanted map[string]hosts.F
 	if o.kubelet, err = readKubeletFiles(n.path(kubeletConfig)); err != nil {
 		return o, err
 	}
-	o.state, o.stateData, err = n.readState()
-	return o, err
+	if o.state, err = n.readState(); err != nil {
+		return o, err
+	}
+	config := n.path(kubeletConfig)
+	if !o.kubelet.dir {
+		config = filepath.Dir(config)
+	}
+	for _, dir := range []string{n.path(hostsDir), n.path(routesDir), n.path(savedDir), n.path(stateDir), config} {
+		left, err := leftovers(dir)
+		if err != nil {
+			return o, err
+		}
+		o.leftovers = append(o.leftovers, left...)
+	}
+	return o, nil
 }
 
 // readTree reads the namespaces below dir, all of them: one that is not in the
@@ -90,7 +106,8 @@ func readNamespace(path string, entry fs.DirEntry, removable bool) (namespace, e
 		ns.odd = "it is not a directory"
 		return ns, nil
 	}
-	f, err := os.Open(filepath.Join(path, hosts.FileName))
+	// Not blocking: a pipe of that name would hold us for ever.
+	f, err := os.OpenFile(filepath.Join(path, hosts.FileName), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ns, nil
 	}
@@ -150,7 +167,7 @@ func (n *Node) readRoutes() (map[string][]byte, error) {
 }
 
 // readKubeletFiles reads the kubelet's configuration, a file or a directory.
-// One that is not there is a file, unless its name ends with a slash.
+// One that is not there will be a file.
 func readKubeletFiles(path string) (kubeletFiles, error) {
 	k := kubeletFiles{mode: 0o644, files: map[string][]byte{}}
 	info, err := os.Stat(path)

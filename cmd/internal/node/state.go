@@ -37,19 +37,19 @@ type drain struct {
 
 // readState returns the state, the zero one where there is none. One that is
 // not whole counts as none: nothing depends on it but waiting.
-func (n *Node) readState() (state, []byte, error) {
+func (n *Node) readState() (state, error) {
 	data, err := os.ReadFile(n.path(stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return state{}, nil, nil
+		return state{}, nil
 	}
 	if err != nil {
-		return state{}, nil, describe(err)
+		return state{}, describe(err)
 	}
 	var s state
 	if json.Unmarshal(data, &s) != nil {
-		return state{}, data, nil
+		return state{}, nil
 	}
-	return s, data, nil
+	return s, nil
 }
 
 func (s state) encode() ([]byte, error) {
@@ -58,6 +58,11 @@ func (s state) encode() ([]byte, error) {
 		return nil, fmt.Errorf("encode %s: %w", stateFile, err)
 	}
 	return append(data, '\n'), nil
+}
+
+// empty reports whether there is nothing to remember.
+func (s state) empty() bool {
+	return len(s.Provided) == 0 && len(s.Drains) == 0 && s.Memo == memo{}
 }
 
 // matchedBy returns what our provider matches for a kubelet that started at

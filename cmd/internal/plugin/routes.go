@@ -76,6 +76,13 @@ func (n *node) offers(dir string, image mirror.Image) ([]credential.Offer, error
 	if err != nil {
 		return nil, err
 	}
+	if own != hosts.Default && now.Namespace == hosts.Default && route.Withdrawn == "" {
+		// Its own mirror is not in place yet, and that of "*" serves it.
+		if route, err = n.readRoute(dir, hosts.Default); err != nil {
+			return nil, err
+		}
+		own = hosts.Default
+	}
 	if now.Namespace != own && hosts.Whose(now.Hosts) == hosts.Ours {
 		return nil, fmt.Errorf("%s is mirrorcred's, and its route is missing; run \"mirrorcred apply\"", n.path(route.HostsDir, now.Namespace, hosts.FileName))
 	}
@@ -86,25 +93,31 @@ func (n *node) offers(dir string, image mirror.Image) ([]credential.Offer, error
 // namespace that is generated for it.
 func (n *node) route(dir, host string) (credential.Route, string, error) {
 	own := hosts.Candidates(host)[0]
-	data, err := n.readFile(dir, own+".json")
+	route, err := n.readRoute(dir, own)
 	if errors.Is(err, fs.ErrNotExist) {
 		own = hosts.Default
-		data, err = n.readFile(dir, own+".json")
+		route, err = n.readRoute(dir, own)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return credential.Route{}, "", fmt.Errorf("there are no routes in %s; run \"mirrorcred apply\"", n.path(dir))
 	}
+	return route, own, err
+}
+
+// readRoute reads the route of a namespace.
+func (n *node) readRoute(dir, namespace string) (credential.Route, error) {
+	data, err := n.readFile(dir, namespace+".json")
 	if err != nil {
-		return credential.Route{}, "", err
+		return credential.Route{}, err
 	}
 	route, err := credential.DecodeRoute(data)
 	if err != nil {
-		return credential.Route{}, "", fmt.Errorf("route %s: %w", n.path(dir, own+".json"), err)
+		return credential.Route{}, fmt.Errorf("route %s: %w", n.path(dir, namespace+".json"), err)
 	}
-	if source, err := mirror.ParseSource(route.Source); err != nil || hosts.Namespace(source) != own {
-		return credential.Route{}, "", fmt.Errorf("route %s is that of the source %q; run \"mirrorcred apply\"", n.path(dir, own+".json"), route.Source)
+	if source, err := mirror.ParseSource(route.Source); err != nil || hosts.Namespace(source) != namespace {
+		return credential.Route{}, fmt.Errorf("route %s is that of the source %q; run \"mirrorcred apply\"", n.path(dir, namespace+".json"), route.Source)
 	}
-	return route, own, nil
+	return route, nil
 }
 
 // inForce picks the directory that containerd picks for a host (package hosts)

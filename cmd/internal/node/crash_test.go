@@ -1,0 +1,280 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A transition is what a map does to a node: from the state that before
+// leaves to what the map after asks for.
+type transition struct {
+	before func(t *testing.T, n *Node, host *fake)
+	after  string
+	adopt  bool
+}
+
+// stride is how many steps lie between two kills: one, but for the many alike
+// steps of many mirrors.
+func (tr transition) stride() int {
+	if strings.Contains(tr.after, "r19.example") {
+		return 7
+	}
+	return 1
+}
+
+// faults are the errors of the disk to try: all of them where it is quick.
+func (tr transition) faults() []error {
+	if tr.after == oneMap {
+		return []error{syscall.ENOSPC, syscall.EROFS, syscall.EACCES}
+	}
+	return []error{syscall.ENOSPC}
+}
+
+const secretMap = `version = 1
+[[mirror]]
+source = "mcr.microsoft.com"
+targets = ["harbor.corp:8443/hub"]
+[registry."harbor.corp:8443/hub"]
+credential = "harbor"
+header = { X-Hub = { file = "/etc/mirrorcred/harbor.header" } }
+[credential.harbor]
+kind = "docker-config"
+path = "/etc/mirrorcred/harbor.json"
+`
+
+const sharedMap = `version = 1
+[[mirror]]
+source = "docker.io"
+targets = ["contoso.azurecr.io/hub", "docker.io"]
+share_credential = true
+[[mirror]]
+source = "*"
+targets = ["contoso.azurecr.io/any"]
+[registry."quay.io:5000"]
+`
+
+// manyMap has so many mirrors that they are synced together.
+func manyMap(target string) string {
+	var b strings.Builder
+	b.WriteString("version = 1\n")
+	for i := range 20 {
+		fmt.Fprintf(&b, "[[mirror]]\nsource = \"r%d.example\"\ntargets = [%q]\n", i, target)
+	}
+	return b.String()
+}
+
+// in returns a before that applies maps on a node whose kubelet restarts after
+// each.
+func in(maps ...string) func(*testing.T, *Node, *fake) {
+	return func(t *testing.T, n *Node, host *fake) {
+		write(t, n.path("/etc/mirrorcred/harbor.header"), "canary-header\n")
+		if err := os.Chmod(n.path("/etc/mirrorcred/harbor.header"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range maps {
+			applyMap(t, n, text)
+			host.startKubelet(theFlags...)
+			apply(t, n)
+		}
+	}
+}
+
+// drained lets the drain that the last of the maps begins come to its end.
+func drained(maps ...string) func(*testing.T, *Node, *fake) {
+	return func(t *testing.T, n *Node, host *fake) {
+		in(maps[:len(maps)-1]...)(t, n, host)
+		if err := os.MkdirAll(n.path("/var/lib/kubelet/image_manager/pulling"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		applyMap(t, n, maps[len(maps)-1])
+		host.after(2 * time.Minute)
+	}
+}
+
+var transitions = map[string]transition{
+	"first":           {before: in(), after: oneMap},
+	"first of many":   {before: in(), after: sharedMap},
+	"retarget":        {before: in(oneMap), after: otherMap},
+	"to anonymous":    {before: in(oneMap), after: anonymousMap},
+	"to secret":       {before: in(oneMap), after: secretMap},
+	"from secret":     {before: in(secretMap), after: oneMap},
+	"withdraw":        {before: in(oneMap), after: emptyMap},
+	"withdraw any":    {before: in(sharedMap), after: oneMap},
+	"emptied":         {before: drained(oneMap, emptyMap), after: emptyMap},
+	"any gone":        {before: drained(sharedMap, oneMap), after: oneMap},
+	"add and remove":  {before: drained(sharedMap, oneMap), after: oneMap + "[registry.\"ghcr.io\"]\n"},
+	"anonymous gone":  {before: in(anonymousMap), after: emptyMap},
+	"served itself":   {before: drained(oneMap, emptyMap+"[registry.\"mcr.microsoft.com\"]\n"), after: emptyMap + "[registry.\"mcr.microsoft.com\"]\n"},
+	"many":            {before: in(), after: manyMap("contoso.azurecr.io")},
+	"many retargeted": {before: in(manyMap("contoso.azurecr.io")), after: manyMap("fabrikam.azurecr.io")},
+	"many gone":       {before: in(manyMap("mirror.example")), after: emptyMap},
+	"adopted": {before: func(t *testing.T, n *Node, host *fake) {
+		in(otherMap)(t, n, host)
+		write(t, n.path("/etc/containerd/certs.d/mcr.microsoft.com/hosts.toml"), "server = \"https://mcr.microsoft.com\"\n")
+	}, after: oneMap, adopt: true},
+	"kubelet's file edited": {before: func(t *testing.T, n *Node, host *fake) {
+		in(oneMap)(t, n, host)
+		write(t, n.path("/var/lib/kubelet/credential-provider-config.yaml"), otherProvider)
+	}, after: otherMap},
+}
+
+const otherProvider = `apiVersion: kubelet.config.k8s.io/v1
+kind: CredentialProviderConfig
+providers:
+  - name: other
+    matchImages: ["other.example"]
+    defaultCacheDuration: 0s
+    apiVersion: credentialprovider.kubelet.k8s.io/v1
+`
+
+// errKilled is what a step panics with where a kill would have come.
+var errKilled = errors.New("killed")
+
+// killAt makes the node's disk stop before its step k as a kill would: no
+// cleanup runs.
+func killAt(n *Node, k int) {
+	count := 0
+	n.disk.step = func(string, ...string) error {
+		if count++; count == k {
+			panic(errKilled)
+		}
+		return nil
+	}
+}
+
+// killed applies the map and reports whether it was killed on the way.
+func killed(t *testing.T, n *Node) (dead bool) {
+	defer func() {
+		if r := recover(); r == errKilled {
+			dead = true
+		} else if r != nil {
+			panic(r)
+		}
+	}()
+	apply(t, n)
+	return false
+}
+
+// TestKilled kills each transition before each of its system calls: the node
+// is whole then, and the next run finishes the work.
+func TestKilled(t *testing.T) {
+	for name, tr := range transitions {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fresh, want := prepare(t, tr)
+			for k := 1; ; k += tr.stride() {
+				n, maps := fresh(t)
+				killAt(n, k)
+				dead := killed(t, n)
+				n.disk = disk{}
+				checkWhole(t, n, maps, fmt.Sprintf("killed at step %d", k))
+				if !dead {
+					break
+				}
+				apply(t, n)
+				checkWhole(t, n, maps, fmt.Sprintf("after the kill at step %d", k))
+				sameTree(t, tree(t, n.Root, false), want)
+				if t.Failed() {
+					t.Fatalf("killed at step %d", k)
+				}
+			}
+		})
+	}
+}
+
+// TestEveryError fails each system call of each transition once: the node is
+// whole, nothing half built stays, and the next run finishes the work.
+func TestEveryError(t *testing.T) {
+	for name, tr := range transitions {
+		for _, fault := range tr.faults() {
+			t.Run(name+"/"+fault.Error(), func(t *testing.T) {
+				t.Parallel()
+				fresh, want := prepare(t, tr)
+				for k := 1; ; k += tr.stride() {
+					n, maps := fresh(t)
+					count := 0
+					n.disk.step = func(op string, paths ...string) error {
+						if count++; count == k {
+							return describe(&os.PathError{Op: op, Path: paths[len(paths)-1], Err: fault})
+						}
+						return nil
+					}
+					_, err := n.Apply(t.Context())
+					if count < k {
+						break
+					}
+					if !errors.Is(err, fault) && !strings.Contains(fmt.Sprint(err), "; ") {
+						t.Fatalf("step %d: error %v; want one of %v that says what to do", k, err, fault)
+					}
+					n.disk = disk{}
+					checkWhole(t, n, maps, fmt.Sprintf("error at step %d", k))
+					apply(t, n)
+					sameTree(t, tree(t, n.Root, false), want)
+					if t.Failed() {
+						t.Fatalf("error at step %d", k)
+					}
+				}
+			})
+		}
+	}
+}
+
+// copyTree copies a tree with its modes.
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(from, func(path string, e os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		return os.Chmod(to+strings.TrimPrefix(path, from), info.Mode().Perm())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// prepare makes the node of a transition once, and returns a function that
+// makes copies of it with the maps of both sides, and the tree at the end.
+func prepare(t *testing.T, tr transition) (fresh func(*testing.T) (*Node, []string), want map[string]string) {
+	t.Helper()
+	n, host := newNode(t, emptyMap)
+	tr.before(t, n, host)
+	before, err := os.ReadFile(n.Map)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, n.Map, tr.after)
+	parent, i := t.TempDir(), 0
+	fresh = func(t *testing.T) (*Node, []string) {
+		t.Helper()
+		i++
+		root := filepath.Join(parent, strconv.Itoa(i))
+		copyTree(t, n.Root, root)
+		machine := *host
+		other := &Node{Root: root, Adopt: tr.adopt, host: &machine}
+		other.Map = other.path(DefaultMap)
+		t.Cleanup(func() { os.RemoveAll(root) })
+		return other, []string{string(before), tr.after}
+	}
+	whole, maps := fresh(t)
+	apply(t, whole)
+	checkWhole(t, whole, maps, "not killed")
+	if plan := apply(t, whole); len(plan.Changes) > 0 {
+		t.Fatalf("the second run changes %d files", len(plan.Changes))
+	}
+	return fresh, tree(t, whole.Root, false)
+}

@@ -1,0 +1,105 @@
+package node
+
+import (
+	"reflect"
+	"testing"
+	"time"
+)
+
+func TestStartTime(t *testing.T) {
+	tests := map[string]time.Duration{
+		"1 (kubelet) S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 20 0 12345 0 0":  123450 * time.Millisecond,
+		"1 (a) b) (c d) S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 20 0 100 0 0": time.Second,
+		"1 (kubelet) S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 20 0 never 0":    -1,
+		"1 (kubelet) S 1 1": -1,
+		"":                  -1,
+		")":                 -1,
+	}
+	for stat, want := range tests {
+		got, ok := startTime([]byte(stat))
+		if ok != (want >= 0) || ok && got != want {
+			t.Errorf("startTime(%q) = %v, %t; want %v", stat, got, ok, want)
+		}
+	}
+}
+
+func TestFlag(t *testing.T) {
+	tests := []struct {
+		args []string
+		want string
+		ok   bool
+	}{
+		{[]string{"kubelet", "--config=/a"}, "/a", true},
+		{[]string{"kubelet", "--config", "/a"}, "/a", true},
+		{[]string{"kubelet", "-config=/a"}, "/a", true},
+		{[]string{"kubelet", "--config=/a", "--config=/b"}, "/b", true}, // the last one counts
+		{[]string{"kubelet", "--config="}, "", true},
+		{[]string{"kubelet", "--config"}, "", false},
+		{[]string{"kubelet", "--config-dir=/a"}, "", false},
+		{[]string{"kubelet", "config=/a"}, "", false},
+		{nil, "", false},
+	}
+	for _, test := range tests {
+		got, ok := process{args: test.args}.flag("config")
+		if got != test.want || ok != test.ok {
+			t.Errorf("flag of %q = %q, %t; want %q, %t", test.args, got, ok, test.want, test.ok)
+		}
+	}
+}
+
+// at is a moment of one boot.
+func at(seconds int) Moment { return Moment{"boot", time.Duration(seconds) * time.Second} }
+
+func TestProvide(t *testing.T) {
+	a, b, c := []string{"a"}, []string{"b"}, []string{"c"}
+	var s state
+	s.provide(a, at(10), nil)
+	s.provide(a, at(20), nil)
+	if want := []provided{{at(10), a}}; !reflect.DeepEqual(s.Provided, want) {
+		t.Errorf("after the same twice: %v; want %v", s.Provided, want)
+	}
+	// A kubelet that has a runs on while b and c come.
+	running := []process{{started: at(15)}}
+	s.provide(b, at(30), running)
+	s.provide(c, at(40), running)
+	for started, want := range map[int][]string{5: nil, 10: nil, 11: a, 30: a, 31: b, 41: c} {
+		if got := s.matchedBy(at(started)); !reflect.DeepEqual(got, want) {
+			t.Errorf("a kubelet started at %d has %v; want %v", started, got, want)
+		}
+	}
+	if got := s.matchedBy(Moment{"another boot", time.Second}); !reflect.DeepEqual(got, c) {
+		t.Errorf("a kubelet of the next boot has %v; want %v", got, c)
+	}
+	// It restarts: nobody has a or b any more.
+	s.provide(a, at(50), []process{{started: at(45)}})
+	if want := []provided{{at(40), c}, {at(50), a}}; !reflect.DeepEqual(s.Provided, want) {
+		t.Errorf("after the restart: %v; want %v", s.Provided, want)
+	}
+}
+
+func TestThisMachine(t *testing.T) {
+	first, err := linux{}.now()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := linux{}.now()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Boot == "" || !first.before(second) || second.before(first) {
+		t.Errorf("two moments of this machine: %v, %v; want one boot and the second later", first, second)
+	}
+	if _, err := (linux{}).kubelets(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSourceOf(t *testing.T) {
+	for namespace, want := range map[string]string{
+		"_default": "*", "docker.io": "docker.io", "harbor.corp_8443_": "harbor.corp:8443", "[2001:db8::1]_5000_": "[2001:db8::1]:5000",
+	} {
+		if got := sourceOf(namespace); got != want {
+			t.Errorf("sourceOf(%q) = %q; want %q", namespace, got, want)
+		}
+	}
+}

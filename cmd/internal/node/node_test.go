@@ -1,0 +1,186 @@
+package node
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A fake is a machine whose time and kubelets a test sets.
+type fake struct {
+	moment Moment
+	run    []process
+}
+
+func (f *fake) now() (Moment, error)         { return f.moment, nil }
+func (f *fake) kubelets() ([]process, error) { return f.run, nil }
+func (f *fake) after(d time.Duration)        { f.moment.Since += d }
+func (f *fake) reboot()                      { f.moment = Moment{f.moment.Boot + "'", time.Minute}; f.run = nil }
+func (f *fake) startKubelet(args ...string)  { f.start(false, args) }
+func (f *fake) start(e bool, args []string)  { f.run = []process{f.process(e, args)} }
+func (f *fake) process(e bool, a []string) process {
+	f.after(time.Second)
+	p := process{pid: 100, started: f.moment, args: append([]string{"/usr/bin/kubelet"}, a...), embedded: e}
+	f.after(time.Second)
+	return p
+}
+
+// theFlags are those that a kubelet has to run with.
+var theFlags = []string{
+	"--image-credential-provider-config=/var/lib/kubelet/credential-provider-config.yaml",
+	"--image-credential-provider-bin-dir", "/var/lib/kubelet/credential-provider/",
+}
+
+// Maps of the tests: one mirror with a credential, and one without.
+const (
+	oneMap = `version = 1
+[[mirror]]
+source = "mcr.microsoft.com"
+targets = ["contoso.azurecr.io"]
+`
+	otherMap = `version = 1
+[[mirror]]
+source = "mcr.microsoft.com"
+targets = ["fabrikam.azurecr.io"]
+`
+	anonymousMap = `version = 1
+[[mirror]]
+source = "mcr.microsoft.com"
+targets = ["mirror.example"]
+`
+	emptyMap = "version = 1\n"
+)
+
+// newNode returns a node in a directory of its own that is taken for this
+// machine, ready for maps: no kubelet runs.
+func newNode(t testing.TB, text string) (*Node, *fake) {
+	t.Helper()
+	host := &fake{moment: Moment{"boot", time.Hour}}
+	n := &Node{Root: t.TempDir(), host: host}
+	n.Map = n.path(DefaultMap)
+	write(t, n.path("/etc/containerd/config.toml"), "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n")
+	write(t, n.path("/var/lib/kubelet/credential-provider", PluginName), "#!/bin/sh\n")
+	if err := os.Chmod(n.path("/var/lib/kubelet/credential-provider", PluginName), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, n.Map, text)
+	return n, host
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func apply(t testing.TB, n *Node) Plan {
+	t.Helper()
+	plan, err := n.Apply(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// applyMap writes a map and applies it.
+func applyMap(t testing.TB, n *Node, text string) Plan {
+	t.Helper()
+	write(t, n.Map, text)
+	return apply(t, n)
+}
+
+// summary says what a plan leaves undone, a line each.
+func summary(p Plan) string {
+	var b strings.Builder
+	for _, w := range p.Pending {
+		b.WriteString("pending " + w.Source + ": " + w.Reason + "\n")
+	}
+	for _, w := range p.Draining {
+		b.WriteString("draining " + w.Source + ": " + w.Reason + "\n")
+	}
+	for _, l := range p.Left {
+		b.WriteString("left " + l.Path + ": " + l.Reason + "\n")
+	}
+	return b.String()
+}
+
+// wantLeft fails unless what a plan leaves undone begins with the text; ""
+// stands for nothing.
+func wantLeft(t testing.TB, p Plan, want string) {
+	t.Helper()
+	got := summary(p)
+	if !strings.HasPrefix(got, want) || want == "" && got != "" {
+		t.Errorf("the plan leaves:\n%swant: %s", got, want)
+	}
+}
+
+// hostsOf returns the hosts.toml of a namespace, "" where there is none.
+func hostsOf(t testing.TB, n *Node, namespace string) string {
+	t.Helper()
+	data, err := os.ReadFile(n.path("/etc/containerd/certs.d", namespace, "hosts.toml"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func wantRouted(t testing.TB, n *Node, namespace, target string) {
+	t.Helper()
+	if got := hostsOf(t, n, namespace); target == "" && got != "" || !strings.Contains(got, target) {
+		t.Errorf("hosts.toml of %s = %q; want one that names %q", namespace, got, target)
+	}
+}
+
+// tree returns the files below a directory with their modes and contents, the
+// state left out where it is not wanted: moments are in it.
+func tree(t testing.TB, dir string, withState bool) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !withState && strings.HasSuffix(path, "/state.json") {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		text := info.Mode().String()
+		if e.Type().IsRegular() {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			text += "\n" + string(data)
+		}
+		files[strings.TrimPrefix(path, dir)] = text
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// sameTree fails where two trees differ.
+func sameTree(t testing.TB, got, want map[string]string) {
+	t.Helper()
+	for path, text := range want {
+		if other, ok := got[path]; !ok {
+			t.Errorf("%s is gone", path)
+		} else if other != text {
+			t.Errorf("%s = %q; want %q", path, other, text)
+		}
+	}
+	for path := range got {
+		if _, ok := want[path]; !ok {
+			t.Errorf("%s is there; want it not to be", path)
+		}
+	}
+}

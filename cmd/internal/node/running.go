@@ -1,0 +1,118 @@
+package node
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// A kubelet is one that runs, and what it read when it started.
+type kubelet struct {
+	process
+	astray string // why it does not run with our configuration, or ""
+	known  bool   // whether it is known what it matches
+	match  matcher
+}
+
+// kubelets returns the kubelets that run on the node, which is none where the
+// node is not this machine. They are looked for once.
+func (p *planner) kubelets() []kubelet {
+	if p.run != nil || p.elsewhere || p.err != nil {
+		return p.run
+	}
+	running, err := p.host.kubelets()
+	if err != nil {
+		p.err = fmt.Errorf("look for the kubelet: %w", err)
+	}
+	p.run = []kubelet{}
+	for _, process := range running {
+		match := p.plan.next.matchedBy(process.started)
+		p.run = append(p.run, kubelet{process, p.astray(process), match != nil, newMatcher(match)})
+	}
+	return p.run
+}
+
+// astray returns why a kubelet does not run with our configuration, "" where
+// it does or keeps its flags to itself.
+func (p *planner) astray(k process) string {
+	const configFlag, binDirFlag = "image-credential-provider-config", "image-credential-provider-bin-dir"
+	want := p.m.Kubelet
+	config, _ := k.flag(configFlag)
+	binDir, _ := k.flag(binDirFlag)
+	switch {
+	case k.embedded:
+		return ""
+	case config == "" || path.Clean(config) != want.Config:
+		return fmt.Sprintf("the kubelet (process %d) runs without --%s=%s; start it with that flag and --%s=%s", k.pid, configFlag, want.Config, binDirFlag, want.BinDir)
+	case binDir == "" || path.Clean(binDir) != want.BinDir:
+		return fmt.Sprintf("the kubelet (process %d) runs without --%s=%s; start it with that flag, or write its directory as bin_dir under [kubelet] in the map", k.pid, binDirFlag, want.BinDir)
+	}
+	return ""
+}
+
+// kubeletWait returns why a source that asks for a credential cannot be routed
+// yet, "" where it can: each kubelet that runs has to run with a configuration
+// that matches it.
+func (p *planner) kubeletWait(s mirror.Source) string {
+	for _, k := range p.kubelets() {
+		switch {
+		case k.astray != "":
+			return k.astray
+		case !k.match.has(s):
+			return fmt.Sprintf("the kubelet (process %d) started before its configuration named the source; restart it, then run this again", k.pid)
+		}
+	}
+	return ""
+}
+
+// kubeletMisses returns why a kubelet is sure not to ask for the credential of
+// a source that is routed already, or "". Unlike [planner.kubeletWait] it says
+// nothing where that is merely not known, such as after the state was lost.
+func (p *planner) kubeletMisses(s mirror.Source) string {
+	for _, k := range p.kubelets() {
+		switch {
+		case k.astray != "":
+			return "it is routed, and its pulls have no credential: " + k.astray
+		case k.known && !k.match.has(s):
+			return fmt.Sprintf("it is routed, and its pulls have no credential: the kubelet (process %d) started with a configuration that does not name it; restart the kubelet", k.pid)
+		}
+	}
+	return ""
+}
+
+// A matcher knows for which sources the kubelet runs a provider.
+type matcher struct {
+	exact map[string]bool
+	globs []string
+}
+
+func newMatcher(patterns []string) matcher {
+	m := matcher{exact: make(map[string]bool, len(patterns))}
+	for _, pattern := range patterns {
+		m.exact[pattern] = true
+		if strings.Contains(pattern, "*") {
+			m.globs = append(m.globs, pattern)
+		}
+	}
+	return m
+}
+
+// has reports whether the provider is run for all images of a source.
+func (m matcher) has(s mirror.Source) bool {
+	if s.Any() {
+		return m.exact["*.*"]
+	}
+	if m.exact[s.String()] {
+		return true
+	}
+	for _, glob := range m.globs {
+		// A pattern with a path is not for all images.
+		if !strings.Contains(glob, "/") && kubeletconfig.Matches(glob, s.String()+"/any") {
+			return true
+		}
+	}
+	return false
+}

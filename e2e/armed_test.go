@@ -15,6 +15,7 @@ type setting struct {
 	name  string
 	main  string            // config.toml; "" for ours
 	files map[string]string // others in /etc/containerd; REGISTRY and CRI are tables
+	later string            // config.toml once containerd runs; "" for the same
 	armed bool              // credentials may be answered
 	fails bool              // containerd does not serve the CRI with it
 	only  string            // the versions that it is for, each by its beginning; "" for all
@@ -30,6 +31,7 @@ var settings = []setting{
 	{name: "ours", armed: true},
 	{name: "containerd's default", main: "version = VERSION\n"},
 	{name: "no table at all", main: "version = VERSION\n[CRI]\n", only: "2"},
+	{name: "ours since it started", main: "version = VERSION\n", later: "version = VERSION\n[REGISTRY]\n" + ours},
 	{name: "another directory", main: "version = VERSION\n[REGISTRY]\n" + elsewhere},
 	{name: "a list", main: "version = VERSION\n[REGISTRY]\nconfig_path = \"" + node.HostsDir + ":/etc/docker/certs.d\"\n"},
 	{name: "mirrors beside it", main: "version = VERSION\n[REGISTRY]\n" + ours + "[REGISTRY.mirrors.\"quay.io\"]\nendpoint = [\"https://quay.io\"]\n", fails: true},
@@ -91,6 +93,9 @@ func (s setting) check(t *testing.T, version string) {
 		return
 	}
 	c := startContainerdAt(t, version, config, node.Place{})
+	if s.later != "" {
+		write(t, node.ContainerdConfig, tables(version, s.later))
+	}
 	const image = "mcr.microsoft.com/armed/app"
 	if _, err := world.acr[contoso].PushRandom("armed/app", "1"); err != nil {
 		t.Fatal(err)
@@ -110,7 +115,7 @@ func (s setting) check(t *testing.T, version string) {
 
 // refused checks that apply says what to change, and that nothing is answered.
 func (s setting) refused(t *testing.T) {
-	if said := apply(t, oneMirror, 1); !strings.Contains(said, "config_path") {
+	if said := apply(t, oneMirror, 1); !strings.Contains(said, "config_path") && !strings.Contains(said, "restart containerd") {
 		t.Errorf("mirrorcred apply does not say what to change:\n%s", said)
 	}
 	if list, err := answer(t.Context(), "mcr.microsoft.com/armed/app"); err == nil && len(list) > 0 {

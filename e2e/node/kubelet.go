@@ -104,11 +104,12 @@ spec:
     image: %[2]s
     imagePullPolicy: Always
 `, name, image)
-	path := filepath.Join(manifests, name+".yaml")
-	if err := os.WriteFile(path+".new", []byte(pod), 0o644); err != nil {
+	// The kubelet passes over names that begin with a dot.
+	temporary := filepath.Join(manifests, "."+name)
+	if err := os.WriteFile(temporary, []byte(pod), 0o644); err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	return os.Rename(temporary, filepath.Join(manifests, name+".yaml"))
 }
 
 // RemovePods takes all static pods away from the kubelet.

@@ -59,6 +59,8 @@ func (n *Node) notArmed(c mirror.Containerd, read containerdConfig, now running)
 		return fmt.Errorf("%s has no version or version = 1, whose tables containerd 1.x reads by other names; write version = 2 at its top, or 3 for containerd 2, and %s", read.where, want)
 	case read.dropped != "":
 		return fmt.Errorf("%s has a table [plugins.%q] without config_path, and containerd 1.x forgets for it what %s says; %s, or write version = \"2.0\" under [containerd] in the map where containerd is that or newer", read.dropped, read.table(), read.where, want)
+	case read.configPath == c.HostsDir && now.version != "":
+		return readByRunning(c.Address, read.files)
 	case read.configPath == c.HostsDir:
 		return nil
 	case read.configPath != "":
@@ -91,6 +93,7 @@ func (r running) check(c mirror.Containerd) error {
 
 // A containerdConfig is what matters to us in containerd's configuration.
 type containerdConfig struct {
+	files      []string // all that were read, in their order
 	version    int
 	merges     bool // an import's tables are merged into those before it
 	old        bool // the main file is of version 1
@@ -135,6 +138,7 @@ func (n *Node) readContainerd(c mirror.Containerd) (containerdConfig, error) {
 		}
 		seen[name] = true
 		n.inputs.containerd = append(n.inputs.containerd, name)
+		read.files = append(read.files, name)
 		data, err := os.ReadFile(name)
 		if errors.Is(err, fs.ErrNotExist) && name == main {
 			return read, nil

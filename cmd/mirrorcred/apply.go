@@ -55,6 +55,7 @@ func runApply(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	n := node.New(dir, *mapFile, *adopt)
+	n.Retry = true
 	var plan node.Plan
 	if *dryRun {
 		plan, err = n.Plan()

@@ -28,6 +28,7 @@ Commands:
   apply     bring this node to its map, once
   watch     keep this node in step with its map
   status    what the watcher says of this node
+  units     print or install the systemd units
   version   print the version
 
 Run "mirrorcred COMMAND --help" for the flags of a command.
@@ -65,6 +66,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return runWatch(ctx, args[1:], stdout)
 	case "status":
 		return runStatus(ctx, args[1:], stdout)
+	case "units":
+		return runUnits(ctx, args[1:], stdout)
 	case "version", "--version":
 		_, err := fmt.Fprintf(stdout, "mirrorcred version %s\n", version)
 		return err
@@ -72,7 +75,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		_, err := io.WriteString(stdout, usage)
 		return err
 	default:
-		return fmt.Errorf("%q is no command; the commands are apply, watch, status and version", name)
+		return fmt.Errorf("%q is no command; the commands are apply, watch, status, units and version", name)
 	}
 }
 

@@ -32,6 +32,11 @@ restarted. A map with a fault is reported, and what was applied before stays.
   --metrics-address ADDR  serve Prometheus metrics on /metrics and health on
                           /healthz at this loopback address, such as
                           127.0.0.1:9469 (default: not)
+  --restart-kubelet       restart the kubelet when a new source needs it, and put
+                          its old configuration back where it does not come up
+  --kubelet-unit UNIT     the kubelet's unit (default kubelet.service)
+  --restart-jitter TIME   wait a random while up to this before a restart, so
+                          that nodes do not restart together (default 30s)
   --socket FILE           where "mirrorcred status" asks
                           (default /run/mirrorcred/status.sock below --root)
   -h, --help              print this text
@@ -46,6 +51,9 @@ const statusSocket = "/run/mirrorcred/status.sock"
 type watchFlags struct {
 	mapFile, root, metrics, socket string
 	tick                           time.Duration
+	restart                        bool
+	unit                           string
+	jitter                         time.Duration
 }
 
 // runWatch is the command watch.
@@ -57,6 +65,9 @@ func runWatch(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.StringVar(&f.metrics, "metrics-address", "", "")
 	flags.StringVar(&f.socket, "socket", "", "")
 	flags.DurationVar(&f.tick, "tick", 30*time.Second, "")
+	flags.BoolVar(&f.restart, "restart-kubelet", false, "")
+	flags.StringVar(&f.unit, "kubelet-unit", "kubelet.service", "")
+	flags.DurationVar(&f.jitter, "restart-jitter", 30*time.Second, "")
 	if done, err := parse(flags, watchUsage, args, stdout); done || err != nil {
 		return err
 	}
@@ -91,7 +102,12 @@ func (f watchFlags) run(ctx context.Context, log *slog.Logger) error {
 	events := watch.NewEvents(log)
 	defer events.Close()
 
-	servers, err := f.serve(ctx, cancel, board, metrics)
+	told, err := newService(log)
+	if err != nil {
+		return err
+	}
+	late := 4*f.tick + 4*time.Minute // a restart of the kubelet takes its time
+	servers, err := f.serve(ctx, cancel, board, metrics, late)
 	if err != nil {
 		return err
 	}
@@ -99,6 +115,8 @@ func (f watchFlags) run(ctx context.Context, log *slog.Logger) error {
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	stopHup := relay(ctx, hup, events)
+	alive := told.keepAlive(ctx, board, late)
+	restarts := watch.Restarts{Kubelet: kubeletUnit{f.unit, n}, Jitter: f.jitter, Log: log}
 
 	events.Watch(n.Watched())
 	log.Info("watching", "map", n.Map, "version", version)
@@ -109,12 +127,18 @@ func (f watchFlags) run(ctx context.Context, log *slog.Logger) error {
 			board.Post(r)
 			metrics.Observe(r)
 			events.Watch(n.Watched())
+			told.tell(board.Status())
+			if f.restart {
+				restarts.Consider(ctx, r)
+			}
 		},
 	}).Run(ctx)
 
 	err = context.Cause(ctx)
 	cancel(nil)
+	_ = told.Stopping("")
 	stopHup()
+	alive()
 	servers()
 	if errors.Is(err, context.Canceled) {
 		log.Info("stopped")
@@ -126,7 +150,7 @@ func (f watchFlags) run(ctx context.Context, log *slog.Logger) error {
 // serve starts to answer for the status and, where asked for, the metrics. The
 // function that it returns waits for both to end after ctx did. A server that
 // fails ends ctx with its error.
-func (f watchFlags) serve(ctx context.Context, cancel context.CancelCauseFunc, board *watch.Board, metrics *watch.Metrics) (wait func(), err error) {
+func (f watchFlags) serve(ctx context.Context, cancel context.CancelCauseFunc, board *watch.Board, metrics *watch.Metrics, late time.Duration) (wait func(), err error) {
 	done := make(chan struct{}, 2)
 	start := func(serve func() error) {
 		go func() {
@@ -143,7 +167,7 @@ func (f watchFlags) serve(ctx context.Context, cancel context.CancelCauseFunc, b
 			return nil, err
 		}
 		count++
-		start(func() error { return metrics.Serve(ctx, listener, board, 4*f.tick) })
+		start(func() error { return metrics.Serve(ctx, listener, board, late) })
 	}
 	start(func() error { return board.Serve(ctx, f.socket) })
 	return func() {

@@ -189,6 +189,11 @@ func (n *Node) stage(stage Stage, changes []Change, hostsDir string) error {
 			gone = append(gone, path)
 		default:
 			f := file{path: path, data: c.New, mode: c.mode, dir: c.dir}
+			if stage == StageKubelet {
+				if err := n.keepPrevious(c); err != nil {
+					return err
+				}
+			}
 			if stage == StageHosts {
 				f.scratch = n.path(hostsDir)
 				if err := n.prepare(c); err != nil {

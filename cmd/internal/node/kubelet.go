@@ -46,6 +46,11 @@ func (p *planner) kubelet() error {
 	if seen == p.seen.state.Memo {
 		return nil
 	}
+	if seen.Provider == p.seen.state.Rejected && !p.Retry {
+		p.rejected, p.plan.match, p.plan.memo = true, nil, memo{}
+		p.plan.next.Rejected = p.seen.state.Rejected
+		return nil
+	}
 	if last := len(p.seen.state.Provided) - 1; last >= 0 && !slices.Equal(p.entry(), p.seen.state.Provided[last].Match) {
 		// Somebody else wrote the file, and a kubelet may have started since.
 		p.plan.next.Provided = nil
@@ -80,6 +85,12 @@ func (p *planner) entry() []string {
 	for _, name := range slices.Sorted(maps.Keys(p.seen.kubelet.files)) {
 		files = append(files, kubeletconfig.File{Name: name, Data: p.seen.kubelet.files[name]})
 	}
+	return ourMatch(files...)
+}
+
+// ourMatch returns what our provider matches in files of the kubelet's, nil
+// where there is none of ours.
+func ourMatch(files ...kubeletconfig.File) []string {
 	entries, err := kubeletconfig.Read(files...)
 	i := slices.IndexFunc(entries, func(e kubeletconfig.Entry) bool { return e.Name == PluginName })
 	if err != nil || i < 0 {

@@ -43,6 +43,9 @@ type Node struct {
 	Map string
 	// Adopt takes over files that others wrote where the map wants its own.
 	Adopt bool
+	// Retry gives the kubelet a configuration again that it did not come up
+	// with before.
+	Retry bool
 
 	// elsewhere says that the node is not the machine that we run on.
 	elsewhere bool

@@ -26,6 +26,9 @@ type Plan struct {
 	Left []Left `json:"left"`
 	// Sources is the number of sources in the map.
 	Sources int `json:"sources"`
+	// NeedsRestart says that pending sources go on when the kubelet is
+	// restarted.
+	NeedsRestart bool `json:"needs_kubelet_restart"`
 
 	hostsDir  string
 	next      state    // what to remember; From and Since of what is new are set when it is done
@@ -93,7 +96,10 @@ type planner struct {
 	plan   Plan
 	now    Moment
 	run    []kubelet // looked for where something waits for one
-	err    error
+	// rejected says that the kubelet did not come up with what the map asks
+	// for, and has its old configuration.
+	rejected bool
+	err      error
 }
 
 // Plan reads the map and the node and returns what has to be done. It changes

@@ -61,7 +61,10 @@ func (p *planner) kubeletWait(s mirror.Source) string {
 		switch {
 		case k.astray != "":
 			return k.astray
+		case !k.match.has(s) && p.rejected:
+			return "the kubelet did not come up with the configuration that names the source, and has its old one back; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again"
 		case !k.match.has(s):
+			p.plan.NeedsRestart = true
 			return fmt.Sprintf("the kubelet (process %d) started before its configuration named the source; restart it, then run this again", k.pid)
 		}
 	}
@@ -77,6 +80,7 @@ func (p *planner) kubeletMisses(s mirror.Source) string {
 		case k.astray != "":
 			return "it is routed, and its pulls have no credential: " + k.astray
 		case k.known && !k.match.has(s):
+			p.plan.NeedsRestart = !p.rejected
 			return fmt.Sprintf("it is routed, and its pulls have no credential: the kubelet (process %d) started with a configuration that does not name it; restart the kubelet", k.pid)
 		}
 	}

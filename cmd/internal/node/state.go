@@ -21,6 +21,9 @@ type state struct {
 	Drains map[string]drain `json:"drains,omitempty"`
 	// Memo spares reading the kubelet's configuration again.
 	Memo memo `json:"memo,omitzero"`
+	// Rejected is the hash of a provider of ours that the kubelet did not
+	// come up with.
+	Rejected string `json:"rejected,omitempty"`
 }
 
 // A provided is one state of our provider in the kubelet's configuration.

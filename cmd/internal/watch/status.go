@@ -76,6 +76,17 @@ func (b *Board) Status() Status {
 	return b.status
 }
 
+// Alive reports whether the node was looked at lately, or the watcher has just
+// started.
+func (b *Board) Alive(late time.Duration) bool {
+	s := b.Status()
+	last := s.Looked
+	if last.IsZero() {
+		last = s.Started
+	}
+	return time.Since(last) < late
+}
+
 // Line returns the status in a few words, for a service manager.
 func (s Status) Line() string {
 	switch {

@@ -95,21 +95,6 @@ type sealed struct {
 	Route  json.RawMessage `json:"route"`
 }
 
-// Encode returns the route as it stands on disk: JSON with its own hash.
-func (r Route) Encode() ([]byte, error) {
-	route, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("encode the route of %q: %w", r.Source, err)
-	}
-	// The sealed by hand: an encoder would parse the route again.
-	data := make([]byte, 0, len(route)+100)
-	data = append(data, `{"sha256":"`...)
-	data = append(data, hashOf(route)...)
-	data = append(data, `","route":`...)
-	data = append(data, route...)
-	return append(data, '}', '\n'), nil
-}
-
 func hashOf(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])

@@ -1,7 +1,6 @@
 package hosts
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,24 +24,26 @@ type Options struct {
 // can, and where the containerd cannot be told of a target.
 func Render(m *mirror.Map, o Options) ([]File, error) {
 	files := make([]File, 0, len(m.Mirrors))
+	r := renderer{Options: o}
 	for _, one := range m.Mirrors {
-		r := renderer{Options: o}
+		r.body = r.body[:0]
 		r.mirror(one)
 		if r.err != nil {
 			return nil, r.err
 		}
-		files = append(files, File{one.Source, Namespace(one.Source), seal(r.body.Bytes()), one.Secret()})
+		files = append(files, File{one.Source, Namespace(one.Source), seal(r.body), one.Secret()})
 	}
 	return files, nil
 }
 
-// A renderer writes the body of one file.
+// A renderer writes the body of one file. It appends, without fmt: there may be
+// thousands of files, rendered again at each look at the node.
 //
 // Not a TOML encoder: containerd tries the hosts in the order of the file, and
 // encoders do not keep the order of map keys.
 type renderer struct {
 	Options
-	body bytes.Buffer
+	body []byte
 	err  error
 }
 
@@ -52,28 +53,36 @@ type renderer struct {
 func (r *renderer) mirror(m mirror.Mirror) {
 	hosts, last := m.Targets[:len(m.Targets)-1], m.Targets[len(m.Targets)-1]
 	if !isImplied(last) {
-		fmt.Fprintf(&r.body, "server = %s\n", quote(address(last)))
+		r.line("server = ", quote(address(last)))
 		r.settings(last)
 	} else {
 		r.requests(last.Settings)
 	}
-	if r.body.Len() > 0 {
-		r.body.WriteByte('\n')
+	if len(r.body) > 0 {
+		r.line()
 	}
 	for i, t := range hosts {
 		if i > 0 {
-			r.body.WriteByte('\n')
+			r.line()
 		}
 		if hasBracket(address(t)) && !r.Version.readsBrackets() {
 			r.fail("mirror of %q: target %q: containerd 1.7 ignores a file with an IPv6 address before the last target; put it last, name the host, or write version = \"2.0\" under [containerd]", m.Source, t)
 		}
-		fmt.Fprintf(&r.body, "[host.%s]\n", quote(address(t)))
+		r.line("[host.", quote(address(t)), "]")
 		r.settings(t)
 	}
 	if len(hosts) == 0 {
 		// Without a host table 1.7.31 and earlier refuse the file.
-		r.body.WriteString("[host]\n")
+		r.line("[host]")
 	}
+}
+
+// line writes a line, whose parts are given.
+func (r *renderer) line(parts ...string) {
+	for _, part := range parts {
+		r.body = append(r.body, part...)
+	}
+	r.body = append(r.body, '\n')
 }
 
 // fail keeps the first error.
@@ -107,12 +116,12 @@ func address(t mirror.Target) string {
 // settings writes all that is said of a target but its address.
 func (r *renderer) settings(t mirror.Target) {
 	s := t.Settings
-	fmt.Fprintf(&r.body, "capabilities = %s\n", quoteList(r.capabilities(s.Capabilities)))
+	r.line("capabilities = ", quoteList(r.capabilities(s.Capabilities)))
 	if t.API() != "/v2" {
-		r.body.WriteString("override_path = true\n")
+		r.line("override_path = true")
 	}
 	if len(s.CA) > 0 {
-		fmt.Fprintf(&r.body, "ca = %s\n", quoteList(s.CA))
+		r.line("ca = ", quoteList(s.CA))
 	}
 	if len(s.Client) > 0 {
 		pairs := make([]string, len(s.Client))
@@ -124,10 +133,10 @@ func (r *renderer) settings(t mirror.Target) {
 			}
 			pairs[i] = quoteList(pair[:])
 		}
-		fmt.Fprintf(&r.body, "client = [%s]\n", strings.Join(pairs, ", "))
+		r.line("client = [", strings.Join(pairs, ", "), "]")
 	}
 	if s.SkipVerify {
-		r.body.WriteString("skip_verify = true\n")
+		r.line("skip_verify = true")
 	}
 	r.requests(s)
 }
@@ -136,7 +145,7 @@ func (r *renderer) settings(t mirror.Target) {
 // of its TLS.
 func (r *renderer) requests(s mirror.Settings) {
 	if s.DialTimeout > 0 {
-		fmt.Fprintf(&r.body, "dial_timeout = %s\n", quote(s.DialTimeout.String()))
+		r.line("dial_timeout = ", quote(s.DialTimeout.String()))
 	}
 	r.header(s.Header)
 }
@@ -173,32 +182,34 @@ func (r *renderer) header(headers []mirror.Header) {
 		}
 		entries[i] = quote(h.Name) + " = " + quoteList(values)
 	}
-	fmt.Fprintf(&r.body, "header = { %s }\n", strings.Join(entries, ", "))
+	r.line("header = { ", strings.Join(entries, ", "), " }")
 }
 
 func quoteList(list []string) string {
-	quoted := make([]string, len(list))
+	text := []byte{'['}
 	for i, s := range list {
-		quoted[i] = quote(s)
+		if i > 0 {
+			text = append(text, ", "...)
+		}
+		text = appendQuoted(text, s)
 	}
-	return "[" + strings.Join(quoted, ", ") + "]"
+	return string(append(text, ']'))
 }
 
 // quote returns s as a TOML basic string.
-func quote(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
+func quote(s string) string { return string(appendQuoted(make([]byte, 0, len(s)+2), s)) }
+
+func appendQuoted(text []byte, s string) []byte {
+	text = append(text, '"')
 	for _, r := range s {
 		switch {
 		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
+			text = append(text, '\\', byte(r))
 		case r < ' ' || r == 0x7f:
-			fmt.Fprintf(&b, "\\u%04X", r)
+			text = fmt.Appendf(text, "\\u%04X", r)
 		default:
-			b.WriteRune(r)
+			text = utf8.AppendRune(text, r)
 		}
 	}
-	b.WriteByte('"')
-	return b.String()
+	return append(text, '"')
 }

@@ -3,7 +3,7 @@ package mirror
 import (
 	"bytes"
 	"errors"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -14,10 +14,18 @@ import (
 // positions for faults of syntax only, and a map's faults are mostly faults of
 // meaning.
 type table struct {
-	line   int
-	keys   []string // in the order of the document
-	values map[string]*value
+	line  int
+	keys  []string       // in the order of the document
+	list  []*value       // of the keys
+	index map[string]int // of a key in keys; nil where they are few
+	// extends says that other headers may name the table on their way: it
+	// was made by one.
+	extends bool
 }
+
+// fewKeys is how many keys a table has before it has an index. Most have two,
+// and there may be thousands of those.
+const fewKeys = 8
 
 // A value is one TOML value.
 type value struct {
@@ -26,38 +34,75 @@ type value struct {
 	text  string   // of a string, a number, a boolean
 	list  []*value // of an array
 	table *table   // of a table
+
+	headed bool // an array that [[headers]] made
 }
 
-func newTable(line int) *table { return &table{line: line, values: map[string]*value{}} }
+func newTable(line int) *table { return &table{line: line} }
+
+// find returns the value of key, nil where there is none.
+func (t *table) find(key string) *value {
+	i := t.position(key)
+	if i < 0 {
+		return nil
+	}
+	return t.list[i]
+}
+
+func (t *table) position(key string) int {
+	if t.index == nil {
+		return slices.Index(t.keys, key)
+	}
+	if i, ok := t.index[key]; ok {
+		return i
+	}
+	return -1
+}
 
 func (t *table) set(key string, v *value) {
-	if _, ok := t.values[key]; !ok {
-		t.keys = append(t.keys, key)
+	if i := t.position(key); i >= 0 {
+		t.list[i] = v
+		return
 	}
-	t.values[key] = v
+	t.keys, t.list = append(t.keys, key), append(t.list, v)
+	switch {
+	case t.index != nil:
+		t.index[key] = len(t.keys) - 1
+	case len(t.keys) > fewKeys:
+		t.index = make(map[string]int)
+		for i, key := range t.keys {
+			t.index[key] = i
+		}
+	}
 }
 
 // parseDocument returns the document's root table, or a fault where data is
 // not TOML. go-toml stops at the first fault of syntax, and so do we.
 func parseDocument(file string, data []byte) (*table, error) {
+	d := document{root: newTable(1), data: data, current: 1}
+	if err := d.build(); err != nil || d.doubtful {
+		if fault := judge(file, data); fault != nil {
+			return nil, fault
+		}
+		if err != nil {
+			return nil, &Fault{File: file, Text: "not TOML: " + oneLine(err)}
+		}
+	}
+	return d.root, nil
+}
+
+// judge returns a fault where data is not TOML. It takes as long as all of the
+// rest, so a document that is plainly valid is not held before it.
+func judge(file string, data []byte) error {
 	if err := toml.Unmarshal(data, &map[string]any{}); err != nil {
 		var at *toml.DecodeError
 		if !errors.As(err, &at) {
-			return nil, &Fault{File: file, Text: "not TOML: " + oneLine(err)}
+			return &Fault{File: file, Text: "not TOML: " + oneLine(err)}
 		}
 		line, _ := at.Position()
-		return nil, &Fault{File: file, Line: line, Text: "not TOML: " + oneLine(at) + tabHint(data, line)}
+		return &Fault{File: file, Line: line, Text: "not TOML: " + oneLine(at) + tabHint(data, line)}
 	}
-	d := document{root: newTable(1), breaks: lineBreaks(data)}
-	d.current = d.root
-	d.parser.Reset(data)
-	for d.parser.NextExpression() {
-		d.expression(d.parser.Expression())
-	}
-	if err := d.parser.Error(); err != nil {
-		return nil, &Fault{File: file, Text: "not TOML: " + oneLine(err)}
-	}
-	return d.root, nil
+	return nil
 }
 
 func oneLine(err error) string {
@@ -74,39 +119,54 @@ func tabHint(data []byte, line int) string {
 	return "; there is a tab in this line, write a space instead"
 }
 
-// A document builds the tables of a TOML document that is known to be valid.
+// A document builds the tables of a TOML document. What it builds of one that
+// is not valid is of no use.
 type document struct {
-	parser  unstable.Parser
-	root    *table
-	current *table
-	breaks  []int // offsets of the newlines
+	parser unstable.Parser
+	data   []byte
+	root   *table
+	table  *table // of the last header
+	// doubtful says that the document may not be valid although its syntax
+	// is: a key may stand there twice, or a number be too large. The parser
+	// alone does not look for either.
+	doubtful bool
+
+	offset, current int // an offset in data and its line: the last one asked for
 }
 
-func lineBreaks(data []byte) []int {
-	breaks := make([]int, 0, bytes.Count(data, []byte("\n")))
-	for i, b := range data {
-		if b == '\n' {
-			breaks = append(breaks, i)
-		}
+// build reads the whole document, to the first fault of syntax.
+func (d *document) build() error {
+	d.table = d.root
+	d.parser.Reset(d.data)
+	for d.parser.NextExpression() {
+		d.expression(d.parser.Expression())
 	}
-	return breaks
+	return d.parser.Error()
 }
 
 // line returns the line of a range, or that of its surroundings where the
-// parser gives none.
+// parser gives none. It counts from the last one, since most are asked for in
+// their order.
 func (d *document) line(at unstable.Range, around int) int {
 	if at.Length == 0 {
 		return around
 	}
-	return 1 + sort.SearchInts(d.breaks, int(at.Offset))
+	next := int(at.Offset)
+	if next >= d.offset {
+		d.current += bytes.Count(d.data[d.offset:next], []byte("\n"))
+	} else {
+		d.current -= bytes.Count(d.data[next:d.offset], []byte("\n"))
+	}
+	d.offset = next
+	return d.current
 }
 
 func (d *document) expression(e *unstable.Node) {
 	switch e.Kind {
 	case unstable.Table, unstable.ArrayTable:
-		d.current = d.header(e)
+		d.table = d.header(e)
 	case unstable.KeyValue:
-		d.keyValue(d.current, e)
+		d.keyValue(d.table, e)
 	}
 }
 
@@ -117,24 +177,33 @@ func (d *document) header(e *unstable.Node) *table {
 		key := string(it.Node().Data)
 		line = d.line(it.Node().Raw, line)
 		if it.IsLast() && e.Kind == unstable.ArrayTable {
-			v := t.values[key]
-			if v == nil {
-				v = &value{line: line, kind: unstable.Array}
-				t.set(key, v)
-			}
-			element := &value{line: line, kind: unstable.InlineTable, table: newTable(line)}
-			v.list = append(v.list, element)
-			return element.table
+			return d.element(t, key, line)
 		}
+		v := t.find(key)
+		d.doubtful = d.doubtful || v != nil && (it.IsLast() || v.table == nil || !v.table.extends)
 		t = t.sub(key, line)
+		t.extends = true
 	}
 	return t
+}
+
+// element adds a table to the array of tables below key.
+func (d *document) element(t *table, key string, line int) *table {
+	v := t.find(key)
+	if v == nil {
+		v = &value{line: line, kind: unstable.Array, headed: true}
+		t.set(key, v)
+	}
+	d.doubtful = d.doubtful || !v.headed
+	element := &value{line: line, kind: unstable.InlineTable, table: newTable(line)}
+	v.list = append(v.list, element)
+	return element.table
 }
 
 // sub returns the table below key, made where there is none; below an array of
 // tables it is the last one's.
 func (t *table) sub(key string, line int) *table {
-	v := t.values[key]
+	v := t.find(key)
 	if v == nil {
 		v = &value{line: line, kind: unstable.InlineTable, table: newTable(line)}
 		t.set(key, v)
@@ -153,6 +222,7 @@ func (d *document) keyValue(t *table, e *unstable.Node) {
 	for it := e.Key(); it.Next(); {
 		key := string(it.Node().Data)
 		line = d.line(it.Node().Raw, line)
+		d.doubtful = d.doubtful || t.position(key) >= 0
 		if !it.IsLast() {
 			t = t.sub(key, line)
 			continue
@@ -175,6 +245,19 @@ func (d *document) value(n *unstable.Node, around int) *value {
 		}
 	default:
 		v.text = string(n.Data)
+		d.doubtful = d.doubtful || !isPlain(v)
 	}
 	return v
+}
+
+// isPlain reports whether a scalar of valid syntax is valid for certain. A
+// number may be too large, and a date be none.
+func isPlain(v *value) bool {
+	switch v.kind {
+	case unstable.String, unstable.Bool:
+		return true
+	case unstable.Integer:
+		return len(v.text) == 1 && '0' <= v.text[0] && v.text[0] <= '9'
+	}
+	return false
 }

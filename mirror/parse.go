@@ -88,7 +88,7 @@ func (p *parser) credentials(t *table) {
 		return
 	}
 	for _, name := range t.keys {
-		v := t.values[name]
+		v := t.find(name)
 		switch {
 		case name == "anonymous":
 			p.add(v.line, "credential \"anonymous\" stands for none; choose another name")
@@ -121,7 +121,7 @@ func (p *parser) credential(name string, t *table) Credential {
 	case PodToken:
 		c.Username, c.Audience = r.text("username"), r.text("audience")
 	default:
-		if t.values["kind"] == nil {
+		if t.find("kind") == nil {
 			p.add(t.line, "[credential.%s] has no kind; the kinds are %s", name, kinds)
 		} else if c.Kind != "" {
 			p.add(r.at("kind"), "kind %q of [credential.%s] is unknown; the kinds are %s", c.Kind, name, kinds)
@@ -140,7 +140,7 @@ func (p *parser) credential(name string, t *table) Credential {
 
 // required is path for a key that has to be there.
 func (r *reader) required(key, what string) string {
-	if r.values[key] == nil {
+	if r.find(key) == nil {
 		r.add(r.line, "%s has no %s; write %s", r.what, key, what)
 	}
 	return r.path(key, "")
@@ -173,7 +173,7 @@ func (p *parser) registriesOf(t *table) {
 	}
 	seen := map[string]int{}
 	for _, name := range t.keys {
-		v := t.values[name]
+		v := t.find(name)
 		if v.kind != unstable.InlineTable {
 			p.add(v.line, "registry %q is not a table; write [registry.%q] and quote the host", name, name)
 			continue
@@ -207,7 +207,7 @@ func registryHints(name string, t *table) map[string]string {
 		"override_path": "it is written where a target has a path; put the path into the target",
 	}
 	for _, key := range t.keys {
-		if t.values[key].kind == unstable.InlineTable {
+		if t.find(key).kind == unstable.InlineTable {
 			hints[key] = fmt.Sprintf("TOML splits a name at its dots; write [registry.\"%s.%s\"] with quotes", name, key)
 		}
 	}
@@ -252,6 +252,15 @@ func (p *parser) mirrors(v *value) {
 	}
 }
 
+const elsewhere = "that is a registry's; write it under [registry.\"host\"] for the target's host"
+
+var mirrorHints = map[string]string{
+	"endpoint": "write targets", "endpoints": "write targets", "target": "write targets = [\"…\"]",
+	"credential": elsewhere, "ca": elsewhere, "client": elsewhere, "skip_verify": elsewhere,
+	"dial_timeout": elsewhere, "capabilities": elsewhere,
+	"server": "the last target is the server; name the source itself as the last target to fall back to it",
+}
+
 func (p *parser) mirror(t *table) {
 	r := p.reader(t, "[[mirror]]")
 	m := Mirror{Line: t.line, ShareCredential: false}
@@ -259,15 +268,9 @@ func (p *parser) mirror(t *table) {
 	targets := r.texts("targets", false)
 	m.ShareCredential = r.flag("share_credential")
 	headers := r.headers(&p.m.LiteralSecrets)
-	elsewhere := "that is a registry's; write it under [registry.\"host\"] for the target's host"
-	r.rest(map[string]string{
-		"endpoint": "write targets", "endpoints": "write targets", "target": "write targets = [\"…\"]",
-		"credential": elsewhere, "ca": elsewhere, "client": elsewhere, "skip_verify": elsewhere,
-		"dial_timeout": elsewhere, "capabilities": elsewhere,
-		"server": "the last target is the server; name the source itself as the last target to fall back to it",
-	})
+	r.rest(mirrorHints)
 	ok := true
-	if t.values["source"] == nil {
+	if t.find("source") == nil {
 		p.add(t.line, "[[mirror]] has no source; write source = \"mcr.microsoft.com\", or \"*\" for every registry without a mirror of its own")
 	}
 	var err error
@@ -277,7 +280,7 @@ func (p *parser) mirror(t *table) {
 			p.add(r.at("source"), "source %s: %v", quote(source), err)
 		}
 	}
-	if v := t.values["targets"]; v == nil || v.kind == unstable.Array && len(v.list) == 0 {
+	if v := t.find("targets"); v == nil || v.kind == unstable.Array && len(v.list) == 0 {
 		p.add(r.at("targets"), "mirror of %q has no target; write targets = [\"host\"]", source)
 	}
 	for _, v := range targets {

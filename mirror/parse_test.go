@@ -248,6 +248,29 @@ func golden(t *testing.T, file, want, got string) {
 	t.Errorf("%s differs; run with UPDATE=1 and look at the difference. Got:\n%s", file, got)
 }
 
+// FuzzPlain holds what is taken for valid without a second look against the
+// library's decoder.
+func FuzzPlain(f *testing.F) {
+	f.Add([]byte(fullMap))
+	for _, text := range []string{
+		"a=1\na=2", "a.b=1\na.b=2", "a={b=1,b=2}", "a={b.c=1,b={}}", "[a]\n[a]", "[a.b]\n[a]", "[a]\nb=1\n[a.b]",
+		"[a]\nb={}\n[a.b.c]", "[a]\nb.c=1\n[a.b.d]", "a=[{}]\n[[a]]", "[[a]]\n[a]", "[[a]]\n[a.b]\n[a.b]",
+		"[a]\n[[a]]", "a=99999999999999999999", "a=2001-02-30", "a=1e999", "a=[1,{b=01}]", "a='\xff'", "a=\"\\ud800\"",
+		"[a.b.c]\n[a]\nb.d=1", "a=1\n[a.b]", "[[a.b]]\n[a]\nb=1", "a=-0\nb=+1\nc=0x1", "\ufeffa=1", "a=1\r\nb=2", "[a]\n[a.b]\n[a.b.c]\n[a.d]",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d := document{root: newTable(1), data: data, current: 1}
+		if d.build() != nil || d.doubtful {
+			return
+		}
+		if err := judge("f", data); err != nil {
+			t.Fatalf("%q is taken for valid: %v", data, err)
+		}
+	})
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(fullMap))
 	f.Add([]byte("version = 1"))

@@ -26,12 +26,12 @@ func (f *faults) reader(t *table, what string) *reader {
 // get returns the value of key, nil where there is none.
 func (r *reader) get(key string) *value {
 	r.known = append(r.known, key)
-	return r.values[key]
+	return r.find(key)
 }
 
 // at returns the line of key, or of the table where it is not there.
 func (r *reader) at(key string) int {
-	if v := r.values[key]; v != nil {
+	if v := r.find(key); v != nil {
 		return v.line
 	}
 	return r.line

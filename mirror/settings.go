@@ -74,7 +74,7 @@ func (r *reader) client() [][2]string {
 func (r *reader) capabilities() []string {
 	values := r.texts("capabilities", false)
 	if values == nil {
-		if v := r.values["capabilities"]; v != nil && v.kind == unstable.Array && len(v.list) == 0 {
+		if v := r.find("capabilities"); v != nil && v.kind == unstable.Array && len(v.list) == 0 {
 			r.add(v.line, "capabilities of %s is empty, which containerd reads as all of them; leave the key out", r.what)
 		}
 		return nil
@@ -120,7 +120,7 @@ func (r *reader) headers(secrets *[]LiteralSecret) []Header {
 			file := r.faults.reader(v.table, "header "+name+" of "+r.what)
 			h.File = file.path("file", "")
 			file.rest(nil)
-			if h.File == "" && v.table.values["file"] == nil {
+			if h.File == "" && v.table.find("file") == nil {
 				r.add(v.line, "header %s of %s names no file; write { file = \"/etc/mirrorcred/%s.header\" }", name, r.what, strings.ToLower(name))
 			}
 		default:

@@ -22,12 +22,12 @@ import (
 func (p *planner) removed() {
 	for _, name := range slices.Sorted(maps.Keys(p.seen.namespaces)) {
 		ns := p.seen.namespaces[name]
-		_, inMap := p.wanted[name]
+		inMap := p.wanted[name]
 		if inMap || ns.odd != "" {
 			continue
 		}
 		place := path.Join(p.plan.hostsDir, name, hosts.FileName)
-		switch ns.whose {
+		switch ns.whose() {
 		case hosts.Edited:
 			p.plan.Left = append(p.plan.Left, Left{place, "the map does not name its source any more, and it was edited since mirrorcred wrote it; remove the directory if containerd shall ask the source itself"})
 		case hosts.Ours:
@@ -56,13 +56,13 @@ func asksCredential(g credential.Generation) bool { return !g.Anonymous() }
 // fallback plans the route of every host that has none: without a mirror of
 // "*" it says only what ACR login servers are answered.
 func (p *planner) fallback() {
-	_, inMap := p.wanted[hosts.Default]
+	inMap := p.wanted[hosts.Default]
 	draining := p.draining(hosts.Default)
 	if inMap || draining {
 		return
 	}
 	stage := StageRoutes
-	if ns := p.seen.namespaces[hosts.Default]; ns.whose == hosts.Ours && ns.odd == "" {
+	if ns := p.seen.namespaces[hosts.Default]; ns.whose() == hosts.Ours && ns.odd == "" {
 		// It goes with this plan. Until then its route says that.
 		stage = StageForget
 	}
@@ -72,7 +72,7 @@ func (p *planner) fallback() {
 // staleRoutes plans the end of routes that have neither a mirror nor a drain.
 func (p *planner) staleRoutes() {
 	for _, name := range slices.Sorted(maps.Keys(p.seen.routes)) {
-		_, inMap := p.wanted[name]
+		inMap := p.wanted[name]
 		if inMap || p.draining(name) || name == hosts.Default {
 			continue
 		}

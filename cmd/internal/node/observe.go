@@ -25,13 +25,16 @@ type observed struct {
 type namespace struct {
 	hosts []byte      // its hosts.toml; nil where there is none
 	mode  fs.FileMode // of hosts.toml
-	whose hosts.Mine  // of hosts.toml
 	// odd says why nothing is written there, "" where it is a directory.
 	odd string
 	// more says that there are other files beside hosts.toml. It is known
 	// only of namespaces that are not in the map.
 	more bool
 }
+
+// whose says who wrote the hosts.toml in a namespace. It is asked of few: what
+// is as the map says is ours.
+func (ns namespace) whose() hosts.Mine { return hosts.Whose(ns.hosts) }
 
 // kubeletFiles are the kubelet's configurations of credential providers.
 type kubeletFiles struct {
@@ -40,16 +43,19 @@ type kubeletFiles struct {
 	files map[string][]byte // by name; for a file its base name
 }
 
-// observe reads the node. wanted are the namespaces of the map.
-func (n *Node) observe(hostsDir, kubeletConfig string, wanted map[string]hosts.File) (observed, error) {
+// observe reads the node. wanted are the namespaces of the map, and routes what
+// [readRoutes] returned.
+func (n *Node) observe(hostsDir, kubeletConfig string, wanted map[string]bool, routes func() (routeFiles, error)) (observed, error) {
 	var o observed
 	var err error
 	if o.namespaces, err = o.readTree(n.path(hostsDir), wanted); err != nil {
 		return o, err
 	}
-	if o.routes, err = o.readRoutes(n.path(routesDir)); err != nil {
+	read, err := routes()
+	if err != nil {
 		return o, err
 	}
+	o.routes, o.leftovers = read.data, append(o.leftovers, read.leftovers...)
 	if o.kubelet, err = readKubeletFiles(n.path(kubeletConfig)); err != nil {
 		return o, err
 	}
@@ -77,17 +83,15 @@ func (o *observed) list(dir string) ([]fs.DirEntry, error) {
 
 // readTree reads the namespaces below dir, all of them: one that is not in the
 // map any more may be ours.
-func (o *observed) readTree(dir string, wanted map[string]hosts.File) (map[string]namespace, error) {
+func (o *observed) readTree(dir string, wanted map[string]bool) (map[string]namespace, error) {
 	entries, err := o.list(dir)
 	if err != nil {
 		return nil, err
 	}
 	list := make([]namespace, len(entries))
-	err = inParallel(len(entries), func(i int) error {
-		name := entries[i].Name()
-		_, inMap := wanted[name]
+	err = readAll(dir, entries, func(r *reader, i int) error {
 		var err error
-		list[i], err = readNamespace(filepath.Join(dir, name), entries[i], !inMap)
+		list[i], err = readNamespace(r, entries[i], !wanted[entries[i].Name()])
 		return err
 	})
 	tree := make(map[string]namespace, len(entries))
@@ -97,7 +101,7 @@ func (o *observed) readTree(dir string, wanted map[string]hosts.File) (map[strin
 	return tree, err
 }
 
-func readNamespace(path string, entry fs.DirEntry, removable bool) (namespace, error) {
+func readNamespace(r *reader, entry fs.DirEntry, removable bool) (namespace, error) {
 	var ns namespace
 	switch {
 	case entry.Type()&fs.ModeSymlink != 0:
@@ -106,7 +110,7 @@ func readNamespace(path string, entry fs.DirEntry, removable bool) (namespace, e
 		ns.odd = "it is not a directory"
 		return ns, nil
 	}
-	data, mode, err := readRegular(filepath.Join(path, hosts.FileName))
+	data, mode, err := r.read(entry.Name() + "/" + hosts.FileName)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return ns, nil
@@ -117,9 +121,8 @@ func readNamespace(path string, entry fs.DirEntry, removable bool) (namespace, e
 		return ns, nil
 	}
 	ns.hosts, ns.mode = data, mode.Perm()
-	ns.whose = hosts.Whose(ns.hosts)
-	if removable && ns.whose == hosts.Ours {
-		beside, err := readDir(path)
+	if removable && ns.whose() == hosts.Ours {
+		beside, err := readDir(filepath.Join(r.dir, entry.Name()))
 		if err != nil {
 			return ns, err
 		}
@@ -128,17 +131,23 @@ func readNamespace(path string, entry fs.DirEntry, removable bool) (namespace, e
 	return ns, nil
 }
 
-// readRoutes reads the route files, by the namespaces in their names.
-func (o *observed) readRoutes(dir string) (map[string][]byte, error) {
+// routeFiles are the route files by the namespaces in their names.
+type routeFiles struct {
+	data      map[string][]byte
+	leftovers []string
+}
+
+func readRoutes(dir string) (routeFiles, error) {
+	var o observed
 	entries, err := o.list(dir)
 	if err != nil {
-		return nil, err
+		return routeFiles{}, err
 	}
 	entries = without(entries, func(e fs.DirEntry) bool { return !strings.HasSuffix(e.Name(), ".json") })
 	data := make([][]byte, len(entries))
-	err = inParallel(len(entries), func(i int) error {
+	err = readAll(dir, entries, func(r *reader, i int) error {
 		var err error
-		if data[i], _, err = readRegular(filepath.Join(dir, entries[i].Name())); err != nil {
+		if data[i], _, err = r.read(entries[i].Name()); err != nil {
 			return describe(err)
 		}
 		return nil
@@ -147,7 +156,7 @@ func (o *observed) readRoutes(dir string) (map[string][]byte, error) {
 	for i, e := range entries {
 		routes[strings.TrimSuffix(e.Name(), ".json")] = data[i]
 	}
-	return routes, err
+	return routeFiles{routes, o.leftovers}, err
 }
 
 // readKubeletFiles reads the kubelet's configuration, a file or a directory.

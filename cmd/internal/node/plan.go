@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"sync"
 
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -91,7 +92,7 @@ func (p Plan) Removes() bool {
 type planner struct {
 	*Node
 	m      *mirror.Map
-	wanted map[string]hosts.File // by namespace
+	wanted map[string]bool // the namespaces of the map
 	seen   observed
 	plan   Plan
 	now    Moment
@@ -105,6 +106,10 @@ type planner struct {
 // Plan reads the map and the node and returns what has to be done. It changes
 // nothing. The error says every fault of the map.
 func (n *Node) Plan() (Plan, error) {
+	// The disk is read while the map is parsed and rendered: the two are
+	// most of the work where nothing is to do.
+	routes := background(func() (routeFiles, error) { return readRoutes(n.path(routesDir)) })
+	defer routes()
 	m, secrets, err := n.readMap()
 	if err != nil {
 		return Plan{}, err
@@ -116,21 +121,33 @@ func (n *Node) Plan() (Plan, error) {
 	if err != nil {
 		return Plan{}, fmt.Errorf("%s: %w", n.Map, err)
 	}
+	p := planner{Node: n, m: m, wanted: make(map[string]bool, len(m.Mirrors))}
+	for _, one := range m.Mirrors {
+		p.wanted[hosts.Namespace(one.Source)] = true
+	}
+	seen := background(func() (observed, error) {
+		return n.observe(m.Containerd.HostsDir, m.Kubelet.Config, p.wanted, routes)
+	})
+	defer seen()
 	files, err := hosts.Render(m, hosts.Options{Version: version, Secrets: secrets})
 	if err != nil {
 		return Plan{}, fmt.Errorf("%s: %w", n.Map, err)
 	}
-	p := planner{Node: n, m: m, wanted: make(map[string]hosts.File, len(files))}
-	for _, f := range files {
-		p.wanted[f.Namespace] = f
-	}
-	if p.seen, err = n.observe(m.Containerd.HostsDir, m.Kubelet.Config, p.wanted); err != nil {
+	if p.seen, err = seen(); err != nil {
 		return Plan{}, err
 	}
 	if p.now, err = n.host.now(); err != nil {
 		return Plan{}, err
 	}
 	return p.make(files)
+}
+
+// background calls f on a goroutine of its own, and returns a function that
+// waits for it and returns what it returned.
+func background[T any](f func() (T, error)) func() (T, error) {
+	wait := sync.OnceValues(f)
+	go wait()
+	return wait
 }
 
 // make plans everything, in the order of the files where there is no other.

@@ -4,20 +4,35 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// readRegular reads a file of which there may be thousands: four system calls
-// where os.ReadFile needs seven. What is no regular file has a mode and no
+// A reader reads small files below one directory, of which there may be
+// thousands: by the directory's descriptor, so that the kernel walks short
+// paths, with four system calls where os.ReadFile needs seven, and into memory
+// that many of them share. It is for one goroutine.
+type reader struct {
+	dir   string
+	fd    int    // of dir
+	spare []byte // not given away yet
+}
+
+// spareSize is how much memory is got at once.
+const spareSize = 64 << 10
+
+// read reads the file of a name. What is no regular file has a mode and no
 // data; it is not waited for, as a pipe of that name would have us do.
-func readRegular(path string) ([]byte, fs.FileMode, error) {
+func (r *reader) read(name string) ([]byte, fs.FileMode, error) {
 	fail := func(op string, err error) ([]byte, fs.FileMode, error) {
-		return nil, 0, &fs.PathError{Op: op, Path: path, Err: err}
+		return nil, 0, &fs.PathError{Op: op, Path: filepath.Join(r.dir, name), Err: err}
 	}
-	fd, err := retry(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0) })
+	fd, err := retry(func() (int, error) {
+		return unix.Openat(r.fd, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	})
 	if err != nil {
 		return fail("open", err)
 	}
@@ -30,7 +45,7 @@ func readRegular(path string) ([]byte, fs.FileMode, error) {
 		return nil, fs.ModeIrregular, nil
 	}
 	// One byte more than there is: a short read is the end.
-	data := make([]byte, 0, st.Size+1)
+	data := r.room(int(st.Size) + 1)
 	for {
 		n, err := retry(func() (int, error) { return unix.Read(fd, data[len(data):cap(data)]) })
 		if err != nil {
@@ -42,6 +57,19 @@ func readRegular(path string) ([]byte, fs.FileMode, error) {
 		}
 		data = append(data, 0)[:len(data)]
 	}
+}
+
+// room returns an empty slice with that capacity.
+func (r *reader) room(size int) []byte {
+	if size > spareSize/8 {
+		return make([]byte, 0, size)
+	}
+	if size > len(r.spare) {
+		r.spare = make([]byte, spareSize)
+	}
+	data := r.spare[:0:size]
+	r.spare = r.spare[size:]
+	return data
 }
 
 // retry calls a system call again where a signal interrupted it.
@@ -75,19 +103,26 @@ func without(entries []fs.DirEntry, drop func(fs.DirEntry) bool) []fs.DirEntry {
 	return kept
 }
 
-// inParallel calls do for 0 to count-1 on a few goroutines and returns one of
-// the errors.
-func inParallel(count int, do func(int) error) error {
-	workers := min(runtime.GOMAXPROCS(0), 1+count/64)
+// readAll calls do for each entry of a directory, on a few goroutines that have
+// a reader each, and returns one of the errors.
+func readAll(dir string, entries []fs.DirEntry, do func(r *reader, i int) error) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return describe(err)
+	}
+	defer f.Close()
+	fd := int(f.Fd())
+	workers := min(runtime.GOMAXPROCS(0), 1+len(entries)/64)
 	errs := make([]error, workers)
 	var wait sync.WaitGroup
 	for w := range workers {
 		wait.Go(func() {
-			for i := w; i < count; i += workers {
-				if err := do(i); err != nil {
-					errs[w] = err
-					return
-				}
+			r := reader{dir: dir, fd: fd}
+			for i := w; i < len(entries) && errs[w] == nil; i += workers {
+				errs[w] = do(&r, i)
 			}
 		})
 	}

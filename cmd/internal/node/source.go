@@ -68,7 +68,7 @@ func (p *planner) addHosts(place string, ns namespace, f hosts.File) {
 	_, exists := p.seen.namespaces[f.Namespace]
 	p.add(Change{
 		Stage: StageHosts, Path: place, Old: ns.hosts, New: f.Data, mode: fileMode(f),
-		secret: f.Secret || ns.secret(), dir: !exists, save: ns.whose != hosts.Ours && len(ns.hosts) > 0,
+		secret: f.Secret || ns.secret(), dir: !exists, save: ns.whose() != hosts.Ours && len(ns.hosts) > 0,
 	})
 }
 
@@ -80,9 +80,9 @@ func (p *planner) foreign(ns namespace) string {
 	switch {
 	case ns.odd != "":
 		return ns.odd + "; remove it, or take the source out of the map"
-	case len(ns.hosts) == 0 || ns.whose == hosts.Ours || p.Adopt:
+	case len(ns.hosts) == 0 || ns.whose() == hosts.Ours || p.Adopt:
 		return ""
-	case ns.whose == hosts.Edited:
+	case ns.whose() == hosts.Edited:
 		return "it was edited since mirrorcred wrote it, so it gets no credential; put the change into the map and run \"mirrorcred apply --adopt\", which keeps a copy of it"
 	}
 	return "mirrorcred did not write it; move what it says into the map and run \"mirrorcred apply --adopt\", which keeps a copy of it"

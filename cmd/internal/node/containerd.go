@@ -37,6 +37,19 @@ func (n *Node) checkArmed(c mirror.Containerd) error {
 	return nil
 }
 
+// stillArmed is [Node.checkArmed] for a node whose map has a fault: what the
+// last good one left is answered on, as long as containerd reads it.
+func (n *Node) stillArmed() error {
+	if n.arms == nil {
+		return nil
+	}
+	var unarmed *NotArmedError
+	if err := n.checkArmed(*n.arms); errors.As(err, &unarmed) {
+		return unarmed
+	}
+	return nil
+}
+
 // notArmed returns why containerd does not read our tree, or nil.
 func (n *Node) notArmed(c mirror.Containerd, read containerdConfig, now running) error {
 	want := fmt.Sprintf("set config_path = %q under [plugins.%q.registry] there and restart containerd", c.HostsDir, read.table())
@@ -129,6 +142,7 @@ func (n *Node) readContainerd(c mirror.Containerd) (containerdConfig, error) {
 	version, _ := hosts.ParseVersion(c.Version)
 	read.merges = version != hosts.Version{} && !strings.HasPrefix(version.String(), "1.")
 	main := n.path(c.Config)
+	n.inputs.containerd = nil
 	pending, seen := []string{main}, map[string]bool{}
 	for len(pending) > 0 {
 		name := pending[0]

@@ -119,3 +119,24 @@ func TestArmedAgain(t *testing.T) {
 	wantLeft(t, apply(t, n), "")
 	sameTree(t, tree(t, n.Root, true), before)
 }
+
+// TestNotArmedWithABadMap tells that a map with a fault does not keep the
+// routes of the one before where containerd does not read our tree any more.
+func TestNotArmedWithABadMap(t *testing.T) {
+	n, _ := newNode(t, oneMap)
+	apply(t, n)
+	write(t, n.Map, "version = \n")
+	_, err := n.Apply(t.Context())
+	if _, answerErr := answer(t, n, "mcr.microsoft.com"); err == nil || answerErr != nil {
+		t.Errorf("apply: %v, answer: %v; want a fault, and the answer of before", err, answerErr)
+	}
+	write(t, n.path("/etc/containerd/config.toml"), "version = 3\n")
+	_, err = n.Apply(t.Context())
+	var notArmed *NotArmedError
+	if !errors.As(err, &notArmed) || !strings.Contains(err.Error(), "mirrors.toml:1") {
+		t.Errorf("apply: %v; want a NotArmedError, and the fault of the map", err)
+	}
+	if offers, err := answer(t, n, "mcr.microsoft.com"); err == nil {
+		t.Errorf("the answer is %v; want none where containerd reads another tree", offers)
+	}
+}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -112,9 +113,11 @@ func (n *Node) Plan() (Plan, error) {
 	defer routes()
 	m, secrets, err := n.readMap()
 	if err != nil {
-		return Plan{}, err
+		return Plan{}, errors.Join(err, n.stillArmed())
 	}
-	if err := n.checkArmed(m.Containerd); err != nil {
+	arms := m.Containerd
+	n.arms = &arms
+	if err := n.checkArmed(arms); err != nil {
 		return Plan{}, err
 	}
 	version, err := hosts.ParseVersion(m.Containerd.Version)

@@ -18,6 +18,11 @@ func (n *Node) Watched() []string {
 		n.path(n.inputs.hostsDir, any), n.path(routesDir, any),
 		n.path(n.inputs.kubeletConfig), n.path(n.inputs.kubeletConfig, any))
 	paths = append(paths, n.inputs.containerd...)
+	if !n.elsewhere {
+		// It is made anew when containerd restarts, which is when
+		// containerd reads its configuration.
+		paths = append(paths, n.inputs.address)
+	}
 	paths = append(paths, n.inputs.secrets...)
 	for _, namespace := range n.inputs.namespaces {
 		paths = append(paths, n.path(n.inputs.hostsDir, namespace, hosts.FileName))
@@ -28,6 +33,7 @@ func (n *Node) Watched() []string {
 // inputs are the paths that a plan is made of.
 type inputs struct {
 	hostsDir, kubeletConfig string
+	address                 string // of containerd
 	namespaces              []string
 	containerd              []string // on this machine: its configuration and what that imports
 	secrets                 []string // on this machine: files that headers take values from
@@ -35,7 +41,7 @@ type inputs struct {
 
 // note remembers what a plan is made of, whatever comes of it.
 func (n *Node) note(m *mirror.Map) {
-	n.inputs = &inputs{hostsDir: m.Containerd.HostsDir, kubeletConfig: m.Kubelet.Config}
+	n.inputs = &inputs{hostsDir: m.Containerd.HostsDir, kubeletConfig: m.Kubelet.Config, address: m.Containerd.Address}
 	for _, one := range m.Mirrors {
 		n.inputs.namespaces = append(n.inputs.namespaces, hosts.Namespace(one.Source))
 		for _, t := range one.Targets {

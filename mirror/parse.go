@@ -1,9 +1,7 @@
 package mirror
 
 import (
-	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 )
@@ -50,19 +48,6 @@ type parser struct {
 	headers    map[int][]Header // of a mirror, by its index in m.Mirrors
 }
 
-// A registry is a [registry] table.
-type registry struct {
-	host       Host   // as a source has it: docker.io, not registry-1.docker.io
-	prefix     string // of the repository, or ""
-	credential string // "" where the table does not say
-	settings   Settings
-	line       int
-}
-
-func (r registry) String() string {
-	return strings.TrimSuffix(r.host.name+"/"+r.prefix, "/")
-}
-
 // version reports whether the map is of the version that we know.
 func (p *parser) version(r *reader) bool {
 	v := r.get("version")
@@ -81,157 +66,6 @@ func (p *parser) version(r *reader) bool {
 		}
 	}
 	return false
-}
-
-func (p *parser) credentials(t *table) {
-	if t == nil {
-		return
-	}
-	for _, name := range t.keys {
-		v := t.find(name)
-		switch {
-		case name == "anonymous":
-			p.add(v.line, "credential \"anonymous\" stands for none; choose another name")
-		case !isName(name):
-			p.add(v.line, "credential %q: a name has letters, digits, \".\", \"_\" and \"-\"", name)
-		case v.kind != unstable.InlineTable:
-			p.add(v.line, "credential %q is not a table; write [credential.%s]", name, name)
-		default:
-			p.m.Credentials = append(p.m.Credentials, p.credential(name, v.table))
-		}
-	}
-}
-
-func isName(s string) bool {
-	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == ""
-}
-
-func (p *parser) credential(name string, t *table) Credential {
-	r := p.reader(t, fmt.Sprintf("[credential.%s]", name))
-	c := Credential{Name: name, Kind: Kind(r.text("kind"))}
-	switch c.Kind {
-	case Azure:
-		c.File = r.path("config", DefaultAzureConfig)
-	case DockerConfig:
-		c.File = r.required("path", "the docker config.json, such as \"/etc/mirrorcred/"+name+".json\"")
-	case Exec:
-		c.Command = r.required("command", "the absolute path of a kubelet credential provider")
-		c.Args = texts(r.texts("args", false))
-		c.Env = r.env()
-	case PodToken:
-		c.Username, c.Audience = r.text("username"), r.text("audience")
-	default:
-		if t.find("kind") == nil {
-			p.add(t.line, "[credential.%s] has no kind; the kinds are %s", name, kinds)
-		} else if c.Kind != "" {
-			p.add(r.at("kind"), "kind %q of [credential.%s] is unknown; the kinds are %s", c.Kind, name, kinds)
-		}
-		return c // the keys of an unknown kind are unknown too
-	}
-	if name == azureCredential && c.Kind != Azure {
-		p.add(r.at("kind"), "[credential.azure] is what ACR hosts use unless the map says otherwise; give a credential of kind %q another name", c.Kind)
-	}
-	r.rest(map[string]string{
-		"password": "the map holds no secrets; write a docker config.json and name its path with kind = \"docker-config\"",
-		"username": "the map holds no secrets; write a docker config.json and name its path with kind = \"docker-config\"",
-	})
-	return c
-}
-
-// required is path for a key that has to be there.
-func (r *reader) required(key, what string) string {
-	if r.find(key) == nil {
-		r.add(r.line, "%s has no %s; write %s", r.what, key, what)
-	}
-	return r.path(key, "")
-}
-
-// env reads a table of environment variables.
-func (r *reader) env() []string {
-	t := r.sub("env")
-	if t == nil {
-		return nil
-	}
-	vars := r.faults.reader(t, "env of "+r.what)
-	var list []string
-	for _, name := range t.keys {
-		if name == "" || strings.ContainsAny(name, "=\x00") {
-			r.add(vars.at(name), "%q is no name of an environment variable", name)
-			continue
-		}
-		if v := vars.get(name); vars.want(name, v, unstable.String) {
-			list = append(list, name+"="+v.text)
-		}
-	}
-	return list
-}
-
-func (p *parser) registriesOf(t *table) {
-	p.byHost = map[string][]int{}
-	if t == nil {
-		return
-	}
-	seen := map[string]int{}
-	for _, name := range t.keys {
-		v := t.find(name)
-		if v.kind != unstable.InlineTable {
-			p.add(v.line, "registry %q is not a table; write [registry.%q] and quote the host", name, name)
-			continue
-		}
-		entry, err := parseRegistry(name)
-		if err != nil {
-			p.add(v.line, "registry %s: %v", quote(name), err)
-			continue
-		}
-		entry.line = v.line
-		if line := seen[entry.String()]; line > 0 {
-			p.add(v.line, "registry %q is already on line %d; join the two", entry, line)
-			continue
-		}
-		seen[entry.String()] = v.line
-		r := p.reader(v.table, fmt.Sprintf("[registry.%q]", name))
-		entry.credential = r.text("credential")
-		entry.settings = r.settings(&p.m.LiteralSecrets)
-		r.rest(registryHints(name, v.table))
-		p.byHost[entry.host.name] = append(p.byHost[entry.host.name], len(p.registries))
-		p.registries = append(p.registries, entry)
-	}
-}
-
-func registryHints(name string, t *table) map[string]string {
-	hints := map[string]string{
-		"auth":     "name a [credential.NAME] with credential = \"NAME\"",
-		"username": "name a [credential.NAME] with credential = \"NAME\"",
-		"password": "name a [credential.NAME] with credential = \"NAME\"; the map holds no secrets",
-		"ca_file":  "write ca", "insecure_skip_verify": "write skip_verify",
-		"override_path": "it is written where a target has a path; put the path into the target",
-	}
-	for _, key := range t.keys {
-		if t.find(key).kind == unstable.InlineTable {
-			hints[key] = fmt.Sprintf("TOML splits a name at its dots; write [registry.\"%s.%s\"] with quotes", name, key)
-		}
-	}
-	return hints
-}
-
-func parseRegistry(name string) (registry, error) {
-	if i := strings.Index(name, "://"); i >= 0 {
-		return registry{}, fmt.Errorf("a registry is named without a scheme; write %q", name[i+len("://"):])
-	}
-	hostname, prefix, _ := strings.Cut(name, "/")
-	host, err := ParseHost(hostname)
-	if err != nil {
-		return registry{}, err
-	}
-	host = host.withoutPort("443")
-	if host.name == dockerHubAlias {
-		host.name = dockerHub
-	}
-	prefix = strings.TrimSuffix(prefix, "/")
-	if prefix != "" {
-		err = CheckRepository(prefix)
-	}
-	return registry{host: host, prefix: prefix}, err
 }
 
 func (p *parser) mirrors(v *value) {
@@ -326,67 +160,4 @@ func (p *parser) target(m Mirror, v *value) (Target, bool) {
 	}
 	t.self = t.scheme == "https" && t.host == m.Source.server() && t.API() == "/v2"
 	return t, true
-}
-
-func (p *parser) containerd(t *table) {
-	p.m.Containerd = Containerd{HostsDir: DefaultHostsDir, Config: DefaultContainerdConfig, Address: DefaultAddress}
-	if t == nil {
-		return
-	}
-	r := p.reader(t, "[containerd]")
-	p.m.Containerd = Containerd{
-		HostsDir:   r.path("hosts_dir", DefaultHostsDir),
-		Config:     r.path("config", DefaultContainerdConfig),
-		Address:    r.path("address", DefaultAddress),
-		ConfigPath: r.text("config_path"),
-		Version:    r.text("version"),
-	}
-	if v := p.m.Containerd.Version; v != "" && !isVersion(v) {
-		p.add(r.at("version"), "version %q of [containerd] is none; write it such as \"2.2\", or leave it out for a tree that each of 1.7 to 2.4 reads", v)
-	}
-	r.rest(nil)
-}
-
-// isVersion reports whether s begins with MAJOR.MINOR.
-func isVersion(s string) bool {
-	major, rest, ok := strings.Cut(strings.TrimPrefix(s, "v"), ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	_, err := strconv.Atoi(major)
-	_, err2 := strconv.Atoi(minor)
-	return ok && err == nil && err2 == nil
-}
-
-func (p *parser) kubelet(t *table) {
-	p.m.Kubelet = Kubelet{Config: DefaultKubeletConfig, BinDir: DefaultBinDir}
-	if t == nil {
-		return
-	}
-	r := p.reader(t, "[kubelet]")
-	k := Kubelet{
-		Config: r.path("config", DefaultKubeletConfig),
-		BinDir: r.path("bin_dir", DefaultBinDir),
-	}
-	for _, v := range r.texts("match_images", false) {
-		if err := checkPattern(v.text); err != nil {
-			p.add(v.line, "match_images: pattern %q: %v", v.text, err)
-			continue
-		}
-		k.MatchImages = append(k.MatchImages, v.text)
-	}
-	switch match := r.text("match"); match {
-	case "", "sources":
-	case "any":
-		k.MatchAny = true
-	default:
-		p.add(r.at("match"), "match %q is unknown; write \"sources\" or \"any\"", match)
-	}
-	switch plugin := r.text("plugin"); plugin {
-	case "", "mirror-credential-provider":
-	case "acr-credential-provider":
-		p.add(r.at("plugin"), "plugin %q: this version of mirrorcred drives its own plugin only, which takes the same arguments; leave the key out", plugin)
-	default:
-		p.add(r.at("plugin"), "plugin %q is unknown; leave the key out", plugin)
-	}
-	r.rest(nil)
-	p.m.Kubelet = k
 }

@@ -1,0 +1,69 @@
+package mirror
+
+import (
+	"strconv"
+	"strings"
+)
+
+func (p *parser) containerd(t *table) {
+	p.m.Containerd = Containerd{HostsDir: DefaultHostsDir, Config: DefaultContainerdConfig, Address: DefaultAddress}
+	if t == nil {
+		return
+	}
+	r := p.reader(t, "[containerd]")
+	p.m.Containerd = Containerd{
+		HostsDir:   r.path("hosts_dir", DefaultHostsDir),
+		Config:     r.path("config", DefaultContainerdConfig),
+		Address:    r.path("address", DefaultAddress),
+		ConfigPath: r.text("config_path"),
+		Version:    r.text("version"),
+	}
+	if v := p.m.Containerd.Version; v != "" && !isVersion(v) {
+		p.add(r.at("version"), "version %q of [containerd] is none; write it such as \"2.2\", or leave it out for a tree that each of 1.7 to 2.4 reads", v)
+	}
+	r.rest(nil)
+}
+
+// isVersion reports whether s begins with MAJOR.MINOR.
+func isVersion(s string) bool {
+	major, rest, ok := strings.Cut(strings.TrimPrefix(s, "v"), ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	_, err := strconv.Atoi(major)
+	_, err2 := strconv.Atoi(minor)
+	return ok && err == nil && err2 == nil
+}
+
+func (p *parser) kubelet(t *table) {
+	p.m.Kubelet = Kubelet{Config: DefaultKubeletConfig, BinDir: DefaultBinDir}
+	if t == nil {
+		return
+	}
+	r := p.reader(t, "[kubelet]")
+	k := Kubelet{
+		Config: r.path("config", DefaultKubeletConfig),
+		BinDir: r.path("bin_dir", DefaultBinDir),
+	}
+	for _, v := range r.texts("match_images", false) {
+		if err := checkPattern(v.text); err != nil {
+			p.add(v.line, "match_images: pattern %q: %v", v.text, err)
+			continue
+		}
+		k.MatchImages = append(k.MatchImages, v.text)
+	}
+	switch match := r.text("match"); match {
+	case "", "sources":
+	case "any":
+		k.MatchAny = true
+	default:
+		p.add(r.at("match"), "match %q is unknown; write \"sources\" or \"any\"", match)
+	}
+	switch plugin := r.text("plugin"); plugin {
+	case "", "mirror-credential-provider":
+	case "acr-credential-provider":
+		p.add(r.at("plugin"), "plugin %q: this version of mirrorcred drives its own plugin only, which takes the same arguments; leave the key out", plugin)
+	default:
+		p.add(r.at("plugin"), "plugin %q is unknown; leave the key out", plugin)
+	}
+	r.rest(nil)
+	p.m.Kubelet = k
+}

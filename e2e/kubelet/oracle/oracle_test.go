@@ -1,0 +1,197 @@
+// Package oracle holds what "mirrorcred apply" writes and what the plugin
+// answers against the kubelet's own code, as a library: it is registered by the
+// generated configuration, runs the real plugin, and finds for each image the
+// logins that the map means, or none.
+//
+// It shares the kubelet's module, which has all that the code needs. Providers
+// are global there and cannot be registered twice, so each map has a process of
+// its own: the test's binary, run again. It needs no root. Start at
+// TestKubeletFinds.
+package oracle
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/kubernetes/pkg/credentialprovider/plugin"
+	"k8s.io/kubernetes/pkg/util/parsers"
+)
+
+var (
+	maps  = flag.Int("maps", 24, "how many maps to generate")
+	first = flag.Uint64("seed", 1, "the seed of the first map")
+)
+
+// childVariable has the test's binary be a kubelet: it holds the configuration
+// and the directory of the plugins, apart by a newline.
+const childVariable = "MIRRORCRED_ORACLE"
+
+func TestMain(m *testing.M) {
+	if child := os.Getenv(childVariable); child != "" {
+		if err := kubelet(child); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// kubelet reads images as pods name them and writes what they find.
+func kubelet(child string) error {
+	config, bin, _ := strings.Cut(child, "\n")
+	if err := plugin.RegisterCredentialProviderPlugins(config, bin, nil, nil); err != nil {
+		return err
+	}
+	var images []string
+	if err := json.NewDecoder(os.Stdin).Decode(&images); err != nil {
+		return err
+	}
+	found := make([][]login, len(images))
+	keyring := plugin.NewExternalCredentialProviderDockerKeyring("ns", "pod", "uid", "")
+	for i, image := range images {
+		// As pkg/kubelet/images/image_manager.go does it.
+		name, _, _, err := parsers.ParseImageName(image)
+		if err != nil {
+			return fmt.Errorf("image %q: %w", image, err)
+		}
+		list, _ := keyring.Lookup(name)
+		for _, c := range list {
+			found[i] = append(found[i], login{c.Username, c.Password})
+		}
+	}
+	return json.NewEncoder(os.Stdout).Encode(found)
+}
+
+// ask returns what images find on a node by the kubelet's code, and its log.
+func ask(t *testing.T, n node, config string, images []string) (found [][]login, log string) {
+	t.Helper()
+	in, err := json.Marshal(images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	c := exec.CommandContext(t.Context(), os.Args[0])
+	c.Env = append(os.Environ(), childVariable+"="+filepath.Join(n.root, config)+"\n"+n.bin)
+	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(in), &out, &errs
+	if err := c.Run(); err != nil {
+		t.Fatalf("the kubelet does not start: %v\n%s", err, errs.String())
+	}
+	if err := json.Unmarshal(out.Bytes(), &found); err != nil {
+		t.Fatal(err)
+	}
+	return found, errs.String()
+}
+
+// TestKubeletFinds generates maps, applies each, some over another, and asks
+// for images of all registries that are named, and of some that only look like
+// them.
+func TestKubeletFinds(t *testing.T) {
+	programs := build(t)
+	asked, finding := 0, 0
+	for i := range *maps {
+		seed := *first + uint64(i)
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			n := newNode(t, programs)
+			f := forms[seed%uint64(len(forms))]
+			w := newWorld(seed, f)
+			n.write(t, f.before, f.text)
+			if seed%3 == 0 {
+				n.apply(t, newWorld(seed+1000, f).text())
+			}
+			n.apply(t, w.text())
+			var images []string
+			var want [][]login
+			for j, host := range w.hosts() {
+				for k := range 3 {
+					repository := repositories[(3*j+k)%len(repositories)]
+					images = append(images, host+"/"+repository+suffix(j+k))
+					want = append(want, w.expects(host, repository))
+				}
+			}
+			found, log := ask(t, n, f.config, images)
+			for j, got := range found {
+				asked++
+				finding += min(1, len(want[j]))
+				name, _, _ := strings.Cut(strings.TrimSuffix(images[j], suffix(1)), "@")
+				_, repository, _ := strings.Cut(name, "/")
+				if !reflect.DeepEqual(settle(got, repository), settle(want[j], repository)) {
+					t.Errorf("%s finds %v; want %v", images[j], got, want[j])
+				}
+			}
+			if strings.Contains(log, "Failed to provide") {
+				t.Errorf("the plugin failed:\n%s", log)
+			}
+			if t.Failed() {
+				t.Logf("run it again with -args -maps 1 -seed %d; the map:\n%s", seed, w.text())
+			}
+		})
+	}
+	t.Logf("%d images, %d of which find something", asked, finding)
+	if finding == 0 {
+		t.Error("no image was meant to find anything: the maps prove nothing")
+	}
+}
+
+// expects is finds for what the kubelet can do.
+func (w *world) expects(host, repository string) []login {
+	if host == "docker.io" && !strings.Contains(repository, "/") {
+		repository = "library/" + repository
+	}
+	return w.finds(host, repository)
+}
+
+// settle sorts the logins for which the repository has no characters left: the
+// kubelet's keys have room for one a character and the last, and it tries what
+// shares the place before the last in no certain order.
+func settle(list []login, repository string) []login {
+	if from, to := len(repository)-1, len(list)-1; from < to {
+		slices.SortFunc(list[from:to], func(a, b login) int { return strings.Compare(a.Username, b.Username) })
+	}
+	return list
+}
+
+// suffix returns a tag or a digest, or neither.
+func suffix(i int) string {
+	return []string{"", ":v1", "@sha256:" + strings.Repeat("0a", 32)}[i%3]
+}
+
+// TestKubeletStarts has the kubelet start on configurations that are long, and
+// on those from which the last source is gone.
+func TestKubeletStarts(t *testing.T) {
+	programs := build(t)
+	var many strings.Builder
+	for i := range 150 {
+		fmt.Fprintf(&many, "[[mirror]]\nsource = \"r%d.example:%d\"\ntargets = [\"cache-a.corp:5000\"]\n", i, 1+i)
+	}
+	many.WriteString("[registry.\"cache-a.corp:5000\"]\ncredential = \"one\"\n[credential.one]\nkind = \"docker-config\"\npath = \"/etc/mirrorcred/one.json\"\n")
+	for _, match := range []string{"sources", "any"} {
+		for i, f := range forms {
+			t.Run(fmt.Sprint(match, i), func(t *testing.T) {
+				n := newNode(t, programs)
+				n.write(t, f.before, f.text)
+				head := fmt.Sprintf("version = 1\n[kubelet]\nconfig = %q\nmatch = %q\nmatch_images = [\"*.corp:8443\", \"a.io/team\"]\n", f.config, match)
+				n.apply(t, head+many.String())
+				images := []string{"r0.example:1/x", "r149.example:150/x", "r149.example/x", "r1.example:1/x", "quay.io/x", "cache-a.corp:5000/x", "a.io/team/x", "b.corp:8443/x"}
+				one := []login{loginOf("one", "cache-a.corp:5000")}
+				want := [][]login{one, one, nil, nil, nil, one, nil, nil}
+				if got, log := ask(t, n, f.config, images); !reflect.DeepEqual(got, want) || strings.Contains(log, "Failed to provide") {
+					t.Errorf("%v find %v; want %v\n%s", images, got, want, log)
+				}
+				n.apply(t, fmt.Sprintf("version = 1\n[kubelet]\nconfig = %q\n", f.config))
+				if got, _ := ask(t, n, f.config, images); slices.ContainsFunc(got, func(l []login) bool { return l != nil }) {
+					t.Errorf("after the last source is gone, %v find %v", images, got)
+				}
+			})
+		}
+	}
+}

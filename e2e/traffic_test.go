@@ -123,14 +123,14 @@ func (tr *traffic) stop() {
 	tr.wait()
 }
 
-// checkCalm fails the test where a pull that saw no moment but a calm one
-// failed, asked another registry than the map names, or was made with another
-// registry's credential. It prints what became of the others.
+// checkCalm ends the traffic and fails the test where a pull that saw no moment
+// but a calm one failed, asked another target than the map names, or was made
+// with the credential of another registry. It prints what became of the others.
 func (tr *traffic) checkCalm(calm func(moment int) bool) {
 	tr.t.Helper()
 	tr.stop()
 	isCalm := func(p *pulled) bool { return calm(p.begun) && p.within(p.begun) }
-	others, failed, misled := 0, 0, 0
+	others, failed := 0, 0
 	for number, p := range tr.pulls {
 		switch {
 		case isCalm(p) && p.err != nil:
@@ -142,6 +142,7 @@ func (tr *traffic) checkCalm(calm func(moment int) bool) {
 			}
 		}
 	}
+	misled := 0
 	for host, acr := range world.acr {
 		for _, r := range acr.Requests() {
 			number, place := tr.pullOf(host, r)
@@ -151,16 +152,15 @@ func (tr *traffic) checkCalm(calm func(moment int) bool) {
 			p, audience := tr.pulls[number], audienceOf(r)
 			misplaced := audience != "" && audience != host
 			switch {
-			case isCalm(p) && place != tr.target(p.begun):
-				tr.t.Errorf("%s, in moment %d, was asked of %s; want %s", looped(number), p.begun, place, tr.target(p.begun))
-			case isCalm(p) && misplaced:
-				tr.t.Errorf("%s, in moment %d: %s was shown the credential of %s", looped(number), p.begun, host, audience)
+			case isCalm(p) && (misplaced || place != tr.target(p.begun)):
+				tr.t.Errorf("%s, in moment %d: %s was asked, with a credential of %q; want %s and its own",
+					looped(number), p.begun, place, audience, tr.target(p.begun))
 			case misplaced:
 				misled++
 			}
 		}
 	}
-	tr.t.Logf("%d pulls, %d of them across a change: of these %d failed, and another target was shown a credential %d times",
+	tr.t.Logf("%d pulls, %d of them across a change: of these %d failed, and a target was shown another's credential %d times",
 		len(tr.pulls), others, failed, misled)
 }
 

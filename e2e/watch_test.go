@@ -28,7 +28,7 @@ func TestRetargetWhileWatching(t *testing.T) {
 	tr := startTraffic(t, c, func(moment int) string { return nthTarget((moment + 1) / 2) })
 	var took []time.Duration
 	for n := 1; n <= retargets; n++ {
-		tr.settle(4)
+		tr.settle(3)
 		tr.next()
 		write(t, mapFile, retargeted(n))
 		edited := time.Now()

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,52 +116,18 @@ func TestRetargetWhilePulling(t *testing.T) {
 	freshNode(t)
 	c := startContainerd(t, versions()[0])
 	apply(t, oneMirror, 0)
-	const pulls = 120
-	for i := range pulls {
-		for _, registry := range []string{contoso, fabrikam} {
-			pushRandom(t, registry, fmt.Sprintf("loop/app%d", i), "1")
+	const before, during = 0, 1 // moments
+	tr := startTraffic(t, c, func(moment int) string {
+		if moment <= before {
+			return contoso
 		}
-	}
-	var moved atomic.Bool
-	var next, straddling, failed atomic.Int64
-	var pulling sync.WaitGroup
-	after := make([]bool, pulls) // begun after the change
-	for range 4 {
-		pulling.Go(func() {
-			for i := next.Add(1) - 1; i < pulls; i = next.Add(1) - 1 {
-				after[i] = moved.Load()
-				err := pull(t.Context(), c, fmt.Sprintf("mcr.microsoft.com/loop/app%d", i), "1")
-				switch {
-				case err != nil && after[i]:
-					t.Errorf("a pull begun after the change: %v", err)
-				case err != nil:
-					failed.Add(1)
-				case !after[i] && moved.Load():
-					straddling.Add(1)
-				}
-			}
-		})
-	}
-	check(t, node.Until(t.Context(), func() error {
-		if next.Load() < pulls/3 {
-			return fmt.Errorf("%d pulls", next.Load())
-		}
-		return nil
-	}))
+		return fabrikam
+	})
+	tr.settle(40)
+	tr.next()
 	apply(t, strings.ReplaceAll(oneMirror, contoso, fabrikam), 0)
-	moved.Store(true)
-	pulling.Wait()
-
-	count := 0
-	for i, late := range after {
-		if late {
-			count++
-			credited(t, fabrikam, fmt.Sprintf("loop/app%d", i))
-		}
-	}
-	if count == 0 {
-		t.Error("no pull began after the change")
-	}
-	t.Logf("%d pulls: %d begun after the change, %d straddled it, %d of those before it failed", pulls, count, straddling.Load(), failed.Load())
+	tr.next()
+	tr.settle(40)
+	tr.checkCalm(func(moment int) bool { return moment != during })
 	silent(t, "mcr.microsoft.com")
 }

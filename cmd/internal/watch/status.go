@@ -22,8 +22,10 @@ type Status struct {
 	PID     int       `json:"pid"`
 	Map     string    `json:"map"`
 	Started time.Time `json:"started"`
-	// Looked is when the node was looked at last, and Changed when it was
-	// changed last; zero where it was not.
+	// Looked is when the last look at the node began, so that it saw a map
+	// that was written before; one that was written during a look may have
+	// to wait for the next. Changed is when the node was changed last. Both
+	// are zero where that was not yet.
 	Looked  time.Time `json:"looked"`
 	Changed time.Time `json:"changed,omitzero"`
 	// InStep says that the node is as its map says.
@@ -56,14 +58,14 @@ func (b *Board) Post(r Report) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := &b.status
-	s.Looked = time.Now()
+	s.Looked = r.Began
 	s.Fault, s.Held, s.Fights = "", r.Held, r.Fights
 	if r.Err != nil {
 		s.Fault, s.InStep = r.Err.Error(), false
 		return
 	}
 	if len(r.Plan.Changes) > 0 && !r.Held && !r.Fights {
-		s.Changed = s.Looked
+		s.Changed = time.Now()
 	}
 	s.Sources, s.Pending, s.Draining, s.Left = r.Plan.Sources, r.Plan.Pending, r.Plan.Draining, r.Plan.Left
 	s.InStep = !r.Held && !r.Fights && len(s.Pending) == 0 && len(s.Draining) == 0 && len(s.Left) == 0

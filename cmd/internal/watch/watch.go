@@ -57,7 +57,9 @@ type Report struct {
 	Held bool
 	// Fights says that somebody else keeps changing what we write.
 	Fights bool
-	Took   time.Duration
+	// Began is when the look began, and Took how long it lasted.
+	Began time.Time
+	Took  time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -114,9 +116,8 @@ func (w *Watcher) Run(ctx context.Context) {
 
 // look applies the map once and says when to look again without a hint.
 func (w *Watcher) look(ctx context.Context) (Report, time.Duration) {
-	var r Report
+	r := Report{Began: time.Now()}
 	var wait time.Duration
-	start := time.Now()
 	r.Plan, r.Err = w.node.ApplyUnless(ctx, func(plan node.Plan) bool {
 		if plan.Removes() {
 			if wait = w.o.Still - time.Since(w.o.MapTime()); wait > 0 {
@@ -124,11 +125,11 @@ func (w *Watcher) look(ctx context.Context) (Report, time.Duration) {
 				return true
 			}
 		}
-		wait = w.fight.pause(plan, start)
+		wait = w.fight.pause(plan, r.Began)
 		r.Fights = wait > 0
 		return r.Fights
 	})
-	r.Took = time.Since(start)
+	r.Took = time.Since(r.Began)
 	if r.Held || r.Fights {
 		return r, wait
 	}

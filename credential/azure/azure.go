@@ -49,6 +49,9 @@ type Options struct {
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// RootCAs are trusted; nil means the system's.
 	RootCAs *x509.CertPool
+	// Keep keeps the node's token of Entra ID from one registry to the
+	// next; nil keeps none.
+	Keep Keep
 }
 
 func (o Options) withDefaults() Options {
@@ -100,15 +103,19 @@ func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential
 
 	// The registry is asked first: a host that does not challenge as one
 	// does is a reason not to fetch a token at all.
+	end := begin(ctx, registryChallenge)
 	to, err := r.challenge(ctx)
+	end()
 	if err != nil {
 		return credential.Credential{}, err
 	}
-	access, err := s.accessToken(ctx)
+	access, err := s.keptToken(ctx, ask, s.accessToken)
 	if err != nil {
 		return credential.Credential{}, err
 	}
+	end = begin(ctx, registryExchange)
 	refresh, err := r.exchange(ctx, to, access, s.config.tenant)
+	end()
 	if err != nil {
 		return credential.Credential{}, err
 	}

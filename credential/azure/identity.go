@@ -18,6 +18,7 @@ import (
 const (
 	managedIdentity  = "managed identity"
 	servicePrincipal = "service principal"
+	workloadIdentity = "workload identity"
 )
 
 // scope asks Entra ID for a token whose audience is registries; it is the same

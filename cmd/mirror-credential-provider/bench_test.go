@@ -39,7 +39,7 @@ func BenchmarkStart(b *testing.B) {
 		name, image string
 		args        []string
 	}{
-		{"not-ours", "docker.io/library/busybox", []string{filepath.Join(one, mirror.DefaultAzureConfig)}},
+		{"not-ours", "docker.io/library/busybox", []string{"--audit-log=", filepath.Join(one, mirror.DefaultAzureConfig)}},
 		{"mirrored", "source-0.example.com/x", []string{fromRoute, "--root=" + one}},
 		{"not-ours-1-route", "quay.io/x", []string{fromRoute, "--root=" + one}},
 		{"not-ours-10000-routes", "quay.io/x", []string{fromRoute, "--root=" + many}},

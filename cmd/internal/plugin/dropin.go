@@ -47,7 +47,7 @@ func (n *node) byFlags(ctx context.Context, o options) (credential.Response, err
 	if err := n.unsupported(o, mirrored); err != nil {
 		return credential.Response{}, err
 	}
-	c, err := azure.New(config, azure.Options{}).Credential(ctx, credential.Ask{Registry: host, Image: image.Name()})
+	c, err := n.ask(ctx, mirror.Credential{Kind: mirror.Azure}, azure.New(config, azure.Options{}), credential.Ask{Registry: host, Image: image.Name()})
 	if err != nil {
 		return credential.Response{}, fmt.Errorf("no credential for %s at %s: %w", n.request.Image, host, err)
 	}
@@ -101,7 +101,7 @@ func (n *node) unsupported(o options, mirrored bool) error {
 
 // azureConfig reads an azure.json.
 func (n *node) azureConfig(path string) (azure.Config, error) {
-	data, err := n.readFile(path)
+	data, err := n.readOnce(path)
 	if err != nil {
 		return azure.Config{}, err
 	}

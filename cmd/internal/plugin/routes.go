@@ -182,7 +182,7 @@ func (n *node) credential(ctx context.Context, offer credential.Offer) (credenti
 	ask := offer.Ask
 	ask.ServiceAccountToken = n.request.ServiceAccountToken
 	ask.ServiceAccountAnnotations = n.request.ServiceAccountAnnotations
-	c, err := source.Credential(ctx, ask)
+	c, err := n.ask(ctx, *offer.Credential, source, ask)
 	if err != nil {
 		return credential.Credential{}, fmt.Errorf("%s: credential %q: %w", ask.Registry, offer.Credential.Name, err)
 	}

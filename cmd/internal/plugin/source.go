@@ -18,7 +18,7 @@ func (n *node) source(c mirror.Credential) (credential.Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		return azure.New(config, azure.Options{}), nil
+		return azure.New(config, azure.Options{Keep: n.keepToken(c.File)}), nil
 	case mirror.DockerConfig:
 		return dockerconfig.Read(n.path(c.File))
 	case mirror.Exec:

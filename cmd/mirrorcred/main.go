@@ -26,6 +26,7 @@ to a registry that it is not for.
 
 Commands:
   apply     bring this node to its map, once
+  events    print what the credential plugin did
   version   print the version
 
 Run "mirrorcred COMMAND --help" for the flags of a command.
@@ -59,6 +60,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	switch name := args[0]; name {
 	case "apply":
 		return runApply(ctx, args[1:], stdout)
+	case "events":
+		return runEvents(ctx, args[1:], stdout)
 	case "version", "--version":
 		_, err := fmt.Fprintf(stdout, "mirrorcred version %s\n", version)
 		return err
@@ -66,7 +69,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		_, err := io.WriteString(stdout, usage)
 		return err
 	default:
-		return fmt.Errorf("%q is no command; the commands are apply and version", name)
+		return fmt.Errorf("%q is no command; the commands are apply, events and version", name)
 	}
 }
 

@@ -93,9 +93,13 @@ func (d *Took) UnmarshalJSON(data []byte) error {
 // one; the kernel appends what one write brings in one piece.
 const mostLine = 4095
 
+// mostTargets is how many targets are listed; a mirror has one or two.
+const mostTargets = 16
+
 // Encode returns the event as one line of at most 4095 bytes. What is too long
 // for that is cut: first the texts, then the list of targets.
 func (e Event) Encode() ([]byte, error) {
+	e.Targets = e.Targets[:min(mostTargets, len(e.Targets))]
 	for _, most := range [...]int{1200, 300, 80} {
 		line, err := e.cut(most).line()
 		if err != nil || len(line) <= mostLine {
@@ -135,6 +139,11 @@ func (e Event) cut(most int) Event {
 }
 
 func clip(text string, most int) string {
+	if len(text) > 4*most {
+		// No character takes more than four bytes; a megabyte of them is not
+		// worth looking at.
+		text = text[:4*most]
+	}
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r

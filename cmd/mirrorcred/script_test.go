@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"mirrorcred": main})
+}
+
+// TestScript runs mirrorcred as a program on nodes below $WORK/root. Each
+// begins with a containerd that reads our tree and an installed plugin.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(env *testscript.Env) error {
+			return newRoot(filepath.Join(env.WorkDir, "root"))
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "root" {
+				return os.Getuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", name)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":   exits,
+			"keep":    func(ts *testscript.TestScript, _ bool, args []string) { keep(ts, args) },
+			"kept":    func(ts *testscript.TestScript, _ bool, args []string) { checkKept(ts, args) },
+			"mode":    mode,
+			"refused": refused,
+		},
+	})
+}
+
+// newRoot makes what every node has, unless the script has its own.
+func newRoot(root string) error {
+	for name, text := range map[string]string{
+		"etc/containerd/config.toml":                                     "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n",
+		"var/lib/kubelet/credential-provider/mirror-credential-provider": "#!/bin/sh\n",
+	} {
+		path := filepath.Join(root, name)
+		if _, err := os.Stat(path); err == nil {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exits runs a program that has to exit with the code: exits CODE PROGRAM ARG…
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d; want %d", got, want)
+	}
+}
+
+// snapshot returns everything that can be seen of a tree: names, modes,
+// inodes, times of change and contents.
+func snapshot(ts *testscript.TestScript, dir string) string {
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		fmt.Fprintf(&b, "%s %v %d %d ", strings.TrimPrefix(path, dir), info.Mode(), st.Ino, info.ModTime().UnixNano())
+		if info.Mode().IsRegular() {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, "%q", data)
+		}
+		b.WriteByte('\n')
+		return nil
+	})
+	ts.Check(err)
+	return b.String()
+}
+
+// keep takes a snapshot of a directory, with which kept compares it: keep DIR.
+func keep(ts *testscript.TestScript, args []string) {
+	ts.Setenv("KEPT", snapshot(ts, ts.MkAbs(args[0])))
+}
+
+func checkKept(ts *testscript.TestScript, args []string) {
+	before, after := ts.Getenv("KEPT"), snapshot(ts, ts.MkAbs(args[0]))
+	if before != after {
+		ts.Fatalf("%s changed; it was\n%s\nand is\n%s", args[0], before, after)
+	}
+}
+
+// mode compares permissions: mode PERM PATH…
+func mode(ts *testscript.TestScript, _ bool, args []string) {
+	for _, path := range args[1:] {
+		info, err := os.Stat(ts.MkAbs(path))
+		ts.Check(err)
+		if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] {
+			ts.Fatalf("mode of %s is %s; want %s", path, got, args[0])
+		}
+	}
+}
+
+// refused puts a map into place, and has "mirrorcred apply" refuse it with
+// exactly the text of a file and change nothing: refused MAP TEXT.
+func refused(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs("root/etc/mirrorcred/mirrors.toml")
+	ts.Check(os.WriteFile(file, []byte(ts.ReadFile(args[0])), 0o644))
+	before := snapshot(ts, ts.MkAbs("root"))
+	exits(ts, false, []string{"1", "mirrorcred", "apply", "--root", "root"})
+	want := strings.ReplaceAll(ts.ReadFile(args[1]), "MAP", file)
+	if got := ts.ReadFile("stderr"); got != want {
+		ts.Fatalf("%s: stderr is\n%swant\n%s", args[0], got, want)
+	}
+	if got := ts.ReadFile("stdout"); got != "" {
+		ts.Fatalf("%s: stdout is %q; want nothing", args[0], got)
+	}
+	if after := snapshot(ts, ts.MkAbs("root")); before != after {
+		ts.Fatalf("%s: the node changed; it was\n%s\nand is\n%s", args[0], before, after)
+	}
+}

@@ -39,7 +39,7 @@ func BenchmarkStart(b *testing.B) {
 		name, image string
 		args        []string
 	}{
-		{"not-ours", "docker.io/library/busybox", []string{filepath.Join(one, mirror.DefaultAzureConfig)}},
+		{"not-ours", "docker.io/library/busybox", []string{"--audit-log=", filepath.Join(one, mirror.DefaultAzureConfig)}},
 		{"mirrored", "source-0.example.com/x", []string{fromRoute, "--root=" + one}},
 		{"not-ours-1-route", "quay.io/x", []string{fromRoute, "--root=" + one}},
 		{"not-ours-10000-routes", "quay.io/x", []string{fromRoute, "--root=" + many}},
@@ -84,6 +84,57 @@ func BenchmarkRoutes(b *testing.B) {
 	b.ReportMetric(milliseconds(with1), "ms-1")
 	b.ReportMetric(milliseconds(with10000), "ms-10000")
 	b.ReportMetric(milliseconds(with10000)/milliseconds(with1), "times-1")
+}
+
+// BenchmarkTokenCache times a mirrored run with a warm cache beside one that
+// needs no credential, the two in turn; then the same with and without the
+// audit log. It also counts what 200 runs at once on a cold cache ask for.
+func BenchmarkTokenCache(b *testing.B) {
+	cloud, err := azuretest.Start(azuretest.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cloud.Close()
+	acrs := map[string]*azuretest.ACR{}
+	for _, host := range []string{"foo.azurecr.io", "bar.azurecr.io"} {
+		if acrs[host], err = cloud.AddACR(host, azuretest.ACROptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	plugin := buildStripped(b, ".")
+	root := plantMany(b, 1)
+	if err := os.MkdirAll(filepath.Join(root, "var/log"), 0o755); err != nil {
+		b.Fatal(err)
+	}
+	args := []string{fromRoute, "--root=" + root}
+	mirrored, others := request("source-0.example.com/x"), request("quay.io/x")
+	timeOf(b, cloud, mirrored, plugin, args...) // warms the cache
+	var warm, none, silent []time.Duration
+	for range 300 {
+		warm = append(warm, timeOf(b, cloud, mirrored, plugin, args...))
+		none = append(none, timeOf(b, cloud, others, plugin, args...))
+		silent = append(silent, timeOf(b, cloud, mirrored, plugin, append(args, "--audit-log=")...))
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(milliseconds(warm), "warm-ms")
+	b.ReportMetric(milliseconds(none), "no-credential-ms")
+	b.ReportMetric(milliseconds(warm)/milliseconds(none), "times-no-credential")
+	b.ReportMetric(milliseconds(warm)/milliseconds(silent), "times-no-log")
+
+	if err := os.RemoveAll(filepath.Join(root, "run")); err != nil {
+		b.Fatal(err)
+	}
+	cloud.Identity.Forget()
+	acrs["foo.azurecr.io"].Forget()
+	started := time.Now()
+	identity, exchanges := storm(b, 200, func(int) *exec.Cmd {
+		cmd := exec.Command(plugin, args...)
+		cmd.Env, cmd.Stdin = cloud.Env(), strings.NewReader(mirrored)
+		return cmd
+	}, cloud, acrs)
+	b.ReportMetric(time.Since(started).Seconds()*1000, "cold-200-ms")
+	b.ReportMetric(float64(identity), "cold-200-identity-requests")
+	b.ReportMetric(float64(exchanges[0]), "cold-200-exchanges")
 }
 
 // buildStripped builds a program as it is installed.

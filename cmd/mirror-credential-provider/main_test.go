@@ -105,9 +105,13 @@ type result struct {
 var tokenText = regexp.MustCompile(`[\w-]+\.[\w-]+\.` + azuretest.Canary + `(\w+)-\w+`)
 
 // command returns the program under a name, with no environment but the
-// stand-in's. It is killed after half the time that the kubelet gives it.
+// stand-in's. It is killed after half the time that the kubelet gives it, and
+// has no log where that would be this machine's own.
 func command(t *testing.T, cloud *azuretest.Cloud, name string, args ...string) *exec.Cmd {
 	t.Helper()
+	if !strings.Contains(strings.Join(args, " "), "--root=") {
+		args = append([]string{"--audit-log="}, args...)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, filepath.Join(binDir, name), args...)

@@ -49,6 +49,9 @@ func plant(t *testing.T, text string, before ...string) tree {
 	t.Helper()
 	n := tree{t.TempDir()}
 	writeFile(t, n.root, mirror.DefaultAzureConfig, configs["managed"])
+	if err := os.MkdirAll(filepath.Join(n.root, "var/log"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	m := parse(t, text)
 	routes := map[string]credential.Route{}
 	for _, text := range append([]string{text}, before...) {

@@ -23,7 +23,10 @@ var layers = map[string][]string{
 	"systemd":                  {},
 	"cmd/internal/plugin": {
 		"mirror", "hosts", "credential", "credential/azure", "credential/dockerconfig", "credential/execprovider",
+		"cmd/internal/audit", "cmd/internal/tokens",
 	},
+	"cmd/internal/audit":             {},
+	"cmd/internal/tokens":            {"credential"},
 	"cmd/mirror-credential-provider": {"cmd/internal/plugin"},
 	"cmd/internal/node":              {"mirror", "hosts", "credential", "credential/kubeletconfig"},
 }

@@ -29,6 +29,7 @@ Commands:
   watch     keep this node in step with its map
   status    what the watcher says of this node
   units     print or install the systemd units
+  events    print what the credential plugin did
   version   print the version
 
 Run "mirrorcred COMMAND --help" for the flags of a command.
@@ -68,6 +69,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return runStatus(ctx, args[1:], stdout)
 	case "units":
 		return runUnits(ctx, args[1:], stdout)
+	case "events":
+		return runEvents(ctx, args[1:], stdout)
 	case "version", "--version":
 		_, err := fmt.Fprintf(stdout, "mirrorcred version %s\n", version)
 		return err
@@ -75,7 +78,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		_, err := io.WriteString(stdout, usage)
 		return err
 	default:
-		return fmt.Errorf("%q is no command; the commands are apply, watch, status, units and version", name)
+		return fmt.Errorf("%q is no command; the commands are apply, watch, status, units, events and version", name)
 	}
 }
 

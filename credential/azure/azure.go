@@ -68,6 +68,9 @@ type Options struct {
 	// Binding is who is given a pod's service-account token for one of
 	// Entra ID; nil means Entra ID itself.
 	Binding *Binding
+	// Keep keeps the node's token of Entra ID from one registry to the
+	// next; nil keeps none.
+	Keep Keep
 }
 
 func (o Options) withDefaults() Options {
@@ -143,15 +146,19 @@ func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential
 
 	// The registry is asked first: a host that does not challenge as one
 	// does is a reason not to fetch a token at all.
+	end := begin(ctx, registryChallenge)
 	to, err := r.challenge(ctx)
+	end()
 	if err != nil {
 		return credential.Credential{}, err
 	}
-	access, err := identity.token(ctx, s.opts)
+	access, err := s.keptToken(ctx, ask, func(ctx context.Context) (credential.Secret, error) { return identity.token(ctx, s.opts) })
 	if err != nil {
 		return credential.Credential{}, err
 	}
+	end = begin(ctx, registryExchange)
 	refresh, err := r.exchange(ctx, to, access, tenant)
+	end()
 	if err != nil {
 		return credential.Credential{}, err
 	}

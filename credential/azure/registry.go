@@ -25,7 +25,7 @@ type exchangeAt struct{ host, service string }
 
 // challenge asks the registry how it wants to be asked. The error is one line.
 func (r registry) challenge(ctx context.Context) (exchangeAt, error) {
-	step := startStep("registry challenge", r.host.Hostname())
+	step := startStep(registryChallenge, r.host.Hostname())
 	ctx, cancel := context.WithTimeout(ctx, r.opts.RequestLimit)
 	defer cancel()
 	resp, err := r.send(ctx, step, request{method: http.MethodGet, url: "https://" + r.host.Hostname() + "/v2/"})
@@ -91,7 +91,7 @@ func (r registry) names(service string) bool {
 // pkg/credentialprovider/azure_acr_helper.go). The error is one line and holds
 // neither token.
 func (r registry) exchange(ctx context.Context, to exchangeAt, access credential.Secret, tenant string) (credential.Secret, error) {
-	step := startStep("registry token exchange", to.host, access)
+	step := startStep(registryExchange, to.host, access)
 	ctx, cancel := context.WithTimeout(ctx, r.opts.RequestLimit)
 	defer cancel()
 	resp, err := r.send(ctx, step, request{http.MethodPost, "https://" + to.host + "/oauth2/exchange", url.Values{

@@ -73,6 +73,14 @@ func (s Source) Format(f fmt.State, _ rune) {
 // ctx ends the provider is killed; give it one with a deadline, since the
 // kubelet kills its plugin after a minute (plugin.go, ExecPlugin).
 func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential.Credential, error) {
+	c, _, err := s.Scoped(ctx, ask)
+	return c, err
+}
+
+// Scoped is Credential, and reports besides whether the provider's answer is
+// the same for every image of the registry: it says so itself, and nothing in
+// it is for a part of the registry.
+func (s *Source) Scoped(ctx context.Context, ask credential.Ask) (c credential.Credential, whole bool, err error) {
 	image := hubImage(ask.Image)
 	request, err := credential.Request{
 		Image:                     image,
@@ -80,7 +88,7 @@ func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential
 		ServiceAccountAnnotations: ask.ServiceAccountAnnotations,
 	}.Encode()
 	if err != nil {
-		return credential.Credential{}, err
+		return credential.Credential{}, false, err
 	}
 	data, err := child.Program{
 		Path:    s.options.Command,
@@ -90,32 +98,37 @@ func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential
 		Secrets: s.secrets(ask),
 	}.Run(ctx)
 	if err != nil {
-		return credential.Credential{}, fmt.Errorf("credential provider %w", err)
+		return credential.Credential{}, false, fmt.Errorf("credential provider %w", err)
 	}
-	c, err := s.pick(data, image)
+	c, whole, err = s.pick(data, image)
 	if err != nil {
-		return credential.Credential{}, fmt.Errorf("credential provider %q, asked for %q: %w", s.options.Command, image, err)
+		return credential.Credential{}, false, fmt.Errorf("credential provider %q, asked for %q: %w", s.options.Command, image, err)
 	}
-	return c, nil
+	return c, whole, nil
 }
 
 // pick takes the credential for an image out of a provider's answer.
-func (s *Source) pick(data []byte, image string) (credential.Credential, error) {
+func (s *Source) pick(data []byte, image string) (c credential.Credential, whole bool, err error) {
 	response, err := credential.DecodeResponse(data)
 	if err != nil {
-		return credential.Credential{}, err
+		return credential.Credential{}, false, err
 	}
 	if len(response.Auth) == 0 {
-		return credential.Credential{}, errors.New("it has no credential for that image; see that the identity it uses may pull there")
+		return credential.Credential{}, false, errors.New("it has no credential for that image; see that the identity it uses may pull there")
 	}
 	c, ok := credential.Lookup(response.Auth, image)
 	if !ok {
-		return credential.Credential{}, errors.New("none of the keys in its answer matches that image; see that it is a provider for that registry")
+		return credential.Credential{}, false, errors.New("none of the keys in its answer matches that image; see that it is a provider for that registry")
 	}
 	if response.CacheFor > 0 && !c.Anonymous() {
 		c.Expires = s.options.Now().Add(response.CacheFor)
 	}
-	return c, nil
+	whole = response.CacheKey != credential.CacheByImage
+	for key := range response.Auth {
+		// A key with a path, or with a scheme, may be for a part.
+		whole = whole && !strings.Contains(key, "/")
+	}
+	return c, whole, nil
 }
 
 // secrets returns what the provider is given and may repeat in a complaint.

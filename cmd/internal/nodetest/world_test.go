@@ -161,11 +161,17 @@ func (w *world) noSecret(where, text string) {
 	}
 }
 
-// checkFiles holds that no file of the node has a secret in it, but azure.json.
+// checkFiles holds that no file of the node has a secret in it, but azure.json
+// and the token cache, which is for root alone.
 func (w *world) checkFiles() {
+	cache := w.node.Path("run/mirrorcred/tokens")
 	err := filepath.WalkDir(w.node.Root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() || path == w.node.Path(nodetest.AzureFile) {
 			return err
+		}
+		if filepath.Dir(path) == cache {
+			w.noSecret("a name in the token cache", path)
+			return w.checkPrivate(cache, path)
 		}
 		data, err := os.ReadFile(path)
 		w.noSecret(path, string(data))
@@ -174,6 +180,20 @@ func (w *world) checkFiles() {
 	if err != nil {
 		w.Error(err)
 	}
+}
+
+// checkPrivate holds that only the owner may read a file and list its directory.
+func (w *world) checkPrivate(paths ...string) error {
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			w.Errorf("others may reach %s: %v", path, info.Mode())
+		}
+	}
+	return nil
 }
 
 // strays returns the tokens that a registry was sent and that are of another

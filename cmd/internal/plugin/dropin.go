@@ -51,7 +51,7 @@ func (n *node) byFlags(ctx context.Context, o options) (credential.Response, err
 	if id, secret, ok := config.ServicePrincipal(); ok && !mirrored && ask.ServiceAccountToken == "" {
 		return servicePrincipal(host, credential.Credential{Username: id, Password: secret}), nil
 	}
-	c, err := source.Credential(ctx, ask)
+	c, err := n.ask(ctx, mirror.Credential{Kind: mirror.Azure}, source, ask)
 	if err != nil {
 		return credential.Response{}, fmt.Errorf("no credential for %s at %s: %w", n.request.Image, host, err)
 	}
@@ -93,7 +93,7 @@ func servicePrincipal(host mirror.Host, c credential.Credential) credential.Resp
 
 // azureConfig reads an azure.json.
 func (n *node) azureConfig(path string) (azure.Config, error) {
-	data, err := n.readFile(path)
+	data, err := n.readOnce(path)
 	if err != nil {
 		return azure.Config{}, err
 	}

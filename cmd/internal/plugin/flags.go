@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/credential/azure"
 )
 
@@ -29,6 +30,12 @@ argument and flags, and answers for the sources of a mirror map as well.
                                  source:target,source:target
       --timeout DURATION         give up after this time (default 45s; the
                                  kubelet kills a plugin after 60s)
+      --token-cache DIR          keep tokens in DIR from run to run, where the
+                                 routes answer; "" for none (default
+                                 /run/mirrorcred/tokens)
+      --audit-log FILE           add a line of JSON for each run to FILE, which
+                                 "mirrorcred events" prints; "" for none
+                                 (default /var/log/mirrorcred/plugin.jsonl)
       --root DIR                 take all paths as below DIR
       --ib-sni-name NAME         use AKS identity bindings: a pod's token is
                                  given to the API server under this name
@@ -58,9 +65,11 @@ type options struct {
 	routes    string // the directory of --registry-mirror=@DIR, or ""
 	root      string
 	timeout   time.Duration
-	bindings  bindings
-	binding   *azure.Binding // nil where there is none
-	done      bool           // nothing is left to do: help or version was printed
+	// tokenCache and auditLog are paths, "" for none.
+	tokenCache, auditLog string
+	bindings             bindings
+	binding              *azure.Binding // nil where there is none
+	done                 bool           // nothing is left to do: help or version was printed
 }
 
 // bindings are the flags of AKS identity bindings.
@@ -75,6 +84,8 @@ func parseFlags(args []string, stdout io.Writer) (options, error) {
 	flags.SetOutput(io.Discard)
 	mirrors := flags.StringP("registry-mirror", "r", "", "")
 	flags.StringVar(&o.root, "root", "", "")
+	flags.StringVar(&o.tokenCache, "token-cache", "/run/mirrorcred/tokens", "")
+	flags.StringVar(&o.auditLog, "audit-log", audit.DefaultFile, "")
 	flags.DurationVar(&o.timeout, "timeout", 45*time.Second, "")
 	flags.StringVar(&o.bindings.sni, "ib-sni-name", "", "")
 	flags.StringVar(&o.bindings.clientID, "ib-default-client-id", "", "")
@@ -112,6 +123,10 @@ func parseFlags(args []string, stdout io.Writer) (options, error) {
 
 func (o *options) check(rest []string) error {
 	switch {
+	case o.tokenCache != "" && !filepath.IsAbs(o.tokenCache):
+		return fmt.Errorf("--token-cache=%q is not an absolute path; write one, or \"\" for no cache", o.tokenCache)
+	case o.auditLog != "" && !filepath.IsAbs(o.auditLog):
+		return fmt.Errorf("--audit-log=%q is not an absolute path; write one, or \"\" for no log", o.auditLog)
 	case len(rest) > 1:
 		return fmt.Errorf("%d arguments beside the flags; give the path of one azure.json", len(rest))
 	case len(rest) == 1:

@@ -20,6 +20,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/tokens"
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/credential/azure"
 )
@@ -39,17 +40,22 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	n := node{root: o.root}
+	n := newNode(o)
 	line, err := n.respond(ctx, o, stdin)
+	if n.tokens != nil {
+		n.notes = append(n.notes, n.tokens.Notes()...)
+	}
 	if err != nil {
 		// The notes go into the same line: the kubelet shows one error, and
 		// what was left out may be why it came to this.
-		return oneLine(append([]error{o.explain(ctx, err, time.Since(started))}, n.notes...)...)
+		err = oneLine(append([]error{o.explain(ctx, err, time.Since(started))}, n.notes...)...)
+	} else {
+		for _, note := range n.notes {
+			fmt.Fprintln(stderr, oneLine(note))
+		}
+		_, err = stdout.Write(line)
 	}
-	for _, note := range n.notes {
-		fmt.Fprintln(stderr, oneLine(note))
-	}
-	_, err = stdout.Write(line)
+	n.write(ctx, o, started, err)
 	return err
 }
 
@@ -80,7 +86,11 @@ func oneLine(errs ...error) error {
 
 // A node is what the plugin sees of the machine during one run.
 type node struct {
-	root string // all paths are below it; "" for the machine's own
+	root    string        // all paths are below it; "" for the machine's own
+	tokens  *tokens.Cache // nil for none
+	journal journal
+	once    sync.Mutex
+	files   map[string][]byte // what readOnce has read, by path
 	// request is behind a pointer since fmt calls no method on an unexported
 	// field: it would print the token in it.
 	request *credential.Request
@@ -89,6 +99,15 @@ type node struct {
 
 	mu      sync.Mutex
 	sources map[string]*azure.Source // by the path of azure.json
+}
+
+func newNode(o options) *node {
+	n := &node{root: o.root}
+	// By flags, the kubelet keeps the answers.
+	if o.routes != "" && o.tokenCache != "" {
+		n.tokens = tokens.New(tokens.Options{Dir: n.path(o.tokenCache)})
+	}
+	return n
 }
 
 // respond reads the request and returns the line that answers it.
@@ -117,6 +136,9 @@ func (n *node) respond(ctx context.Context, o options, stdin io.Reader) ([]byte,
 	response, err := answer(ctx, o)
 	if err != nil {
 		return nil, err
+	}
+	for _, c := range response.Auth {
+		n.journal.answered = n.journal.answered || !c.Anonymous()
 	}
 	return response.Encode()
 }

@@ -184,7 +184,7 @@ func (n *node) credential(ctx context.Context, offer credential.Offer) (credenti
 	if offer.Credential.Kind != mirror.Azure || n.byPod(ask.Registry) {
 		ask = n.withPod(ask)
 	}
-	c, err := source.Credential(ctx, ask)
+	c, err := n.ask(ctx, *offer.Credential, source, ask)
 	if err != nil {
 		return credential.Credential{}, fmt.Errorf("%s: credential %q: %w", ask.Registry, offer.Credential.Name, err)
 	}

@@ -38,6 +38,8 @@ func (n *node) azureSource(path string) (*azure.Source, error) {
 	if n.sources == nil {
 		n.sources = map[string]*azure.Source{}
 	}
-	n.sources[path] = azure.New(config, n.azure)
+	o := n.azure
+	o.Keep = n.keepToken(path)
+	n.sources[path] = azure.New(config, o)
 	return n.sources[path], nil
 }

@@ -1,0 +1,114 @@
+package audit
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// mostBytes is the size from which a log is moved away.
+const mostBytes = 10 << 20
+
+// old is added to the name of the log that was moved away.
+const old = ".1"
+
+// Append adds an event to the log. It waits for nobody: a named pipe, a lock
+// or a full disk is an error at once. So is a missing directory, if the one
+// above it is missing too; else it is made, 0750. The caller may pass over the
+// error.
+func Append(path string, e Event) error { return appendTo(path, e, mostBytes) }
+
+func appendTo(path string, e Event, most int64) error {
+	line, err := e.Encode()
+	if err != nil {
+		return err
+	}
+	f, err := open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = makeDir(filepath.Dir(path)); err == nil {
+			f, err = open(path)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if f, err = spacious(f, path, most); err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.Write(line)
+	return err
+}
+
+// spacious returns f, or what takes its place where it is full.
+func spacious(f *os.File, path string, most int64) (*os.File, error) {
+	info, err := f.Stat()
+	switch {
+	case err == nil && info.Size() < most:
+		return f, nil
+	case err == nil && rotate(f, path):
+		f.Close()
+		return open(path)
+	case err == nil && info.Size() < 2*most:
+		return f, nil
+	}
+	// It cannot be moved away, and must not fill the disk.
+	f.Close()
+	return nil, errors.Join(err, &fs.PathError{Op: "append", Path: path, Err: syscall.EFBIG})
+}
+
+func makeDir(dir string) error {
+	err := os.Mkdir(dir, 0o750)
+	if err == nil {
+		err = os.Chmod(dir, 0o750) // whatever the umask
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// open opens the log for appending, and makes it where it is missing. It
+// follows no link, and hangs at no pipe.
+func open(path string) (*os.File, error) {
+	const flags = os.O_WRONLY | os.O_APPEND | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	f, err := os.OpenFile(path, flags|os.O_CREATE|os.O_EXCL, 0o640)
+	if err == nil {
+		f.Chmod(0o640) // whatever the umask
+		return f, nil
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	if f, err = os.OpenFile(path, flags, 0); err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(err, &fs.PathError{Op: "append", Path: path, Err: errors.New("not a regular file")})
+	}
+	return f, nil
+}
+
+// rotate moves a full log away and reports whether another one is to be
+// opened. Where somebody else is at it, the full one takes one more line.
+func rotate(f *os.File, path string) bool {
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		return false
+	}
+	mine, err := f.Stat()
+	there, errThere := os.Lstat(path)
+	if errors.Is(errThere, fs.ErrNotExist) {
+		return true
+	}
+	if err != nil || errThere != nil {
+		return false
+	}
+	// Else it was moved away before we had the lock.
+	if os.SameFile(mine, there) {
+		return os.Rename(path, path+old) == nil
+	}
+	return true
+}

@@ -1,0 +1,171 @@
+// Package audit is the log of the plugin's runs: one line of JSON for each, in
+// a file that the plugin appends to and "mirrorcred events" reads.
+//
+// Writing never waits for anybody and never fails a pull: where a line cannot
+// be written, it is not. A line holds no secret: what goes into it is names,
+// times and errors, and the errors of this module hold none.
+//
+// Start at [Event]; for writing at [Append], for reading at [Open].
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// DefaultFile is where the plugin writes, unless it is told otherwise.
+const DefaultFile = "/var/log/mirrorcred/plugin.jsonl"
+
+// An Outcome is how a run ended.
+type Outcome string
+
+// The outcomes of a run.
+const (
+	Answered Outcome = "answered" // with a credential
+	Empty    Outcome = "empty"    // with none: the image needs none of ours
+	Refused  Outcome = "refused"  // no credential may be answered, or the node is set up wrongly
+	Failed   Outcome = "failed"   // a credential could not be had
+)
+
+// An Event is one run of the plugin.
+type Event struct {
+	Time Time `json:"time"` // of the run's end
+	// Image is the image that the kubelet asked for, "" where it did not come
+	// to that; Source is its host.
+	Image   string  `json:"image,omitempty"`
+	Source  string  `json:"source,omitempty"`
+	Outcome Outcome `json:"outcome"`
+	// Reason is the error of a run that answered nothing, and what was left
+	// out of an answer.
+	Reason string `json:"reason,omitempty"`
+	// Targets are the registries that a credential was wanted for.
+	Targets []Target `json:"targets,omitempty"`
+	Took    Took     `json:"ms"`
+}
+
+// A Target is a registry that a credential was wanted for.
+type Target struct {
+	Host       string `json:"target"`
+	Credential string `json:"credential,omitempty"` // its name in the map
+	Identity   string `json:"identity,omitempty"`   // what kind of identity it is got by
+	Kept       bool   `json:"cached"`               // whether the token cache had it
+	Steps      []Step `json:"steps,omitempty"`
+	Failure    string `json:"failure,omitempty"`
+	Took       Took   `json:"ms"`
+}
+
+// A Step is one part of getting a credential.
+type Step struct {
+	Name string `json:"step"`
+	Took Took   `json:"ms"`
+}
+
+// A Time is written as RFC 3339 in UTC, to the millisecond.
+type Time struct{ time.Time }
+
+// MarshalJSON implements [json.Marshaler].
+func (t Time) MarshalJSON() ([]byte, error) {
+	return []byte(t.UTC().Format(`"2006-01-02T15:04:05.000Z07:00"`)), nil
+}
+
+// A Took is a time that something took. It is written in milliseconds.
+type Took time.Duration
+
+// MarshalJSON implements [json.Marshaler].
+func (d Took) MarshalJSON() ([]byte, error) {
+	return json.Marshal(math.Round(time.Duration(d).Seconds()*1e5) / 100)
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (d *Took) UnmarshalJSON(data []byte) error {
+	var ms float64
+	err := json.Unmarshal(data, &ms)
+	*d = Took(ms * float64(time.Millisecond))
+	return err
+}
+
+// mostLine bounds a line, its end included, so that a reader finds the next
+// one; the kernel appends what one write brings in one piece.
+const mostLine = 4095
+
+// mostTargets is how many targets are listed; a mirror has one or two.
+const mostTargets = 16
+
+// Encode returns the event as one line of at most 4095 bytes. What is too long
+// for that is cut: first the texts, then the list of targets.
+func (e Event) Encode() ([]byte, error) {
+	e.Targets = e.Targets[:min(mostTargets, len(e.Targets))]
+	for _, most := range [...]int{1200, 300, 80} {
+		line, err := e.cut(most).line()
+		if err != nil || len(line) <= mostLine {
+			return line, err
+		}
+	}
+	e.Targets = e.Targets[:min(3, len(e.Targets))]
+	short := e.cut(80)
+	for i := range short.Targets {
+		short.Targets[i].Steps = nil
+	}
+	line, err := short.line()
+	if err == nil && len(line) > mostLine {
+		err = errors.New("the event does not fit into a line")
+	}
+	return line, err
+}
+
+func (e Event) line() ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(e)
+	return b.Bytes(), err
+}
+
+// cut returns e with texts of at most so many bytes, in one line each.
+func (e Event) cut(most int) Event {
+	e.Image, e.Source, e.Reason = clip(e.Image, most), clip(e.Source, most), clip(e.Reason, most)
+	targets := e.Targets
+	e.Targets = nil
+	for _, t := range targets {
+		t.Host, t.Credential, t.Failure = clip(t.Host, most), clip(t.Credential, most), clip(t.Failure, most)
+		e.Targets = append(e.Targets, t)
+	}
+	return e
+}
+
+func clip(text string, most int) string {
+	if len(text) > 4*most {
+		// No character takes more than four bytes; a megabyte of them is not
+		// worth looking at.
+		text = text[:4*most]
+	}
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+// Decode parses a line, and false is for one that is none. Where the disk was
+// full for a while, half a line may stand in front of a whole one; fields of a
+// later version are let pass.
+func Decode(line []byte) (Event, bool) {
+	var e Event
+	if json.Unmarshal(line, &e) == nil && !e.Time.IsZero() {
+		return e, true
+	}
+	if i := bytes.LastIndex(line, []byte(`{"time":`)); i > 0 {
+		return Decode(line[i:])
+	}
+	return Event{}, false
+}

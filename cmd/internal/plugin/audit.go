@@ -1,0 +1,94 @@
+package plugin
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
+	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/credential/azure"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// auditLimit is how long the line of the audit log may take: a disk that hangs
+// keeps nobody from pulling.
+const auditLimit = 500 * time.Millisecond
+
+// A journal is what a run has to say of itself when it is over.
+type journal struct {
+	answered bool // with a credential
+
+	mu      sync.Mutex
+	targets []audit.Target
+}
+
+// ask gets a credential from a source, and writes down what came of it.
+func (n *node) ask(ctx context.Context, c mirror.Credential, source credential.Source, ask credential.Ask) (credential.Credential, error) {
+	t := audit.Target{Host: ask.Registry.String(), Credential: c.Name, Identity: string(c.Kind)}
+	if source, ok := source.(*azure.Source); ok {
+		t.Identity = source.Identity(ask)
+	}
+	started := time.Now()
+	ctx = azure.WithTrace(ctx, func(step string, took time.Duration) {
+		t.Steps = append(t.Steps, audit.Step{Name: step, Took: audit.Took(took)})
+	})
+	got, hit, err := n.kept(ctx, c, source, ask)
+	t.Kept, t.Took = hit, audit.Took(time.Since(started))
+	if err != nil {
+		t.Failure = err.Error()
+	}
+	n.journal.mu.Lock()
+	defer n.journal.mu.Unlock()
+	n.journal.targets = append(n.journal.targets, t)
+	return got, err
+}
+
+// write appends the run to the audit log, if it can. err is what the run ends
+// with.
+func (n *node) write(ctx context.Context, o options, started time.Time, err error) {
+	if o.auditLog == "" {
+		return
+	}
+	now := time.Now()
+	event := audit.Event{
+		Time: audit.Time{Time: now}, Outcome: n.outcome(ctx, err),
+		Targets: n.journal.targets, Took: audit.Took(now.Sub(started)),
+	}
+	if n.request != nil {
+		event.Image = n.request.Image
+		if image, err := mirror.ParseImage(event.Image); err == nil {
+			event.Source = image.Host()
+		}
+	}
+	if reason := oneLine(append([]error{err}, n.notes...)...); err != nil {
+		event.Reason = err.Error() // it has the notes
+	} else if reason != nil {
+		event.Reason = reason.Error()
+	}
+	// The run may have been told to stop, which is worth a line.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditLimit)
+	defer cancel()
+	within(ctx, "the audit log", func() (any, error) { return nil, audit.Append(n.path(o.auditLog), event) })
+}
+
+func (n *node) outcome(ctx context.Context, err error) audit.Outcome {
+	switch {
+	case err == nil && n.journal.answered:
+		return audit.Answered
+	case err == nil:
+		return audit.Empty
+	case ctx.Err() != nil:
+		return audit.Failed
+	}
+	for _, t := range n.journal.targets {
+		if t.Failure == "" {
+			// A credential was had, and was not to be answered.
+			return audit.Refused
+		}
+	}
+	if len(n.journal.targets) > 0 {
+		return audit.Failed
+	}
+	return audit.Refused
+}

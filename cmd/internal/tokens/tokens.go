@@ -1,0 +1,204 @@
+// Package tokens keeps credentials from one run of the plugin to the next, in
+// files that only root may read, and lets one run at a time fetch one.
+//
+// It knows files and locks. It refuses to know what a credential is for or how
+// it is got: a [Key] stands for the first, a function for the second. Nothing
+// that is wrong with the cache stops a pull: what cannot be trusted is not
+// used, the credential is fetched as if there were no cache, and
+// [Cache.Notes] says why.
+//
+// Start at [Cache.Get].
+package tokens
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mirrorcred/mirrorcred/credential"
+)
+
+// A Key says which registry a credential is for, and whose it is. The zero Key
+// is of nobody.
+type Key struct{ registry, digest string }
+
+// NewKey returns the key of a registry and an identity. The parts of the
+// identity may be secret: only their hash goes anywhere.
+func NewKey(registry string, identity ...string) Key {
+	sum := sha256.New()
+	for _, part := range append([]string{registry}, identity...) {
+		// The length keeps the parts apart.
+		fmt.Fprintf(sum, "%d:%s", len(part), part)
+	}
+	return Key{registry, hex.EncodeToString(sum.Sum(nil))}
+}
+
+// Options say how a cache keeps. The zero value of a field means its default.
+type Options struct {
+	// Dir is the directory of the cache; it is made where it is missing.
+	Dir string
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Remember is how long a failure is remembered; 0 means 8 s.
+	Remember time.Duration
+}
+
+// A Cache is one directory of credentials. Its methods are safe for concurrent
+// use, by other processes too.
+type Cache struct {
+	dir      string
+	now      func() time.Time
+	remember time.Duration
+
+	mu    sync.Mutex
+	notes []error
+}
+
+// New returns the cache in a directory. Nothing is touched yet.
+func New(o Options) *Cache {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Remember == 0 {
+		o.Remember = 8 * time.Second
+	}
+	return &Cache{dir: o.Dir, now: o.Now, remember: o.Remember}
+}
+
+// Notes returns what kept the cache from being used, each fault once. No note
+// holds a secret.
+func (c *Cache) Notes() []error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.notes)
+}
+
+func (c *Cache) note(err error) {
+	err = fmt.Errorf("token cache: %w", err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.ContainsFunc(c.notes, func(other error) bool { return other.Error() == err.Error() }) {
+		c.notes = append(c.notes, err)
+	}
+}
+
+// A Fetch gets a credential, and says under which key it may be kept: one of
+// those that [Cache.Get] was called with. Its error holds no secret.
+type Fetch func(ctx context.Context) (credential.Credential, Key, error)
+
+// A Remembered is the error of an earlier run, which is not made again.
+type Remembered struct {
+	text  string
+	since time.Time
+}
+
+// Error says what failed, and that it was not tried again.
+func (r *Remembered) Error() string {
+	return r.text + " (remembered since " + r.since.UTC().Format("15:04:05.000Z07:00") + "; tried again some seconds later)"
+}
+
+// Get returns the credential that is kept under one of keys, the narrowest
+// first, or else what fetch gets; hit says that it was kept. One fetch is made
+// at a time for the narrowest key, whoever asks: the others wait for it and
+// take its result, its failure too, as a [Remembered]. The wait ends when two
+// thirds of the time that ctx leaves are over, and the credential is fetched
+// all the same.
+func (c *Cache) Get(ctx context.Context, keys []Key, fetch Fetch) (got credential.Credential, hit bool, err error) {
+	alone := func() (credential.Credential, bool, error) {
+		got, _, err := fetch(ctx)
+		return got, false, err
+	}
+	if err := c.open(); err != nil {
+		c.note(err)
+		return alone()
+	}
+	if e, ok := c.find(keys); ok {
+		return e.result()
+	}
+	release, err := c.lock(ctx, keys[0])
+	if err != nil {
+		if ctx.Err() != nil {
+			return credential.Credential{}, false, fmt.Errorf("waited for another run of this program to ask for %s: %w", keys[0].registry, context.Cause(ctx))
+		}
+		c.note(err)
+		return alone()
+	}
+	defer release()
+	if e, ok := c.find(keys); ok {
+		return e.result()
+	}
+	got, key, err := fetch(ctx)
+	if err != nil {
+		c.keepFailure(ctx, keys[0], err)
+		return credential.Credential{}, false, err
+	}
+	c.keep(key, got)
+	return got, false, nil
+}
+
+// find returns the entry of the first key that has one to be used now.
+func (c *Cache) find(keys []Key) (entry, bool) {
+	for _, key := range keys {
+		e, err := c.read(key)
+		if err != nil {
+			c.note(err)
+		}
+		if err == nil && e.good(c.now()) {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
+
+// margin is how long before its end a credential is not handed out any more:
+// five minutes, or a tenth of its time where that is less. A pull has to begin
+// with it.
+func margin(left time.Duration) time.Duration { return min(5*time.Minute, left/10) }
+
+// keep keeps a credential for as long as it is good; one that does not say how
+// long that is, is not kept.
+func (c *Cache) keep(key Key, got credential.Credential) {
+	now := c.now()
+	left := got.Expires.Sub(now)
+	if got.Expires.IsZero() || left <= 0 || key == (Key{}) {
+		return
+	}
+	c.put(entry{
+		Registry: key.registry, Key: key.digest, Since: now, Until: got.Expires.Add(-margin(left)),
+		Username: got.Username, Password: got.Password.Reveal(), Expires: got.Expires,
+	})
+}
+
+// keepFailure remembers a failure, but not that this run was told to stop.
+func (c *Cache) keepFailure(ctx context.Context, key Key, err error) {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
+	now := c.now()
+	e := entry{Registry: key.registry, Key: key.digest, Since: now, Until: now.Add(c.remember), Failure: clip(err.Error())}
+	if r, ok := errors.AsType[*Remembered](err); ok {
+		// Remembered for another key: not for longer here than there.
+		e.Since, e.Until, e.Failure = r.since, r.since.Add(c.remember), r.text
+	}
+	c.put(e)
+}
+
+func (c *Cache) put(e entry) {
+	if err := c.write(e); err != nil {
+		c.note(err)
+	}
+	c.prune()
+}
+
+func clip(text string) string {
+	const most = 2048
+	if len(text) > most {
+		return text[:most] + "…"
+	}
+	return text
+}

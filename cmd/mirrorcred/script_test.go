@@ -15,7 +15,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// TestMain runs the program itself where a script calls it, or a test starts
+// this binary as it.
 func TestMain(m *testing.M) {
+	if os.Getenv("MIRRORCRED_TEST_MAIN") != "" {
+		main()
+		return
+	}
 	testscript.Main(m, map[string]func(){"mirrorcred": main})
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
@@ -107,13 +108,13 @@ func (f watchFlags) run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	late := 4*f.tick + 4*time.Minute // a restart of the kubelet takes its time
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	servers, err := f.serve(ctx, cancel, board, metrics, late)
 	if err != nil {
 		return err
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	stopHup := relay(ctx, hup, events)
 	alive := told.keepAlive(ctx, board, late)
 	restarts := watch.Restarts{Kubelet: kubeletUnit{f.unit, n}, Jitter: f.jitter, Log: log}
@@ -160,16 +161,21 @@ func (f watchFlags) serve(ctx context.Context, cancel context.CancelCauseFunc, b
 			done <- struct{}{}
 		}()
 	}
+	socket, err := watch.Listen(f.socket)
+	if err != nil {
+		return nil, err
+	}
 	count := 1
 	if f.metrics != "" {
 		listener, err := listenLoopback(f.metrics)
 		if err != nil {
+			socket.Close()
 			return nil, err
 		}
 		count++
 		start(func() error { return metrics.Serve(ctx, listener, board, late) })
 	}
-	start(func() error { return board.Serve(ctx, f.socket) })
+	start(func() error { return board.Serve(ctx, socket) })
 	return func() {
 		for range count {
 			<-done
@@ -207,12 +213,13 @@ func relay(ctx context.Context, signals <-chan os.Signal, events *watch.Events) 
 	return func() { <-done }
 }
 
-// modified returns when a file was last written; the zero time where it cannot
-// be known.
+// modified returns when a file was last changed or put into its place, which
+// unlike the time of its last write no copy keeps; the zero time where it
+// cannot be known.
 func modified(name string) time.Time {
-	info, err := os.Stat(name)
-	if err != nil {
+	var stat unix.Stat_t
+	if err := unix.Stat(name, &stat); err != nil {
 		return time.Time{}
 	}
-	return info.ModTime()
+	return time.Unix(stat.Ctim.Unix())
 }

@@ -33,6 +33,9 @@ func NewMetrics(b *Board) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 7),
 		}),
 	}
+	for _, result := range []string{"unchanged", "changed", "held", "fought", "error"} {
+		m.looks.WithLabelValues(result) // a rate needs the 0 that it began with
+	}
 	gauge := func(name, help string, read func(Status) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return read(b.Status()) })
 	}
@@ -84,24 +87,33 @@ func (m *Metrics) Observe(r Report) {
 	m.took.Observe(r.Took.Seconds())
 }
 
-// Serve serves /metrics and /healthz on a listener until ctx ends. Health is
-// that the watcher looks at the node as often as it should.
+// Serve serves /metrics and /healthz on a listener until ctx ends.
 func (m *Metrics) Serve(ctx context.Context, listener net.Listener, b *Board, late time.Duration) error {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		s := b.Status()
-		if since := time.Since(s.Looked); since > late {
-			http.Error(w, "the node was not looked at for "+since.Round(time.Second).String(), http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = w.Write([]byte("ok\n" + s.Line() + "\n"))
-	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: m.handler(b, late), ReadTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// handler answers /metrics and /healthz. Health is that the watcher looks at
+// the node as often as it should.
+func (m *Metrics) handler(b *Board, late time.Duration) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		s := b.Status()
+		last := s.Looked
+		if last.IsZero() {
+			last = s.Started
+		}
+		if since := time.Since(last); since > late {
+			http.Error(w, "the node was not looked at for "+since.Round(time.Second).String(), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte("ok\n" + s.Line() + "\n"))
+	})
+	return mux
 }

@@ -50,7 +50,10 @@ type Board struct {
 
 // NewBoard returns a board on which nothing has happened yet.
 func NewBoard(version, mapFile string) *Board {
-	return &Board{status: Status{Version: version, PID: os.Getpid(), Map: mapFile, Started: time.Now()}}
+	return &Board{status: Status{
+		Version: version, PID: os.Getpid(), Map: mapFile, Started: time.Now(),
+		Pending: []node.Wait{}, Draining: []node.Wait{}, Left: []node.Left{},
+	}}
 }
 
 // Post puts the outcome of a look on the board.
@@ -92,6 +95,8 @@ func (b *Board) Alive(late time.Duration) bool {
 // Line returns the status in a few words, for a service manager.
 func (s Status) Line() string {
 	switch {
+	case s.Looked.IsZero():
+		return "looking at the node"
 	case s.Fault != "":
 		return "the map is not applied: " + s.Fault
 	case s.Fights:
@@ -102,24 +107,55 @@ func (s Status) Line() string {
 	return fmt.Sprintf("%d sources, %d pending, %d draining, %d left alone", s.Sources, len(s.Pending), len(s.Draining), len(s.Left))
 }
 
-// Serve answers each connection to a unix socket with the status as JSON, until
-// ctx ends. The socket's directory is made where it is missing.
-func (b *Board) Serve(ctx context.Context, socket string) error {
-	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
-		return err
+// maxSocketPath is how long the path of a socket may be (unix(7)).
+const maxSocketPath = 107
+
+// Listen listens on a unix socket that only its owner may ask. Its directory is
+// made where it is missing, and what a killed watcher left of it is removed.
+func Listen(socket string) (net.Listener, error) {
+	if len(socket) > maxSocketPath {
+		return nil, fmt.Errorf("%s: the path of a socket has at most %d bytes; name a shorter one with --socket", socket, maxSocketPath)
 	}
-	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
+		return nil, err
+	}
+	info, err := os.Lstat(socket)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	case info.Mode()&fs.ModeSocket == 0:
+		return nil, fmt.Errorf("%s: a file that is no socket is in the way; move it, or name another path with --socket", socket)
+	default:
+		if conn, err := net.Dial("unix", socket); err == nil {
+			conn.Close()
+			return nil, fmt.Errorf("%s: another watcher answers there; stop it, or name another path with --socket", socket)
+		}
+		if err := os.Remove(socket); err != nil {
+			return nil, err
+		}
 	}
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		listener.Close()
+		return nil, err
+	}
+	return listener, nil
+}
+
+// Serve answers each connection with the status as JSON, until ctx ends.
+func (b *Board) Serve(ctx context.Context, listener net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { listener.Close() })
 	defer stop()
 	for {
 		conn, err := listener.Accept()
 		if ctx.Err() != nil {
+			if err == nil {
+				conn.Close()
+			}
 			return nil
 		}
 		if err != nil {
@@ -137,6 +173,9 @@ func Ask(ctx context.Context, socket string) (Status, error) {
 	defer cancel()
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", socket)
+	if errors.Is(err, fs.ErrPermission) {
+		return Status{}, fmt.Errorf("%s: permission denied; run this as root", socket)
+	}
 	if err != nil {
 		return Status{}, fmt.Errorf("no watcher answers on %s; start it with: systemctl start mirrorcred", socket)
 	}

@@ -9,7 +9,6 @@ package watch
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
@@ -38,6 +37,9 @@ type Options struct {
 	// Still is how long the map must not have changed before sources are
 	// removed: a map that was cut short may parse; 2 s.
 	Still time.Duration
+	// Patience is how long another mirrorcred may be at work on the node
+	// before that is a fault; 15 s.
+	Patience time.Duration
 	// MapTime returns when the map was last written.
 	MapTime func() time.Time
 
@@ -73,6 +75,7 @@ func (o Options) withDefaults() Options {
 	set(&o.Tick, 30*time.Second)
 	set(&o.Recheck, time.Second)
 	set(&o.Still, 2*time.Second)
+	set(&o.Patience, 15*time.Second)
 	if o.MapTime == nil {
 		o.MapTime = func() time.Time { return time.Time{} }
 	}
@@ -84,17 +87,19 @@ func (o Options) withDefaults() Options {
 
 // A Watcher applies the map again and again. Its methods are for one goroutine.
 type Watcher struct {
-	node  Applier
-	hints <-chan struct{}
-	o     Options
-	last  Report // for saying only what is new
-	fight fight
+	node    Applier
+	hints   <-chan struct{}
+	o       Options
+	journal journal
+	fight   fight
+	// mapTime is what MapTime returned last, and mapSeen when it was new.
+	mapTime, mapSeen time.Time
 }
 
 // New returns a watcher of a node. hints are looked at when they come; a
 // channel with room for one is enough.
 func New(n Applier, hints <-chan struct{}, o Options) *Watcher {
-	return &Watcher{node: n, hints: hints, o: o.withDefaults()}
+	return &Watcher{node: n, hints: hints, o: o.withDefaults(), journal: journal{log: o.Log}}
 }
 
 // Run looks at the node at once and then whenever there is a reason to, until
@@ -105,8 +110,7 @@ func (w *Watcher) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		w.say(report)
-		w.last = report
+		w.journal.write(report, w.fight.paths())
 		w.o.Done(report)
 		if !w.wait(ctx, next) {
 			return
@@ -115,32 +119,42 @@ func (w *Watcher) Run(ctx context.Context) {
 }
 
 // look applies the map once and says when to look again without a hint.
-func (w *Watcher) look(ctx context.Context) (Report, time.Duration) {
-	r := Report{Began: time.Now()}
-	var wait time.Duration
+func (w *Watcher) look(ctx context.Context) (r Report, next time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, w.o.Patience)
+	defer cancel()
+	next = w.o.Tick
+	r.Began = time.Now()
 	r.Plan, r.Err = w.node.ApplyUnless(ctx, func(plan node.Plan) bool {
-		if plan.Removes() {
-			if wait = w.o.Still - time.Since(w.o.MapTime()); wait > 0 {
-				r.Held = true
-				return true
-			}
+		now := time.Now()
+		age := w.mapAge(now)
+		if plan.Removes() && age < w.o.Still {
+			r.Held, next = true, w.o.Still-age
+			return true
 		}
-		wait = w.fight.pause(plan, r.Began)
-		r.Fights = wait > 0
+		if pause := w.fight.pause(plan, now); pause > 0 {
+			r.Fights, next = true, min(next, pause)
+		}
 		return r.Fights
 	})
 	r.Took = time.Since(r.Began)
-	if r.Held || r.Fights {
-		return r, wait
+	switch {
+	case r.Err != nil:
+		w.fight.reset() // nobody undid what was not done
+	case !r.Held && !r.Fights && (len(r.Plan.Pending) > 0 || len(r.Plan.Draining) > 0):
+		// A node with many mirrors is not to be busy with looking.
+		next = min(next, max(w.o.Recheck, 20*r.Took))
 	}
-	return r, w.next(r.Plan)
+	return r, next
 }
 
-func (w *Watcher) next(plan node.Plan) time.Duration {
-	if len(plan.Pending) > 0 || len(plan.Draining) > 0 {
-		return w.o.Recheck
+// mapAge returns for how long the map has not changed. The clock may have been
+// set, or the time of the file: what was seen changing counts from then on.
+func (w *Watcher) mapAge(now time.Time) time.Duration {
+	if t := w.o.MapTime(); w.mapSeen.IsZero() || !t.Equal(w.mapTime) {
+		w.mapTime, w.mapSeen = t, now
+		w.fight.reset()
 	}
-	return w.o.Tick
+	return max(now.Sub(w.mapTime), now.Sub(w.mapSeen))
 }
 
 // wait returns true when it is time to look again, and false when ctx ended.
@@ -167,43 +181,6 @@ func (w *Watcher) wait(ctx context.Context, next time.Duration) bool {
 		case <-ceiling.C:
 			return true
 		case <-w.hints:
-		}
-	}
-}
-
-// say logs what an operator asks for next morning, once.
-func (w *Watcher) say(r Report) {
-	log := w.o.Log
-	if r.Err != nil && (w.last.Err == nil || w.last.Err.Error() != r.Err.Error()) {
-		log.Error("map not applied", "error", r.Err)
-	}
-	if r.Err == nil && w.last.Err != nil {
-		log.Info("map is applied again")
-	}
-	if r.Fights && !w.last.Fights {
-		log.Warn("somebody else keeps changing the files that mirrorcred writes; slowing down", "files", w.fight.paths())
-	}
-	if r.Held || r.Fights || r.Err != nil {
-		return
-	}
-	for _, c := range r.Plan.Changes {
-		log.Info("changed", "path", c.Path, "stage", c.Stage)
-	}
-	w.sayNew("pending", r.Plan.Pending, w.last.Plan.Pending)
-	w.sayNew("draining", r.Plan.Draining, w.last.Plan.Draining)
-	for _, left := range r.Plan.Left {
-		if !slices.Contains(w.last.Plan.Left, left) {
-			log.Warn("left alone", "path", left.Path, "reason", left.Reason)
-		}
-	}
-}
-
-// sayNew logs the sources that were not in the list before.
-func (w *Watcher) sayNew(what string, now, before []node.Wait) {
-	for _, wait := range now {
-		known := slices.ContainsFunc(before, func(b node.Wait) bool { return b.Source == wait.Source })
-		if !known {
-			w.o.Log.Info(what, "source", wait.Source, "reason", wait.Reason)
 		}
 	}
 }

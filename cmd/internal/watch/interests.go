@@ -1,0 +1,116 @@
+package watch
+
+import (
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// interests are the directories to watch, and what matters in each.
+type interests map[string]directory
+
+// A directory is one on the way to something that matters.
+type directory struct {
+	identity identity
+	all      bool     // every name in it matters
+	names    []string // else only these
+}
+
+// An identity tells a directory from another that was put in its place.
+type identity struct{ device, inode uint64 }
+
+func identityOf(info fs.FileInfo) identity {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return identity{}
+	}
+	return identity{uint64(stat.Dev), stat.Ino}
+}
+
+// maxLinks bounds the links on the way to a file, as the kernel does.
+const maxLinks = 40
+
+// add adds what can change a path: each name on the way to it, in the directory
+// that it stands in, and where one is a link, the way to what that leads to. So
+// the names alone are enough: a ConfigMap volume changes by the rename of a
+// link with another name, which is on the way.
+func (in interests) add(path string, links int) {
+	dir := "/"
+	if !in.enter(dir) {
+		return
+	}
+	names := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	for i, name := range names {
+		if strings.ContainsAny(name, `*?[\`) {
+			in.all(dir)
+			return
+		}
+		in.one(dir, name)
+		at := filepath.Join(dir, name)
+		if in.has(at) {
+			dir = at
+			continue
+		}
+		if target, err := os.Readlink(at); err == nil {
+			if !filepath.IsAbs(target) {
+				target = filepath.Join(dir, target)
+			}
+			if links < maxLinks {
+				in.add(filepath.Join(target, filepath.Join(names[i+1:]...)), links+1)
+			}
+			return
+		}
+		if i == len(names)-1 || !in.enter(at) {
+			return
+		}
+		dir = at
+	}
+}
+
+func (in interests) has(dir string) bool {
+	_, ok := in[dir]
+	return ok
+}
+
+// enter adds a directory in which nothing matters yet, and reports whether
+// there is one.
+func (in interests) enter(path string) bool {
+	if in.has(path) {
+		return true
+	}
+	info, err := os.Lstat(path)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	in[path] = directory{identity: identityOf(info)}
+	return true
+}
+
+func (in interests) all(dir string) {
+	in[dir] = directory{identity: in[dir].identity, all: true}
+}
+
+func (in interests) one(dir, name string) {
+	d := in[dir]
+	if !d.all && !slices.Contains(d.names, name) {
+		d.names = append(d.names, name)
+		in[dir] = d
+	}
+}
+
+// matter reports whether a change of a path is one that matters. What is not
+// known here was watched until a moment ago, and counts.
+func (in interests) matter(path string) bool {
+	d, ok := in[filepath.Dir(path)]
+	return !ok || d.all || slices.Contains(d.names, filepath.Base(path))
+}
+
+func (in interests) equal(other interests) bool {
+	return maps.EqualFunc(in, other, func(a, b directory) bool {
+		return a.identity == b.identity && a.all == b.all && slices.Equal(a.names, b.names)
+	})
+}

@@ -1,0 +1,332 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
+)
+
+// A fakeNode is an Applier whose plan a test sets.
+type fakeNode struct {
+	plan  func() (node.Plan, error) // nil: nothing to do
+	looks []time.Duration           // when it was looked at, since the start
+	done  []bool                    // whether the plan was carried out
+	start time.Time
+	mu    sync.Mutex // what the test did happens before the next look
+}
+
+func (f *fakeNode) order() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+}
+
+func (f *fakeNode) ApplyUnless(_ context.Context, veto func(node.Plan) bool) (node.Plan, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var plan node.Plan
+	var err error
+	if f.plan != nil {
+		plan, err = f.plan()
+	}
+	f.looks = append(f.looks, time.Since(f.start))
+	f.done = append(f.done, err == nil && !veto(plan))
+	return plan, err
+}
+
+// A run is a watcher at work in a bubble of its own time.
+type run struct {
+	node    *fakeNode
+	hints   chan struct{}
+	log     *strings.Builder
+	reports []Report
+	written time.Time // the map
+}
+
+// running starts a watcher; it is ended with the test's bubble.
+func running(t *testing.T, plan func() (node.Plan, error), o Options) *run {
+	r := &run{node: &fakeNode{plan: plan, start: time.Now()}, hints: make(chan struct{}, 1), log: &strings.Builder{}}
+	o.Log = slog.New(slog.NewTextHandler(r.log, nil))
+	o.Done = func(report Report) { r.reports = append(r.reports, report) }
+	o.MapTime = func() time.Time { return r.written }
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		New(r.node, r.hints, o).Run(ctx)
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	synctest.Wait()
+	return r
+}
+
+// hint gives a hint, and lets time pass.
+func (r *run) hint(pass time.Duration) {
+	select {
+	case r.hints <- struct{}{}:
+	default:
+	}
+	r.pass(pass)
+}
+
+// pass lets time pass, that of the bubble.
+func (r *run) pass(d time.Duration) {
+	r.node.order()
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (r *run) wantLooks(t *testing.T, want ...time.Duration) {
+	t.Helper()
+	if !slices.Equal(r.node.looks, want) {
+		t.Errorf("looked at %v; want %v", r.node.looks, want)
+	}
+}
+
+const ms = time.Millisecond
+
+func TestQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := running(t, nil, Options{})
+		r.pass(ms)
+		for range 5 { // a file that is written in pieces
+			r.hint(15 * ms)
+		}
+		r.pass(time.Second)
+		r.wantLooks(t, 0, (1+4*15+20)*ms)
+	})
+}
+
+// TestCeiling tells that events without end neither thrash nor starve.
+func TestCeiling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := running(t, nil, Options{})
+		for range 2010 { // 10 s
+			r.hint(5 * ms)
+		}
+		if n := len(r.node.looks); n < 19 || n > 22 {
+			t.Errorf("looked %d times in 10 s of a storm; want about 2 a second", n)
+		}
+	})
+}
+
+func TestTick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := running(t, nil, Options{Tick: 10 * time.Second})
+		r.pass(25 * time.Second)
+		r.wantLooks(t, 0, 10*time.Second, 20*time.Second)
+	})
+}
+
+// TestRecheck tells that what waits for the kubelet is looked at often, and
+// that this ends with the waiting.
+func TestRecheck(t *testing.T) {
+	for name, plan := range map[string]node.Plan{
+		"pending":  {Pending: []node.Wait{{Source: "a.example"}}},
+		"draining": {Draining: []node.Wait{{Source: "a.example"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				now := plan
+				r := running(t, func() (node.Plan, error) { return now, nil }, Options{})
+				r.pass(2500 * ms)
+				now = node.Plan{}
+				r.pass(10 * time.Second)
+				r.wantLooks(t, 0, time.Second, 2*time.Second, 3*time.Second)
+				if n := strings.Count(r.log.String(), "msg="+name); n != 1 {
+					t.Errorf("said %d times; want once:\n%s", n, r.log)
+				}
+			})
+		})
+	}
+}
+
+// TestSlowLooks tells that a look which takes long is not made all the time.
+func TestSlowLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var looks atomic.Int32
+		running(t, func() (node.Plan, error) {
+			time.Sleep(200 * ms)
+			looks.Add(1)
+			return node.Plan{Pending: []node.Wait{{Source: "a.example"}}}, nil
+		}, Options{})
+		time.Sleep(time.Minute)
+		if n := looks.Load(); n < 12 || n > 15 {
+			t.Errorf("looked %d times in a minute; want about 14, a twentieth of the time", n)
+		}
+	})
+}
+
+// removal is a plan that takes a source away.
+var removal = node.Plan{
+	Changes:  []node.Change{{Stage: node.StageRemove, Path: "/etc/containerd/certs.d/a.example/hosts.toml"}},
+	Draining: []node.Wait{{Source: "b.example"}},
+}
+
+func TestRemovalIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plan := node.Plan{}
+		r := running(t, func() (node.Plan, error) { return plan, nil }, Options{})
+		plan = removal
+		for range 3 { // saved every second
+			r.written = time.Now()
+			r.hint(time.Second)
+		}
+		if slices.Contains(r.node.done[1:], true) {
+			t.Errorf("carried out: %v; want nothing while the map is not still", r.node.done)
+		}
+		r.pass(999 * ms)
+		if n := len(r.node.done); !r.reports[n-1].Held || r.node.done[n-1] {
+			t.Errorf("carried out: %v; want nothing before the map was still for 2 s", r.node.done)
+		}
+		r.pass(ms)
+		if n := len(r.node.done); r.reports[n-1].Held || !r.node.done[n-1] {
+			t.Errorf("carried out: %v; want it at 2 s", r.node.done)
+		}
+		if text := r.log.String(); strings.Count(text, "msg=draining") != 1 || strings.Count(text, "msg=changed") != 1 {
+			t.Errorf("the log is\n%s\nwant the change and the drain once", text)
+		}
+	})
+}
+
+// TestMapOfTheFuture tells that a clock which was set back holds nothing for
+// longer.
+func TestMapOfTheFuture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plan := node.Plan{}
+		r := running(t, func() (node.Plan, error) { return plan, nil }, Options{})
+		plan, r.written = removal, time.Now().Add(time.Hour)
+		r.hint(2100 * ms)
+		if n := len(r.node.done); !r.node.done[n-1] {
+			t.Errorf("carried out: %v; want it after 2 s", r.node.done)
+		}
+	})
+}
+
+func TestFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := []node.Left{{Path: "/etc/containerd/certs.d/b.example/hosts.toml", Reason: "it was edited"}}
+		var fault error
+		r := running(t, func() (node.Plan, error) { return node.Plan{Left: left}, fault }, Options{})
+		fault = errors.New("mirrors.toml:1: syntax")
+		r.hint(time.Minute)
+		r.hint(time.Second)
+		fault = errors.New("mirrors.toml:2: syntax")
+		r.hint(time.Second)
+		fault = nil
+		r.hint(time.Minute)
+		if n := len(r.node.looks); n < 7 {
+			t.Errorf("looked %d times; want it to go on", n)
+		}
+		for text, want := range map[string]int{"mirrors.toml:1": 1, "mirrors.toml:2": 1, "map is applied again": 1, "left alone": 1} {
+			if n := strings.Count(r.log.String(), text); n != want {
+				t.Errorf("%q is said %d times; want %d:\n%s", text, n, want, r.log)
+			}
+		}
+	})
+}
+
+// TestPatience tells that a lock which nobody gives back is a fault, and not
+// silence.
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reports []Report
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			New(stuck{}, nil, Options{Log: slog.New(slog.DiscardHandler), Done: func(r Report) { reports = append(reports, r) }}).Run(ctx)
+		}()
+		time.Sleep(16 * time.Second)
+		synctest.Wait()
+		if len(reports) != 1 || reports[0].Err == nil {
+			t.Errorf("reports: %v; want one fault", reports)
+		}
+		cancel()
+		<-done
+	})
+}
+
+type stuck struct{}
+
+func (stuck) ApplyUnless(ctx context.Context, _ func(node.Plan) bool) (node.Plan, error) {
+	<-ctx.Done()
+	return node.Plan{}, ctx.Err()
+}
+
+// mend is a plan that puts a file back.
+func mend(path, data string) node.Plan {
+	return node.Plan{Changes: []node.Change{{Stage: node.StageHosts, Path: path, New: []byte(data)}}}
+}
+
+// TestFight has somebody delete a file whenever it is written.
+func TestFight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone, plan := true, mend("/a", "one")
+		r := running(t, func() (node.Plan, error) {
+			if gone {
+				return plan, nil
+			}
+			return node.Plan{}, nil
+		}, Options{})
+		var tries []time.Duration
+		seen := 0
+		for range 20 * 60 * 20 { // 20 minutes
+			for ; seen < len(r.node.done); seen++ {
+				if r.node.done[seen] {
+					tries = append(tries, r.node.looks[seen].Truncate(time.Second))
+				}
+			}
+			r.hint(50 * ms)
+		}
+		s := time.Second
+		want := []time.Duration{0, 0, 0, 0, 0, 10 * s, 30 * s, 70 * s, 150 * s, 310 * s, 610 * s, 910 * s}
+		if !slices.Equal(tries, want) {
+			t.Errorf("wrote at %v; want %v", tries, want)
+		}
+		if n := strings.Count(r.log.String(), "somebody else"); n < 2 || n > 8 || !strings.Contains(r.log.String(), "files=[/a]") {
+			t.Errorf("the fight is said %d times; want once a pause:\n%s", n, r.log)
+		}
+		// What is new is not held up by it.
+		plan = node.Plan{Changes: slices.Concat(plan.Changes, mend("/b", "two").Changes)}
+		r.hint(50 * ms)
+		if n := len(r.node.done); !r.node.done[n-1] {
+			t.Error("another file has to wait for the fight; want it to be written")
+		}
+		gone = false
+		r.pass(10 * time.Minute)
+		r.hint(time.Second)
+		// It was long ago.
+		gone = true
+		r.hint(50 * ms)
+		if n := len(r.node.done); !r.node.done[n-1] {
+			t.Error("the file has to wait for a fight that is over")
+		}
+	})
+}
+
+// TestNoFight tells that maps which take turns are none.
+func TestNoFight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := 0
+		r := running(t, func() (node.Plan, error) {
+			i++
+			return mend("/a", []string{"one", "two"}[i%2]), nil
+		}, Options{})
+		for range 50 {
+			r.written = time.Now()
+			r.hint(50 * ms)
+		}
+		if slices.Contains(r.node.done, false) {
+			t.Error("maps that take turns are called a fight")
+		}
+	})
+}

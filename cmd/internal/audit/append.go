@@ -74,15 +74,18 @@ func makeDir(dir string) error {
 // follows no link, and hangs at no pipe.
 func open(path string) (*os.File, error) {
 	const flags = os.O_WRONLY | os.O_APPEND | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
-	f, err := os.OpenFile(path, flags|os.O_CREATE|os.O_EXCL, 0o640)
-	if err == nil {
-		f.Chmod(0o640) // whatever the umask
-		return f, nil
+	f, err := os.OpenFile(path, flags, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if f, err = os.OpenFile(path, flags|os.O_CREATE|os.O_EXCL, 0o640); err == nil {
+			f.Chmod(0o640) // whatever the umask
+			return f, nil
+		}
+		if errors.Is(err, fs.ErrExist) {
+			// Another run was faster.
+			f, err = os.OpenFile(path, flags, 0)
+		}
 	}
-	if !errors.Is(err, fs.ErrExist) {
-		return nil, err
-	}
-	if f, err = os.OpenFile(path, flags, 0); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {

@@ -12,7 +12,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"math"
 	"strings"
 	"time"
 	"unicode"
@@ -68,18 +67,8 @@ type Step struct {
 // A Time is written as RFC 3339 in UTC, to the millisecond.
 type Time struct{ time.Time }
 
-// MarshalJSON implements [json.Marshaler].
-func (t Time) MarshalJSON() ([]byte, error) {
-	return []byte(t.UTC().Format(`"2006-01-02T15:04:05.000Z07:00"`)), nil
-}
-
 // A Took is a time that something took. It is written in milliseconds.
 type Took time.Duration
-
-// MarshalJSON implements [json.Marshaler].
-func (d Took) MarshalJSON() ([]byte, error) {
-	return json.Marshal(math.Round(time.Duration(d).Seconds()*1e5) / 100)
-}
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (d *Took) UnmarshalJSON(data []byte) error {
@@ -93,17 +82,17 @@ func (d *Took) UnmarshalJSON(data []byte) error {
 // one; the kernel appends what one write brings in one piece.
 const mostLine = 4095
 
-// mostTargets is how many targets are listed; a mirror has one or two.
-const mostTargets = 16
+// mostTargets and mostSteps are how many are listed; a mirror has one or two
+// targets, and getting a credential has three steps.
+const mostTargets, mostSteps = 16, 8
 
 // Encode returns the event as one line of at most 4095 bytes. What is too long
 // for that is cut: first the texts, then the list of targets.
 func (e Event) Encode() ([]byte, error) {
 	e.Targets = e.Targets[:min(mostTargets, len(e.Targets))]
 	for _, most := range [...]int{1200, 300, 80} {
-		line, err := e.cut(most).line()
-		if err != nil || len(line) <= mostLine {
-			return line, err
+		if line := e.cut(most).line(); len(line) <= mostLine {
+			return line, nil
 		}
 	}
 	e.Targets = e.Targets[:min(3, len(e.Targets))]
@@ -111,28 +100,26 @@ func (e Event) Encode() ([]byte, error) {
 	for i := range short.Targets {
 		short.Targets[i].Steps = nil
 	}
-	line, err := short.line()
-	if err == nil && len(line) > mostLine {
-		err = errors.New("the event does not fit into a line")
+	line := short.line()
+	if len(line) > mostLine {
+		return nil, errors.New("the event does not fit into a line")
 	}
-	return line, err
-}
-
-func (e Event) line() ([]byte, error) {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(e)
-	return b.Bytes(), err
+	return line, nil
 }
 
 // cut returns e with texts of at most so many bytes, in one line each.
 func (e Event) cut(most int) Event {
 	e.Image, e.Source, e.Reason = clip(e.Image, most), clip(e.Source, most), clip(e.Reason, most)
+	e.Outcome = Outcome(clip(string(e.Outcome), most))
 	targets := e.Targets
 	e.Targets = nil
 	for _, t := range targets {
-		t.Host, t.Credential, t.Failure = clip(t.Host, most), clip(t.Credential, most), clip(t.Failure, most)
+		t.Host, t.Credential, t.Identity, t.Failure = clip(t.Host, most), clip(t.Credential, most), clip(t.Identity, most), clip(t.Failure, most)
+		steps := t.Steps[:min(mostSteps, len(t.Steps))]
+		t.Steps = nil
+		for _, step := range steps {
+			t.Steps = append(t.Steps, Step{clip(step.Name, most), step.Took})
+		}
 		e.Targets = append(e.Targets, t)
 	}
 	return e

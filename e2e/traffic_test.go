@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -170,8 +171,13 @@ var loopedName = regexp.MustCompile(`(t[0-9]+/)?loop/app([0-9]+)`)
 // is of none, and the target that it was asked of.
 func (tr *traffic) pullOf(host string, r azuretest.Request) (number int, target string) {
 	longest := ""
-	// containerd asks for a token for the repository by the image's name, too.
-	for _, name := range loopedName.FindAllString(r.URL+" "+strings.Join(r.Form["scope"], " "), -1) {
+	// containerd asks for a token for the repository by the image's name, too:
+	// in a form, or in an escaped query.
+	asked := r.URL
+	if plain, err := url.QueryUnescape(asked); err == nil {
+		asked = plain
+	}
+	for _, name := range loopedName.FindAllString(asked+" "+strings.Join(r.Form["scope"], " "), -1) {
 		if len(name) > len(longest) {
 			longest = name
 		}

@@ -150,7 +150,7 @@ func killAt(n *Node, k int) {
 }
 
 // killed applies the map and reports whether it was killed on the way.
-func killed(t *testing.T, n *Node) (dead bool) {
+func killed(t testing.TB, n *Node) (dead bool) {
 	defer func() {
 		if r := recover(); r == errKilled {
 			dead = true

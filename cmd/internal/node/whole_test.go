@@ -17,7 +17,7 @@ import (
 // checkWhole holds a node against what must hold at any moment, for the maps
 // that it is between: no leak, no gap, no namespace without its hosts.toml,
 // and a configuration with which the kubelet starts.
-func checkWhole(t *testing.T, n *Node, maps []string, when string) {
+func checkWhole(t testing.TB, n *Node, maps []string, when string) {
 	t.Helper()
 	rendered := map[string][]rendered{} // by source
 	for _, text := range maps {
@@ -64,7 +64,7 @@ func generationOf(m *mirror.Map, one mirror.Mirror, f hosts.File) rendered {
 
 // checkSource compares what containerd would read for a host with what the
 // plugin would answer for it.
-func checkSource(t *testing.T, n *Node, host string, list []rendered, when string) {
+func checkSource(t testing.TB, n *Node, host string, list []rendered, when string) {
 	t.Helper()
 	file := inForceFor(t, n, host)
 	i := slices.IndexFunc(list, func(r rendered) bool { return file != "" && r.data == file })
@@ -89,7 +89,7 @@ func checkSource(t *testing.T, n *Node, host string, list []rendered, when strin
 }
 
 // inForceFor returns the hosts.toml that containerd reads for a host.
-func inForceFor(t *testing.T, n *Node, host string) string {
+func inForceFor(t testing.TB, n *Node, host string) string {
 	t.Helper()
 	for _, name := range hosts.Candidates(host) {
 		if _, err := os.Stat(n.path("/etc/containerd/certs.d", name)); err == nil {
@@ -101,7 +101,7 @@ func inForceFor(t *testing.T, n *Node, host string) string {
 
 // answer does as the plugin does: the route of the host, or that of "*", held
 // against the hosts.toml in force (cmd/internal/plugin, routes.go).
-func answer(t *testing.T, n *Node, host string) ([]credential.Offer, error) {
+func answer(t testing.TB, n *Node, host string) ([]credential.Offer, error) {
 	t.Helper()
 	own := hosts.Candidates(host)[0]
 	route, err := routeAt(n, own)
@@ -145,7 +145,7 @@ func routeAt(n *Node, namespace string) (credential.Route, error) {
 
 // checkNamespaces looks for directories that containerd would pick and that
 // have no hosts.toml, or one that others can read although it has a secret.
-func checkNamespaces(t *testing.T, n *Node, when string) {
+func checkNamespaces(t testing.TB, n *Node, when string) {
 	t.Helper()
 	dir := n.path("/etc/containerd/certs.d")
 	entries, err := os.ReadDir(dir)
@@ -167,7 +167,7 @@ func checkNamespaces(t *testing.T, n *Node, when string) {
 	}
 }
 
-func checkKubeletFile(t *testing.T, n *Node, when string) {
+func checkKubeletFile(t testing.TB, n *Node, when string) {
 	t.Helper()
 	data, err := os.ReadFile(n.path(mirror.DefaultKubeletConfig))
 	if errors.Is(err, fs.ErrNotExist) {

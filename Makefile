@@ -41,7 +41,7 @@ e2e-all:
 # itself and reports medians. One package at a time: two
 # would be in each other's way.
 bench:
-	go test -p 1 -run '^$$' -bench . -benchtime 1x -timeout 30m ./cmd/internal/node ./cmd/mirror-credential-provider
+	go test -p 1 -run '^$$' -bench . -benchtime 1x -timeout 30m ./cmd/internal/node ./cmd/mirror-credential-provider ./cmd/mirrorcred
 
 # Each fuzz target for FUZZTIME.
 FUZZTIME ?= 60s

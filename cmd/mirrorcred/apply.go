@@ -121,15 +121,7 @@ func printPlan(w io.Writer, plan node.Plan, dryRun bool) error {
 			p.printf("changed  %s\n", c.Path)
 		}
 	}
-	for _, wait := range plan.Pending {
-		p.printf("pending  %s: %s\n", wait.Source, wait.Reason)
-	}
-	for _, wait := range plan.Draining {
-		p.printf("draining %s: %s\n", wait.Source, wait.Reason)
-	}
-	for _, left := range plan.Left {
-		p.printf("left     %s: %s\n", left.Path, left.Reason)
-	}
+	p.undone(9, plan.Pending, plan.Draining, plan.Left)
 	switch {
 	case outcome(plan, dryRun) == nil:
 		p.printf("in step: %s\n", count(plan.Sources, "source"))
@@ -155,5 +147,19 @@ type printer struct {
 func (p *printer) printf(format string, args ...any) {
 	if p.err == nil {
 		_, p.err = fmt.Fprintf(p.w, format, args...)
+	}
+}
+
+// undone prints what is not as the map says yet, a line each, behind a column of
+// the given width.
+func (p *printer) undone(width int, pending, draining []node.Wait, left []node.Left) {
+	for _, wait := range pending {
+		p.printf("%-*s%s: %s\n", width, "pending", wait.Source, wait.Reason)
+	}
+	for _, wait := range draining {
+		p.printf("%-*s%s: %s\n", width, "draining", wait.Source, wait.Reason)
+	}
+	for _, one := range left {
+		p.printf("%-*s%s: %s\n", width, "left", one.Path, one.Reason)
 	}
 }

@@ -81,15 +81,7 @@ func printStatus(w io.Writer, s watch.Status) error {
 	p.printf("watcher   version %s, process %d, since %s\n", s.Version, s.PID, when(s.Started))
 	p.printf("looked    %s\n", when(s.Looked))
 	p.printf("changed   %s\n", when(s.Changed))
-	for _, wait := range s.Pending {
-		p.printf("pending   %s: %s\n", wait.Source, wait.Reason)
-	}
-	for _, wait := range s.Draining {
-		p.printf("draining  %s: %s\n", wait.Source, wait.Reason)
-	}
-	for _, left := range s.Left {
-		p.printf("left      %s: %s\n", left.Path, left.Reason)
-	}
+	p.undone(10, s.Pending, s.Draining, s.Left)
 	if s.Held {
 		p.printf("waiting   for the map to be still before sources are removed\n")
 	}

@@ -89,7 +89,16 @@ func (w *writer) credential(key string, c *mirror.Credential) {
 	w.texts("args", c.Args)
 	w.texts("env", c.Env)
 	w.textUnlessEmpty("username", c.Username)
-	w.textUnlessEmpty("audience", c.Audience)
+	if c.Token != nil {
+		w.key("token")
+		w.value(c.Token)
+	}
+	w.textUnlessEmpty("client_id", c.ClientID)
+	w.textUnlessEmpty("tenant_id", c.TenantID)
+	if c.Binding != nil {
+		w.key("binding")
+		w.value(c.Binding)
+	}
 	w.close('}')
 }
 
@@ -144,15 +153,20 @@ func (w *writer) textUnlessEmpty(key, s string) {
 func (w *writer) quoted(s string) {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			text, err := json.Marshal(s)
-			if err != nil {
-				w.err = err
-			}
-			w.data = append(w.data, text...)
+			w.value(s)
 			return
 		}
 	}
 	w.data = append(w.data, '"')
 	w.data = append(w.data, s...)
 	w.data = append(w.data, '"')
+}
+
+// value writes what is rare.
+func (w *writer) value(v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		w.err = err
+	}
+	w.data = append(w.data, text...)
 }

@@ -36,14 +36,16 @@ func (p *parser) credential(name string, t *table) Credential {
 	switch c.Kind {
 	case Azure:
 		c.File = r.path("config", DefaultAzureConfig)
+		r.azurePods(&c)
 	case DockerConfig:
 		c.File = r.required("path", "the docker config.json, such as \"/etc/mirrorcred/"+name+".json\"")
 	case Exec:
 		c.Command = r.required("command", "the absolute path of a kubelet credential provider")
 		c.Args = texts(r.texts("args", false))
 		c.Env = r.env()
+		r.execPods(&c)
 	case PodToken:
-		c.Username, c.Audience = r.text("username"), r.text("audience")
+		r.podToken(&c)
 	default:
 		if t.find("kind") == nil {
 			p.add(t.line, "[credential.%s] has no kind; the kinds are %s", name, kinds)

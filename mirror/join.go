@@ -47,8 +47,6 @@ func (p *parser) credentialName(r registry) string {
 			c.Kind = Azure // implied
 		case !ok:
 			p.add(r.line, "registry %q: there is no [credential.%s]; %s", r, name, p.otherCredentials(name))
-		case c.Kind == PodToken:
-			p.add(r.line, "registry %q: credential %q is of kind %q, for which this version of mirrorcred cannot have the kubelet send tokens; name another credential", r, name, c.Kind)
 		}
 		if c.Kind == Azure && !acr {
 			p.add(r.line, "registry %q: credential %q is of kind \"azure\", and %q is no ACR login server (NAME.azurecr.io); name another credential", r, name, r.host)

@@ -122,9 +122,18 @@ type Credential struct {
 	Command string   `json:"command,omitempty"`
 	Args    []string `json:"args,omitempty"`
 	Env     []string `json:"env,omitempty"`
-	// Username goes with the token of PodToken, which is for Audience.
+	// Username goes with the token of PodToken.
 	Username string `json:"username,omitempty"`
-	Audience string `json:"audience,omitempty"`
+	// Token is the token of the pod that the credential is got with; nil
+	// where it is the node's affair alone.
+	Token *Token `json:"token,omitempty"`
+	// ClientID and TenantID are the Azure identity of a pod whose service
+	// account is not annotated with its own.
+	ClientID string `json:"client_id,omitempty"`
+	TenantID string `json:"tenant_id,omitempty"`
+	// Binding gives a pod's token for that of its Azure identity; nil means
+	// that Entra ID does.
+	Binding *Binding `json:"binding,omitempty"`
 }
 
 // Containerd says how the node's containerd is set up.
@@ -154,6 +163,9 @@ type Kubelet struct {
 	// MatchAny makes the kubelet run the plugin for every host without a
 	// port.
 	MatchAny bool
+	// Version is the kubelet's version, such as "1.34", as the operator
+	// knows it; "" where they do not say.
+	Version string
 }
 
 // The defaults of [containerd], [kubelet] and [credential.azure].

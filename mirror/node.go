@@ -40,8 +40,12 @@ func (p *parser) kubelet(t *table) {
 	}
 	r := p.reader(t, "[kubelet]")
 	k := Kubelet{
-		Config: r.path("config", DefaultKubeletConfig),
-		BinDir: r.path("bin_dir", DefaultBinDir),
+		Config:  r.path("config", DefaultKubeletConfig),
+		BinDir:  r.path("bin_dir", DefaultBinDir),
+		Version: r.text("version"),
+	}
+	if k.Version != "" && !isVersion(k.Version) {
+		p.add(r.at("version"), "version %q of [kubelet] is none; write it such as \"1.34\", or leave it out and the kubelet that runs is asked", k.Version)
 	}
 	for _, v := range r.texts("match_images", false) {
 		if err := checkPattern(v.text); err != nil {

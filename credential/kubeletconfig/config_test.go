@@ -11,9 +11,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/txtar"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -24,10 +26,33 @@ import (
 var update = flag.Bool("update", false, "rewrite the goldens")
 
 var ours = Provider{
-	Name:        "mirror-credential-provider",
-	MatchImages: []string{"*.azurecr.io", "mcr.microsoft.com"},
-	Args:        []string{"/etc/kubernetes/azure.json", "--registry-mirror=@/var/lib/mirrorcred/routes"},
+	Name:                 "mirror-credential-provider",
+	MatchImages:          []string{"*.azurecr.io", "mcr.microsoft.com"},
+	DefaultCacheDuration: &metav1.Duration{},
+	APIVersion:           execVersion,
+	Args:                 []string{"/etc/kubernetes/azure.json", "--registry-mirror=@/var/lib/mirrorcred/routes"},
 }
+
+// ofPods is a provider of ours that is handed tokens, with all that one can
+// have.
+var ofPods = Provider{
+	Name:                 "mirror-credential-provider-pods",
+	MatchImages:          []string{"harbor.corp:8443"},
+	DefaultCacheDuration: &metav1.Duration{Duration: 90 * time.Second},
+	APIVersion:           execVersion,
+	Args:                 []string{"yes", "1"},
+	Env:                  []kubelet.ExecEnvVar{{Name: "A", Value: "0x1"}, {Name: "B", Value: ": #"}},
+	TokenAttributes: &kubelet.ServiceAccountTokenAttributes{
+		ServiceAccountTokenAudience:          "api://x: y",
+		CacheType:                            kubelet.TokenServiceAccountTokenCacheType,
+		RequireServiceAccount:                new(true),
+		RequiredServiceAccountAnnotationKeys: []string{"a.io/b"},
+		OptionalServiceAccountAnnotationKeys: []string{"a.io/c", "d"},
+	},
+}
+
+// only returns p as all that is ours.
+func only(p Provider) Ours { return Ours{Providers: []Provider{p}} }
 
 // codec is the kubelet's (pkg/credentialprovider/plugin/plugin.go, init), but
 // for v1beta1, whose package brings half of Kubernetes: its provider has
@@ -76,7 +101,7 @@ func proveConfig(t *testing.T, old, data []byte, p Provider) {
 	}
 	isOurs := func(e kubelet.CredentialProvider) bool { return e.Name == p.Name }
 	at := slices.IndexFunc(got, isOurs)
-	if at < 0 || !reflect.DeepEqual(got[at], p.entry()) {
+	if at < 0 || !reflect.DeepEqual(got[at], p) {
 		t.Errorf("Config(%s)\n= %s\nours is not as wanted", old, data)
 	}
 	if before, err := decodeAsKubelet(old); err == nil {
@@ -89,7 +114,7 @@ func proveConfig(t *testing.T, old, data []byte, p Provider) {
 			t.Errorf("Config(%s)\n= %s\nothers changed", old, data)
 		}
 	}
-	again, err := Config(data, p)
+	again, err := Config(data, only(p))
 	if err != nil || !bytes.Equal(again, data) {
 		t.Errorf("Config of its result = %s, %v; want it unchanged:\n%s", again, err, data)
 	}
@@ -108,12 +133,13 @@ func TestConfig(t *testing.T) {
 				t.Fatal(err)
 			}
 			in := archive.Files[0].Data
-			data, err := Config(in, ours)
+			data, err := Config(in, only(ours))
 			got := txtar.File{Name: "out", Data: data}
 			if err != nil {
 				got = txtar.File{Name: "err", Data: []byte(err.Error() + "\n")}
 			} else {
 				proveConfig(t, in, data, ours)
+				proveSecond(t, in, data)
 			}
 			if *update {
 				archive.Files = []txtar.File{archive.Files[0], got}
@@ -139,13 +165,13 @@ const other = `  - name: "other"
 
 // What a golden cannot show: line ends, byte order marks, missing ends.
 func TestConfigBytes(t *testing.T) {
-	full, err := Config(nil, ours)
+	full, err := Config(nil, only(ours))
 	if err != nil {
 		t.Fatal(err)
 	}
 	proveConfig(t, nil, full, ours)
 	dos := func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
-	entry := strings.Join(indent(2, ours.lines()), "\n") + "\n"
+	entry := strings.Join(indent(2, lines(ours)), "\n") + "\n"
 	for in, want := range map[string]string{
 		"":                                       string(full),
 		"# mine\n\n---\n":                        "# mine\n\n---\n" + string(full),
@@ -162,7 +188,7 @@ func TestConfigBytes(t *testing.T) {
 		head:                                                    head + "providers:\n" + entry,
 		"providers: []\n" + head:                                "providers:\n" + entry + head,
 	} {
-		got, err := Config([]byte(in), ours)
+		got, err := Config([]byte(in), only(ours))
 		if err != nil || string(got) != want {
 			t.Errorf("Config(%q)\n= %q, %v\nwant %q", in, got, err, want)
 			continue
@@ -176,11 +202,12 @@ func FuzzProvider(f *testing.F) {
 	f.Add("a\u2028b\x7f: #\"'\\ \u00e9\ufeff", "*.azurecr.io")
 	f.Add("yes", "a.io/team")
 	f.Fuzz(func(t *testing.T, arg, pattern string) {
-		p := Provider{"mirror", []string{pattern}, []string{arg}}
-		data, err := Config([]byte(head+"providers:\n"+other), p)
+		p := ours
+		p.MatchImages, p.Args = []string{pattern}, []string{arg}
+		data, err := Config([]byte(head+"providers:\n"+other), only(p))
 		if err != nil {
-			if errors.Is(err, errLayout) || p.check() == nil {
-				t.Fatalf("Config(%q): %v", p, err)
+			if errors.Is(err, errLayout) || check(p) == nil {
+				t.Fatalf("Config(%q): %v", p.Args, err)
 			}
 			return
 		}
@@ -207,7 +234,7 @@ func FuzzConfig(f *testing.F) {
 		if _, err := decodeAsKubelet(old); (err == nil) != (faults == nil) && utf8.Valid(old) {
 			t.Fatalf("decode(%q) = %v; the kubelet says %v", old, joinFaults("", faults), err)
 		}
-		data, err := Config(old, ours)
+		data, err := Config(old, only(ours))
 		if err != nil {
 			return
 		}
@@ -215,5 +242,41 @@ func FuzzConfig(f *testing.F) {
 			t.Fatalf("Read: %v", err)
 		}
 		proveConfig(t, old, data, ours)
+		proveSecond(t, old, data)
 	})
+}
+
+// proveSecond adds a second provider of ours, in any place, and takes it out
+// again. base is the result of Config for old with one.
+func proveSecond(t *testing.T, old, base []byte) {
+	t.Helper()
+	for _, list := range [][]Provider{{ours, ofPods}, {ofPods, ours}} {
+		both, err := Config(old, Ours{Providers: list})
+		if err != nil {
+			if doc, _ := decode(old); doc.config.APIVersion == versions[0] || !strings.Contains(err.Error(), "tokenAttributes") {
+				t.Errorf("Config(%s) with two: %v", old, err)
+			}
+			continue
+		}
+		got, err := decodeAsKubelet(both)
+		if err != nil {
+			t.Fatalf("the kubelet refuses the result: %v\n%s", err, both)
+		}
+		for _, want := range list {
+			i := slices.IndexFunc(got, func(p Provider) bool { return p.Name == want.Name })
+			if i < 0 || !reflect.DeepEqual(got[i], want) {
+				t.Errorf("Config(%s)\n= %s\n%s is not as wanted", old, both, want.Name)
+			}
+		}
+		again, err := Config(both, Ours{Providers: []Provider{ours}, Stale: func(name string) bool { return name == ofPods.Name }})
+		if isJSON(base) { // laid out anew, as soon as it changes
+			left, _ := decodeAsKubelet(again)
+			want, _ := decodeAsKubelet(base)
+			if !reflect.DeepEqual(left, want) {
+				t.Errorf("Config without the second = %s, %v; want the meaning of\n%s", again, err, base)
+			}
+		} else if err != nil || !bytes.Equal(bytes.TrimRight(again, "\r\n"), bytes.TrimRight(base, "\r\n")) { // a last line may have got its end
+			t.Errorf("Config without the second = %s, %v; want\n%s", again, err, base)
+		}
+	}
 }

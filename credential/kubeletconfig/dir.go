@@ -78,10 +78,10 @@ func Read(files ...File) ([]Entry, error) {
 
 // Dir is [Config] for a directory of files, which kubelets read from 1.34 on.
 // Given its files by name it returns the name of the file to write, always
-// [FileName], and its bytes. A provider of p's name in another file is an
-// error, since the kubelet refuses the second, and so is any fault in one.
-func Dir(files map[string][]byte, p Provider) (name string, data []byte, err error) {
-	if err := p.check(); err != nil {
+// [FileName], and its bytes. A provider of ours in another file is an error,
+// since the kubelet refuses the second, and so is any fault in one.
+func Dir(files map[string][]byte, ours Ours) (name string, data []byte, err error) {
+	if ours, err = ours.checked(); err != nil {
 		return "", nil, err
 	}
 	for _, file := range Files(files) {
@@ -90,13 +90,13 @@ func Dir(files map[string][]byte, p Provider) (name string, data []byte, err err
 		}
 		doc, _ := decode(file.Data)
 		for i, other := range doc.config.Providers {
-			if other.Name == p.Name {
+			if ours.owns(other.Name) {
 				return "", nil, &Fault{file.Name, doc.line(fmt.Sprintf("providers[%d]", i)), fmt.Sprintf("providers[%d].name", i),
-					fmt.Sprintf("%q is mirrorcred's, and the kubelet refuses a second; take this one out, and %s will have it", p.Name, FileName)}
+					fmt.Sprintf("%q is mirrorcred's, and the kubelet refuses a second; take this one out, and %s will have it", other.Name, FileName)}
 			}
 		}
 	}
-	data, err = config(FileName, files[FileName], p)
+	data, err = config(FileName, files[FileName], ours)
 	if err != nil {
 		return "", nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	kubelet "k8s.io/kubelet/config/v1"
 	"time"
 )
 
@@ -49,16 +51,16 @@ func TestReadFaults(t *testing.T) {
 
 func TestDir(t *testing.T) {
 	others := []byte(head + "providers:\n" + other)
-	name, data, err := Dir(nil, ours)
+	name, data, err := Dir(nil, only(ours))
 	if err != nil || name != FileName {
 		t.Fatalf("Dir = %q, %v", name, err)
 	}
-	again, err := Config(nil, ours)
+	again, err := Config(nil, only(ours))
 	if err != nil || string(again) != string(data) {
 		t.Errorf("Dir of none = %s; want %s", data, again)
 	}
 	full := map[string][]byte{"a.yaml": others, FileName: data, "broken.conf": []byte("{")}
-	if _, same, err := Dir(full, ours); err != nil || string(same) != string(data) {
+	if _, same, err := Dir(full, only(ours)); err != nil || string(same) != string(data) {
 		t.Errorf("Dir = %s, %v; want it unchanged", same, err)
 	}
 	for want, files := range map[string]map[string][]byte{
@@ -68,7 +70,7 @@ func TestDir(t *testing.T) {
 		"\"other\" is a provider in a.yaml too":                                          {FileName: others, "a.yaml": others},
 		"a.json: the file begins as JSON":                                                {"a.json": []byte("{")},
 	} {
-		if _, _, err := Dir(files, ours); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := Dir(files, only(ours)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Dir = %v; want %q", err, want)
 		}
 	}
@@ -77,15 +79,19 @@ func TestDir(t *testing.T) {
 func TestProviderFaults(t *testing.T) {
 	images := []string{"a.io"}
 	for want, p := range map[string]Provider{
-		`provider "": cannot name a file`:    {"", images, nil},
-		`provider "a/b": cannot name a file`: {"a/b", images, nil},
-		`matches no image`:                   {"a", nil, nil},
-		`has a scheme and never matches`:     {"a", []string{"https://a.io"}, nil},
-		`is not text`:                        {"a", images, []string{"a\x00"}},
+		`provider "": name: "" cannot name a file`:        {MatchImages: images},
+		`provider "a/b": name: "a/b" cannot name a file`:  {Name: "a/b", MatchImages: images},
+		`a provider needs at least one pattern`:           {Name: "a"},
+		`has a scheme and never matches`:                  {Name: "a", MatchImages: []string{"https://a.io"}},
+		`is not text`:                                     {Name: "a", MatchImages: images, Args: []string{"a\x00"}},
+		`tokenAttributes.serviceAccountTokenAudience: it`: {Name: "a", MatchImages: images, TokenAttributes: &kubelet.ServiceAccountTokenAttributes{}},
 	} {
-		if _, err := Config(nil, p); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Config(nil, only(p)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Config(%+v) = %v; want %q", p, err, want)
 		}
+	}
+	if _, err := Config(nil, Ours{}); err == nil {
+		t.Error("Config without a provider succeeds")
 	}
 }
 

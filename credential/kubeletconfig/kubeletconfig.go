@@ -1,12 +1,12 @@
-// Package kubeletconfig writes mirrorcred's provider into the kubelet's
+// Package kubeletconfig writes mirrorcred's providers into the kubelet's
 // CredentialProviderConfig.
 //
 // The kubelet reads that file once, when it starts, and does not start at all
 // if it finds a fault. The file is shared: on AKS another provider lives in
-// it. So this package changes the lines of one entry, the provider of our
-// name, and leaves every other byte alone; and it returns only what it has
-// read back as the kubelet would and found to be right. It takes bytes and
-// gives bytes. Start at [Config].
+// it. So this package changes the lines of the entries of ours, and leaves
+// every other byte alone; and it returns only what it has read back as the
+// kubelet would and found to be right. It takes bytes and gives bytes. Start at
+// [Config].
 package kubeletconfig
 
 import (
@@ -25,59 +25,92 @@ import (
 // execVersion is the version of the exec protocol that our plugin speaks.
 const execVersion = "credentialprovider.kubelet.k8s.io/v1"
 
-// A Provider is one entry under providers: ours (k8s.io/kubelet v0.37.2,
-// config/v1/types.go, CredentialProvider). Its defaultCacheDuration is always
-// 0: the kubelet's cache cannot be invalidated.
-type Provider struct {
-	// Name is that of the executable in the kubelet's bin directory, such as
-	// "mirror-credential-provider".
-	Name string
-	// MatchImages is at least one pattern that [CheckPattern] accepts.
-	MatchImages []string
-	// Args are handed to the executable; none by default.
-	Args []string
+// A Provider is one entry under providers (k8s.io/kubelet v0.37.2,
+// config/v1/types.go). Left out, its defaultCacheDuration is 0, since the
+// kubelet's cache cannot be invalidated, and its apiVersion the exec protocol's
+// v1.
+type Provider = kubelet.CredentialProvider
+
+// Ours are the providers in the kubelet's file that are ours.
+type Ours struct {
+	// Providers is at least one, no two of a name. Each matches at least one
+	// pattern, and all of them are ones that [CheckPattern] accepts.
+	Providers []Provider
+	// Stale reports whether a provider of that name, which is not among
+	// Providers, is of ours too and goes; nil means that none does.
+	Stale func(name string) bool
 }
 
-// Config returns the bytes of the kubelet's file with the provider of p's name
-// set to p. old is what the file holds, nil where there is none. All else in
-// it is kept: other providers, comments, order, quoting. Only where the list
-// of providers is in flow style, or the file is JSON, is it laid out anew; its
-// meaning is kept still.
+// Config returns the bytes of the kubelet's file with our providers in it. old
+// is what the file holds, nil where there is none. All else in it is kept:
+// other providers, comments, order, quoting. Only where the list of providers
+// is in flow style, or the file is JSON, is it laid out anew; its meaning is
+// kept still.
 //
 // An old file that would keep the kubelet from starting is an error, unless
-// what is wrong is our entry, or that there is no entry at all; faults found
-// there are each a [*Fault]. The file's apiVersion, kubelet.config.k8s.io/v1,
-// v1beta1 or v1alpha1, is kept. Config of its own result changes nothing.
-func Config(old []byte, p Provider) ([]byte, error) {
-	if err := p.check(); err != nil {
-		return nil, err
-	}
-	return config("", old, p)
-}
-
-// config is Config for a checked p, its faults in the file of that name.
-func config(file string, old []byte, p Provider) ([]byte, error) {
-	data, err := merge(file, old, p)
+// what is wrong is an entry of ours, or that there is no entry at all; faults
+// found there are each a [*Fault]. The file's apiVersion,
+// kubelet.config.k8s.io/v1, v1beta1 or v1alpha1, is kept. Config of its own
+// result changes nothing.
+func Config(old []byte, ours Ours) ([]byte, error) {
+	ours, err := ours.checked()
 	if err != nil {
 		return nil, err
 	}
-	again, err := merge(file, data, p)
+	return config("", old, ours)
+}
+
+// config is Config for what was checked, its faults in the file of that name.
+func config(file string, old []byte, ours Ours) ([]byte, error) {
+	data, err := merge(file, old, ours)
+	if err != nil {
+		return nil, err
+	}
+	again, err := merge(file, data, ours)
 	if err != nil || !bytes.Equal(data, again) {
 		return nil, errLayout
 	}
 	return data, nil
 }
 
-// check refuses a provider that the kubelet would refuse or never run
-// (Kubernetes v1.37.0, pkg/credentialprovider/plugin/config.go,
-// validateCredentialProviderConfig).
-func (p Provider) check() error {
+// checked fills in what was left out, and refuses providers that the kubelet
+// would refuse or never run (Kubernetes v1.37.0,
+// pkg/credentialprovider/plugin/config.go, validateCredentialProviderConfig).
+func (o Ours) checked() (Ours, error) {
 	var errs []error
-	if text := nameFault(p.Name); text != "" {
-		errs = append(errs, fmt.Errorf("provider %q: %s", p.Name, text))
+	if len(o.Providers) == 0 {
+		errs = append(errs, errors.New("the kubelet does not start without a provider; give at least one"))
 	}
-	if len(p.MatchImages) == 0 {
-		errs = append(errs, fmt.Errorf("provider %q matches no image; give at least one pattern, \"mirrorcred.invalid\" if nothing is to match", p.Name))
+	o.Providers = slices.Clone(o.Providers)
+	for i := range o.Providers {
+		p := &o.Providers[i]
+		if p.DefaultCacheDuration == nil {
+			p.DefaultCacheDuration = &metav1.Duration{}
+		}
+		if p.APIVersion == "" {
+			p.APIVersion = execVersion
+		}
+		errs = append(errs, check(*p)...)
+	}
+	if o.Stale == nil {
+		o.Stale = func(string) bool { return false }
+	}
+	return o, errors.Join(errs...)
+}
+
+// owns reports whether a provider of that name is ours.
+func (o Ours) owns(name string) bool {
+	return slices.ContainsFunc(o.Providers, func(p Provider) bool { return p.Name == name }) || o.Stale(name)
+}
+
+func check(p Provider) []error {
+	var errs []error
+	report := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("provider %q: %s: %s", p.Name, field, fmt.Sprintf(format, args...)))
+	}
+	validateProvider(p, report)
+	if p.TokenAttributes != nil {
+		validateToken(p, report)
 	}
 	for _, pattern := range p.MatchImages {
 		if err := CheckPattern(pattern); err != nil {
@@ -89,21 +122,7 @@ func (p Provider) check() error {
 			errs = append(errs, fmt.Errorf("argument %q is not text; write it in UTF-8 without NUL", arg))
 		}
 	}
-	return errors.Join(errs...)
-}
-
-// entry returns p as the kubelet is to read it.
-func (p Provider) entry() kubelet.CredentialProvider {
-	e := kubelet.CredentialProvider{
-		Name:                 p.Name,
-		MatchImages:          slices.Clone(p.MatchImages),
-		DefaultCacheDuration: &metav1.Duration{},
-		APIVersion:           execVersion,
-	}
-	if len(p.Args) > 0 {
-		e.Args = slices.Clone(p.Args)
-	}
-	return e
+	return errs
 }
 
 // markerPrefix begins the line above our entry, in this and every release.
@@ -115,23 +134,36 @@ const marker = markerPrefix + ", which rewrites this entry; the other entries ar
 // encoder: the bytes must not change with its version, and every value is
 // quoted so that no YAML reader takes one for a number or a bool. The escapes
 // of strconv.Quote are YAML's too.
-func (p Provider) lines() []string {
-	lines := []string{
-		marker,
-		"- name: " + strconv.Quote(p.Name),
-		"  matchImages:",
+func lines(p Provider) []string {
+	lines := []string{marker, "- name: " + strconv.Quote(p.Name)}
+	list := func(indent, key string, values []string) {
+		if len(values) == 0 {
+			return
+		}
+		lines = append(lines, indent+key+":")
+		for _, v := range values {
+			lines = append(lines, indent+"  - "+strconv.Quote(v))
+		}
 	}
-	for _, pattern := range p.MatchImages {
-		lines = append(lines, "    - "+strconv.Quote(pattern))
-	}
+	list("  ", "matchImages", p.MatchImages)
 	lines = append(lines,
-		`  defaultCacheDuration: "0s"`,
-		"  apiVersion: "+execVersion)
-	if len(p.Args) > 0 {
-		lines = append(lines, "  args:")
+		"  defaultCacheDuration: "+strconv.Quote(p.DefaultCacheDuration.Duration.String()),
+		"  apiVersion: "+p.APIVersion)
+	list("  ", "args", p.Args)
+	if len(p.Env) > 0 {
+		lines = append(lines, "  env:")
 	}
-	for _, arg := range p.Args {
-		lines = append(lines, "    - "+strconv.Quote(arg))
+	for _, e := range p.Env {
+		lines = append(lines, "    - name: "+strconv.Quote(e.Name), "      value: "+strconv.Quote(e.Value))
+	}
+	if t := p.TokenAttributes; t != nil {
+		lines = append(lines,
+			"  tokenAttributes:",
+			"    serviceAccountTokenAudience: "+strconv.Quote(t.ServiceAccountTokenAudience),
+			"    cacheType: "+strconv.Quote(string(t.CacheType)),
+			"    requireServiceAccount: "+strconv.FormatBool(*t.RequireServiceAccount))
+		list("    ", "requiredServiceAccountAnnotationKeys", t.RequiredServiceAccountAnnotationKeys)
+		list("    ", "optionalServiceAccountAnnotationKeys", t.OptionalServiceAccountAnnotationKeys)
 	}
 	return lines
 }

@@ -18,54 +18,104 @@ import (
 // without changing what is not ours.
 var errLayout = errors.New("the file's layout cannot be edited safely; write it as one document of block YAML, without anchors, merge keys or tabs")
 
-// merge puts p into old, and returns only what proves right.
-func merge(file string, old []byte, p Provider) ([]byte, error) {
+// merge puts our providers into old, takes stale ones out, and returns only
+// what proves right.
+func merge(file string, old []byte, ours Ours) ([]byte, error) {
+	data := old
+	for _, p := range ours.Providers {
+		var err error
+		if data, err = put(file, data, p.Name, &p, ours); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range stale(data, ours) {
+		var err error
+		if data, err = put(file, data, name, nil, ours); err != nil {
+			return nil, err
+		}
+	}
+	doc, faults := decode(data)
+	if faults = append(faults, doc.validate()...); len(faults) > 0 {
+		return nil, errLayout
+	}
+	return data, nil
+}
+
+// stale returns the names of our providers that are to go, each as often as it
+// is there.
+func stale(data []byte, ours Ours) []string {
+	doc, _ := decode(data)
+	var names []string
+	for _, p := range doc.config.Providers {
+		if ours.Stale(p.Name) && !slices.ContainsFunc(ours.Providers, func(o Provider) bool { return o.Name == p.Name }) {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// put makes the provider of a name p, or takes it out where p is nil.
+func put(file string, old []byte, name string, p *Provider, ours Ours) ([]byte, error) {
 	if isBare(old) {
-		return fresh(old, p)
+		return fresh(old, *p, ours)
 	}
 	doc, faults := decode(old)
-	faults = append(faults, doc.validate()...)
-	at := slices.IndexFunc(doc.config.Providers, func(e kubelet.CredentialProvider) bool { return e.Name == p.Name })
-	// What is wrong with our entry ends with it.
-	ours := fmt.Sprintf("providers[%d].", at)
-	faults = slices.DeleteFunc(faults, func(f *Fault) bool { return strings.HasPrefix(f.Field, ours) })
-	if len(faults) > 0 {
+	if faults = doc.ofOthers(append(faults, doc.validate()...), ours); len(faults) > 0 {
 		return nil, joinFaults(file, faults)
 	}
+	if p != nil && p.TokenAttributes != nil && doc.config.APIVersion != versions[0] {
+		return nil, &Fault{file, doc.line("apiVersion"), "apiVersion", fmt.Sprintf("%q knows no tokenAttributes, which %q has; write \"apiVersion: %s\"", doc.config.APIVersion, name, versions[0])}
+	}
+	at := slices.IndexFunc(doc.config.Providers, func(e Provider) bool { return e.Name == name })
 	want := doc.with(at, p)
 	if isJSON(old) {
-		return mergeJSON(old, doc, at, want)
+		return mergeJSON(old, doc, at, want, ours)
 	}
-	if data, ok := editText(old, at, p); ok && prove(data, want) == nil {
+	if data, ok := editText(old, at, p); ok && prove(data, want, ours) == nil {
 		return data, nil
 	}
 	if block, ok := toBlock(old); ok {
-		if data, ok := editText(block, at, p); ok && prove(data, want) == nil {
+		if data, ok := editText(block, at, p); ok && prove(data, want, ours) == nil {
 			return data, nil
 		}
 	}
 	return nil, errLayout
 }
 
-// with returns the configuration with p in its place, at the end for -1.
-func (d *document) with(at int, p Provider) kubelet.CredentialProviderConfig {
+// ofOthers returns the faults that are in no entry of ours: what is wrong with
+// those ends with them. The second entry of a name stays one.
+func (d *document) ofOthers(faults []*Fault, ours Ours) []*Fault {
+	seen := map[string]bool{}
+	for i, e := range d.config.Providers {
+		if ours.owns(e.Name) && !seen[e.Name] {
+			seen[e.Name] = true
+			field := fmt.Sprintf("providers[%d].", i)
+			faults = slices.DeleteFunc(faults, func(f *Fault) bool { return strings.HasPrefix(f.Field, field) })
+		}
+	}
+	return faults
+}
+
+// with returns the configuration with p in place at, at the end for -1, or
+// without the provider there where p is nil.
+func (d *document) with(at int, p *Provider) kubelet.CredentialProviderConfig {
 	want := d.config
 	want.Providers = slices.Clone(want.Providers)
-	if at < 0 {
-		want.Providers = append(want.Providers, p.entry())
-	} else {
-		want.Providers[at] = p.entry()
+	switch {
+	case p == nil:
+		want.Providers = slices.Delete(want.Providers, at, at+1)
+	case at < 0:
+		want.Providers = append(want.Providers, *p)
+	default:
+		want.Providers[at] = *p
 	}
 	return want
 }
 
 // prove reads data back and holds it against want.
-func prove(data []byte, want kubelet.CredentialProviderConfig) error {
+func prove(data []byte, want kubelet.CredentialProviderConfig, ours Ours) error {
 	doc, faults := decode(data)
-	if faults = append(faults, doc.validate()...); len(faults) > 0 {
-		return joinFaults("", faults)
-	}
-	if !reflect.DeepEqual(doc.config, want) {
+	if faults = doc.ofOthers(append(faults, doc.validate()...), ours); len(faults) > 0 || !reflect.DeepEqual(doc.config, want) {
 		return errLayout
 	}
 	return nil
@@ -84,12 +134,12 @@ func isBare(data []byte) bool {
 }
 
 // fresh returns a whole file, below the comments of the one there is.
-func fresh(old []byte, p Provider) ([]byte, error) {
+func fresh(old []byte, p Provider, ours Ours) ([]byte, error) {
 	t := newText(old)
-	t.insert(len(t.lines), append([]string{"apiVersion: " + versions[0], "kind: " + kind, "providers:"}, indent(2, p.lines())...))
+	t.insert(len(t.lines), append([]string{"apiVersion: " + versions[0], "kind: " + kind, "providers:"}, indent(2, lines(p))...))
 	var want document
 	want.config.APIVersion, want.config.Kind = versions[0], kind
-	if err := prove(t.bytes(), want.with(-1, p)); err != nil {
+	if err := prove(t.bytes(), want.with(-1, &p), ours); err != nil {
 		return nil, errLayout
 	}
 	return t.bytes(), nil
@@ -132,8 +182,8 @@ func toBlock(old []byte) ([]byte, bool) {
 
 // mergeJSON lays a JSON file out anew, each other provider's keys, order and
 // numbers as they were.
-func mergeJSON(old []byte, doc document, at int, want kubelet.CredentialProviderConfig) ([]byte, error) {
-	if at >= 0 && reflect.DeepEqual(doc.config, want) && prove(old, want) == nil {
+func mergeJSON(old []byte, doc document, at int, want kubelet.CredentialProviderConfig, ours Ours) ([]byte, error) {
+	if reflect.DeepEqual(doc.config, want) && prove(old, want, ours) == nil {
 		return old, nil
 	}
 	var file struct {
@@ -144,16 +194,21 @@ func mergeJSON(old []byte, doc document, at int, want kubelet.CredentialProvider
 	if err := json.Unmarshal(old, &file); err != nil {
 		return nil, errLayout
 	}
-	if at < 0 {
+	switch {
+	case len(want.Providers) < len(file.Providers):
+		file.Providers = slices.Delete(file.Providers, at, at+1)
+	case at < 0:
 		at = len(file.Providers)
 		file.Providers = append(file.Providers, nil)
-	}
-	var err error
-	if file.Providers[at], err = encodeJSON(want.Providers[at]); err != nil {
-		return nil, err
+		fallthrough
+	default:
+		var err error
+		if file.Providers[at], err = encodeJSON(want.Providers[at]); err != nil {
+			return nil, err
+		}
 	}
 	data, err := encodeJSON(file)
-	if err != nil || prove(data, want) != nil {
+	if err != nil || prove(data, want, ours) != nil {
 		return nil, errLayout
 	}
 	return data, nil

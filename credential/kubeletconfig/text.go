@@ -63,11 +63,11 @@ func isComment(line string) bool { return strings.HasPrefix(strings.TrimSpace(li
 func isBlank(line string) bool   { return strings.TrimSpace(line) == "" }
 
 // editText writes p over item at of the providers, or after the last of them
-// for -1. It works on lines, by the places of yaml.v3's nodes, since encoding
+// for -1, and takes the item out where p is nil. It works on lines, by the places of yaml.v3's nodes, since encoding
 // the tree would change quotes, indents and blank lines of others. False means
 // that the text is not laid out for that. A true one may still be wrong, and
 // is proved by the caller.
-func editText(old []byte, at int, p Provider) ([]byte, bool) {
+func editText(old []byte, at int, p *Provider) ([]byte, bool) {
 	t := newText(old)
 	joined := strings.Join(t.lines, "")
 	// YAML 1.1 ends lines at these too, and its line numbers are not ours.
@@ -86,9 +86,9 @@ func editText(old []byte, at int, p Provider) ([]byte, bool) {
 	switch {
 	case key == nil:
 		end := t.contentEnd(root.Line-1, t.documentEnd(root.Line-1), -1)
-		t.insert(end, indent(root.Column-1, append([]string{"providers:"}, indent(2, p.lines())...)))
+		t.insert(end, indent(root.Column-1, append([]string{"providers:"}, indent(2, lines(*p))...)))
 	case len(list.Content) == 0:
-		if !t.fillEmpty(root, key, list, p) {
+		if !t.fillEmpty(root, key, list, *p) {
 			return nil, false
 		}
 	case list.Kind != yaml.SequenceNode || list.Style&yaml.FlowStyle != 0:
@@ -96,7 +96,7 @@ func editText(old []byte, at int, p Provider) ([]byte, bool) {
 	case at < 0:
 		dash := list.Column - 1
 		end := t.contentEnd(list.Line-1, t.listEnd(root, key), dash)
-		t.insert(end, indent(dash, p.lines()))
+		t.insert(end, indent(dash, lines(*p)))
 	case !t.replace(root, key, list, at, p):
 		return nil, false
 	}
@@ -166,13 +166,14 @@ func (t *text) fillEmpty(root, key, list *yaml.Node, p Provider) bool {
 	}
 	end := t.contentEnd(line, t.listEnd(root, key), column+2)
 	t.lines[line] = head + ":" + tail
-	t.insert(end, indent(column+2, p.lines()))
+	t.insert(end, indent(column+2, lines(p)))
 	return true
 }
 
-// replace writes p over the lines of item at. Comments that stand in an entry
-// we did not write are moved above it; in one we wrote they go.
-func (t *text) replace(root, key, list *yaml.Node, at int, p Provider) bool {
+// replace writes p over the lines of item at, or takes them out. Comments that
+// stand in an entry we did not write are moved above it; in one we wrote they
+// go.
+func (t *text) replace(root, key, list *yaml.Node, at int, p *Provider) bool {
 	dash := list.Column - 1
 	start := t.itemStart(list.Content[at].Line-1, dash)
 	end := t.listEnd(root, key)
@@ -187,14 +188,17 @@ func (t *text) replace(root, key, list *yaml.Node, at int, p Provider) bool {
 	for end > start+1 && (isBlank(t.lines[end-1]) || isComment(t.lines[end-1])) {
 		end--
 	}
-	var lines []string
+	var above []string
 	if start > 0 && strings.HasPrefix(strings.TrimSpace(t.lines[start-1]), markerPrefix) {
 		start--
 	} else {
-		lines = comments(t.lines[start:end], list.Content[at])
+		above = comments(t.lines[start:end], list.Content[at])
 	}
 	t.lines = slices.Delete(t.lines, start, end)
-	t.insert(start, indent(dash, append(lines, p.lines()...)))
+	if p != nil {
+		above = append(above, lines(*p)...)
+	}
+	t.insert(start, indent(dash, above))
 	return true
 }
 

@@ -100,7 +100,7 @@ func (n *Node) carryOut(plan Plan) error {
 				return err
 			}
 		}
-		if err := n.stage(stage, changes, plan.hostsDir); err != nil {
+		if err := n.stage(stage, changes, plan); err != nil {
 			return err
 		}
 		if stage == StageKubelet {
@@ -145,14 +145,14 @@ func (n *Node) remember(plan *Plan) error {
 		s.Drains[name] = d
 	}
 	s.Memo = plan.memo
-	if last := len(s.Provided) - 1; plan.match != nil && (last < 0 || !slices.Equal(s.Provided[last].Match, plan.match)) {
+	if last := len(s.Provided) - 1; plan.entries != nil && (last < 0 || !sameEntries(s.Provided[last].Entries, plan.entries)) {
 		var running []process
 		if !n.elsewhere {
 			if running, err = n.host.kubelets(); err != nil {
 				return err
 			}
 		}
-		s.provide(plan.match, now, running)
+		s.provide(plan.entries, now, running)
 	}
 	return n.writeState(*s)
 }
@@ -176,8 +176,8 @@ func (n *Node) writeState(s state) error {
 	return n.disk.write([]file{{path: n.path(stateFile), data: data, mode: 0o644}})
 }
 
-// stage makes the changes of one stage.
-func (n *Node) stage(stage Stage, changes []Change, hostsDir string) error {
+// stage makes the changes of one stage of a plan.
+func (n *Node) stage(stage Stage, changes []Change, plan Plan) error {
 	var files []file
 	var gone, goneDirs []string
 	for _, c := range changes {
@@ -188,14 +188,14 @@ func (n *Node) stage(stage Stage, changes []Change, hostsDir string) error {
 		case c.New == nil:
 			gone = append(gone, path)
 		default:
-			f := file{path: path, data: c.New, mode: c.mode, dir: c.dir}
+			f := file{path: path, data: c.New, mode: c.mode, dir: c.dir, link: c.link}
 			if stage == StageKubelet {
-				if err := n.keepPrevious(c); err != nil {
+				if err := n.keepPrevious(c, plan.binDir); err != nil {
 					return err
 				}
 			}
 			if stage == StageHosts {
-				f.scratch = n.path(hostsDir)
+				f.scratch = n.path(plan.hostsDir)
 				if err := n.prepare(c); err != nil {
 					return err
 				}

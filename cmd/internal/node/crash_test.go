@@ -98,7 +98,24 @@ func drained(maps ...string) func(*testing.T, *Node, *fake) {
 	}
 }
 
+// tokenMap is oneMap and a mirror that is pulled from with the pod's token.
+const tokenMap = oneMap + `[[mirror]]
+source = "docker.io"
+targets = ["harbor.corp:8443/hub"]
+[registry."harbor.corp:8443"]
+credential = "pods"
+[credential.pods]
+kind = "service-account-token"
+username = "token"
+audience = "harbor.corp"
+`
+
+var otherTokenMap = strings.Replace(tokenMap, `"harbor.corp"`, `"hub.corp"`, 1)
+
 var transitions = map[string]transition{
+	"to tokens":       {before: in(oneMap), after: tokenMap},
+	"from tokens":     {before: in(tokenMap), after: oneMap},
+	"other token":     {before: in(tokenMap), after: otherTokenMap},
 	"first":           {before: in(), after: oneMap},
 	"first of many":   {before: in(), after: sharedMap},
 	"retarget":        {before: in(oneMap), after: otherMap},
@@ -233,7 +250,7 @@ func copyTree(t *testing.T, from, to string) {
 		t.Fatal(err)
 	}
 	err := filepath.WalkDir(from, func(path string, e os.DirEntry, err error) error {
-		if err != nil {
+		if err != nil || e.Type()&os.ModeSymlink != 0 {
 			return err
 		}
 		info, err := e.Info()

@@ -44,6 +44,8 @@ type file struct {
 	// once, since an empty directory would already be one that containerd
 	// picks.
 	dir bool
+	// link says that it is a symbolic link, which leads to data.
+	link bool
 	// scratch is a directory on the same file system in which the file is
 	// built; "" means the one that it goes into.
 	scratch string
@@ -103,6 +105,9 @@ func (d *disk) buildAll(built []string, files []file) error {
 // build builds one file, or its directory with the file in it, at a name that
 // nobody looks at.
 func (d *disk) build(name string, f file, sync bool) error {
+	if f.link {
+		return d.symlink(string(f.data), name)
+	}
 	if !f.dir {
 		return d.create(name, f.data, f.mode, sync)
 	}
@@ -164,6 +169,17 @@ func (d *disk) create(name string, data []byte, mode fs.FileMode, sync bool) (er
 	}
 	if err := f.Sync(); err != nil {
 		return describe(err)
+	}
+	return nil
+}
+
+// symlink makes a link that leads to a path. It needs no sync of its own.
+func (d *disk) symlink(to, name string) error {
+	if err := d.before("symlink", name); err != nil {
+		return err
+	}
+	if err := os.Symlink(to, name); err != nil {
+		return describe(&fs.PathError{Op: "symlink", Path: name, Err: errors.Unwrap(err)})
 	}
 	return nil
 }

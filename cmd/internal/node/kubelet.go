@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/hosts"
@@ -17,56 +19,65 @@ import (
 // a kubelet whose configuration names no image does not start.
 const noImage = "mirrorcred.invalid"
 
-// A memo remembers which file of the kubelet was found to have our provider as
-// it should be, so that a long file is not parsed again at each run.
+// A memo remembers which file of the kubelet was found to have our providers as
+// they should be, so that a long file is not parsed again at each run.
 type memo struct {
 	File     string `json:"file,omitempty"`     // hash of the kubelet's files
-	Provider string `json:"provider,omitempty"` // hash of our provider
+	Provider string `json:"provider,omitempty"` // hash of our providers
 }
 
 // kubelet plans the kubelet's configuration.
 func (p *planner) kubelet() error {
-	provider := kubeletconfig.Provider{
-		Name:        PluginName,
-		MatchImages: p.matchImages(),
-		Args:        []string{"--registry-mirror=@" + routesDir},
-	}
-	if len(provider.MatchImages) == 0 {
-		if p.entry() == nil {
-			return nil // nothing to match, and nothing of ours there
-		}
-		provider.MatchImages = []string{noImage}
+	wanted := p.providers()
+	if wanted == nil {
+		return nil
 	}
 	if err := p.checkBinary(); err != nil {
 		return err
 	}
-	p.plan.match = provider.MatchImages
-	seen := memo{hashFiles(p.seen.kubelet.files), hosts.Hash(fmt.Appendf(nil, "%q", provider))}
+	if err := p.links(wanted); err != nil {
+		return err
+	}
+	p.wants = newEntries(wanted)
+	p.plan.entries = p.wants
+	for _, one := range wanted {
+		if t := one.TokenAttributes; t != nil && !slices.Contains(p.plan.Audiences, t.ServiceAccountTokenAudience) {
+			p.plan.Audiences = append(p.plan.Audiences, t.ServiceAccountTokenAudience)
+		}
+	}
+	hash, err := hashProviders(wanted)
+	if err != nil {
+		return err
+	}
+	seen := memo{hashFiles(p.seen.kubelet.files), hash}
 	p.plan.memo = seen
 	if seen == p.seen.state.Memo {
 		return nil
 	}
 	if seen.Provider == p.seen.state.Rejected && !p.Retry {
-		p.rejected, p.plan.match, p.plan.memo = true, nil, memo{}
+		p.rejected, p.plan.entries, p.plan.memo = true, nil, memo{}
 		p.plan.next.Rejected = p.seen.state.Rejected
 		return nil
 	}
-	if last := len(p.seen.state.Provided) - 1; last >= 0 && !slices.Equal(p.entry(), p.seen.state.Provided[last].Match) {
+	if last := len(p.seen.state.Provided) - 1; last >= 0 && !sameEntries(p.entries(), p.seen.state.Provided[last].Entries) {
 		// Somebody else wrote the file, and a kubelet may have started since.
 		p.plan.next.Provided = nil
 	}
-	return p.addKubelet(provider)
+	return p.addKubelet(wanted)
 }
 
-// addKubelet plans the file with our provider in it.
-func (p *planner) addKubelet(provider kubeletconfig.Provider) error {
+// addKubelet plans the file with our providers in it.
+func (p *planner) addKubelet(wanted []kubeletconfig.Provider) error {
 	config := p.m.Kubelet.Config
-	name, old, data, err := p.mergeProvider(provider)
+	name, old, data, err := p.mergeProviders(wanted)
 	if err != nil {
 		return fmt.Errorf("%s: the kubelet would not start with it: %w", p.path(config), err)
 	}
 	if string(old) == string(data) {
 		return nil
+	}
+	if err := p.checkVersion(); err != nil {
+		return err
 	}
 	if p.seen.kubelet.dir {
 		config = path.Join(config, name)
@@ -78,38 +89,23 @@ func (p *planner) addKubelet(provider kubeletconfig.Provider) error {
 	return nil
 }
 
-// entry returns what our provider matches in the kubelet's configuration as it
-// is, and nil where there is none of ours.
-func (p *planner) entry() []string {
-	var files []kubeletconfig.File
-	for _, name := range slices.Sorted(maps.Keys(p.seen.kubelet.files)) {
-		files = append(files, kubeletconfig.File{Name: name, Data: p.seen.kubelet.files[name]})
-	}
-	return ourMatch(files...)
-}
-
-// ourMatch returns what our provider matches in files of the kubelet's, nil
-// where there is none of ours.
-func ourMatch(files ...kubeletconfig.File) []string {
-	entries, err := kubeletconfig.Read(files...)
-	i := slices.IndexFunc(entries, func(e kubeletconfig.Entry) bool { return e.Name == PluginName })
-	if err != nil || i < 0 {
-		return nil
-	}
-	return entries[i].MatchImages
-}
-
-// mergeProvider returns the file to write with our provider in it, and what is
-// there now.
-func (p *planner) mergeProvider(provider kubeletconfig.Provider) (name string, old, data []byte, err error) {
+// mergeProviders returns the file to write with our providers in it, and what
+// is there now.
+func (p *planner) mergeProviders(wanted []kubeletconfig.Provider) (name string, old, data []byte, err error) {
 	files := p.seen.kubelet.files
+	ours := kubeletconfig.Ours{Providers: wanted, Stale: isTokenProvider}
 	if p.seen.kubelet.dir {
-		name, data, err = kubeletconfig.Dir(files, provider)
+		name, data, err = kubeletconfig.Dir(files, ours)
 		return name, files[name], data, err
 	}
 	name = path.Base(p.m.Kubelet.Config)
-	data, err = kubeletconfig.Config(files[name], provider)
+	data, err = kubeletconfig.Config(files[name], ours)
 	return name, files[name], data, err
+}
+
+func hashProviders(list []kubeletconfig.Provider) (string, error) {
+	data, err := json.Marshal(list)
+	return hosts.Hash(data), err
 }
 
 func hashFiles(files map[string][]byte) string {
@@ -118,36 +114,6 @@ func hashFiles(files map[string][]byte) string {
 		all = fmt.Appendf(all, "%q %s\n", name, hosts.Hash(files[name]))
 	}
 	return hosts.Hash(all)
-}
-
-// matchImages returns the patterns for which the kubelet shall run the plugin.
-func (p *planner) matchImages() []string {
-	var list []string
-	seen := map[string]bool{}
-	add := func(patterns ...string) {
-		for _, s := range patterns {
-			if !seen[s] && kubeletconfig.CheckPattern(s) == nil {
-				seen[s] = true
-				list = append(list, s)
-			}
-		}
-	}
-	any := p.m.Kubelet.MatchAny
-	for _, m := range p.m.Mirrors {
-		if m.Source.Any() {
-			any = true
-			continue
-		}
-		add(m.Source.String())
-	}
-	if _, ok := p.m.Azure(); ok {
-		add(kubeletconfig.ACRHosts()...)
-	}
-	add(p.m.Kubelet.MatchImages...)
-	if any {
-		add(kubeletconfig.AnyHost()...)
-	}
-	return list
 }
 
 // checkBinary refuses to name a plugin that is not there: with it the kubelet
@@ -164,4 +130,39 @@ func (p *planner) checkBinary() error {
 		return fmt.Errorf("%s cannot be executed, and the kubelet does not start with a configuration that names it; run chmod 0755 %s", name, name)
 	}
 	return nil
+}
+
+// firstWithTokens is the first minor version of the kubelet that hands on
+// tokens unless a feature gate keeps it from that. An earlier one does not
+// start with a configuration that asks for it (k8s.io/kubernetes,
+// pkg/features/kube_features.go, KubeletServiceAccountTokenForCredentialProviders).
+const firstWithTokens = 34
+
+// checkVersion refuses to have tokens handed on by a kubelet that would not
+// start with that.
+func (p *planner) checkVersion() error {
+	if len(p.plan.Audiences) == 0 {
+		return nil
+	}
+	if v := p.m.Kubelet.Version; v != "" {
+		return checkTokens(v, "[kubelet] version says")
+	}
+	for _, k := range p.kubelets() {
+		version, err := p.host.version(k.process)
+		if err != nil {
+			return fmt.Errorf("%s: the kubelet's version is needed for the audience of a credential: %w; write it under [kubelet], such as version = \"1.%d\"", p.Map, err, firstWithTokens)
+		}
+		if err := checkTokens(version, fmt.Sprintf("process %d is", k.pid)); err != nil {
+			return fmt.Errorf("%s: %w", p.Map, err)
+		}
+	}
+	return nil
+}
+
+func checkTokens(version, says string) error {
+	var major, minor int
+	if _, err := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &major, &minor); err != nil || major > 1 || minor >= firstWithTokens {
+		return err
+	}
+	return fmt.Errorf("%s kubelet %s, which does not start with a configuration that asks for tokens of pods; update it to 1.%d or later, or take audience out of the credentials", says, version, firstWithTokens)
 }

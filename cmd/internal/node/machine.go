@@ -2,9 +2,12 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +29,8 @@ type machine interface {
 	now() (Moment, error)
 	// kubelets returns the kubelets that run.
 	kubelets() ([]process, error)
+	// version asks a kubelet's program for its version, such as "v1.34.2".
+	version(process) (string, error)
 }
 
 // A process is a running kubelet.
@@ -111,6 +116,27 @@ func (linux) kubelets() ([]process, error) {
 		list = append(list, process{pid, Moment{boot, since}, args, embedded})
 	}
 	return list, nil
+}
+
+// versionTime is how long a program may take to tell its version.
+const versionTime = 10 * time.Second
+
+var kubernetesVersion = regexp.MustCompile(`\bv([1-9][0-9]*\.[0-9]+\.[0-9]+)`)
+
+// version runs the program with --version, which each kubelet takes, and k3s
+// too.
+func (linux) version(p process) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), versionTime)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, fmt.Sprintf("/proc/%d/exe", p.pid), "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("the program of process %d with --version: %w", p.pid, err)
+	}
+	found := kubernetesVersion.FindSubmatch(out)
+	if found == nil {
+		return "", fmt.Errorf("the program of process %d with --version prints no version of Kubernetes: %.80q", p.pid, out)
+	}
+	return string(found[1]), nil
 }
 
 // startTime reads field 22 of /proc/PID/stat (proc_pid_stat(5)): the start in

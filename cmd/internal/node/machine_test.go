@@ -51,7 +51,7 @@ func TestFlag(t *testing.T) {
 func at(seconds int) Moment { return Moment{"boot", time.Duration(seconds) * time.Second} }
 
 func TestProvide(t *testing.T) {
-	a, b, c := []string{"a"}, []string{"b"}, []string{"c"}
+	a, b, c := []entry{{Name: "a"}}, []entry{{Name: "a", Match: []string{"b"}}}, []entry{{Name: "a", Token: "c"}}
 	var s state
 	s.provide(a, at(10), nil)
 	s.provide(a, at(20), nil)
@@ -62,12 +62,12 @@ func TestProvide(t *testing.T) {
 	running := []process{{started: at(15)}}
 	s.provide(b, at(30), running)
 	s.provide(c, at(40), running)
-	for started, want := range map[int][]string{5: nil, 10: nil, 11: a, 30: a, 31: b, 41: c} {
-		if got := s.matchedBy(at(started)); !reflect.DeepEqual(got, want) {
+	for started, want := range map[int][]entry{5: nil, 10: nil, 11: a, 30: a, 31: b, 41: c} {
+		if got := s.readBy(at(started)); !reflect.DeepEqual(got, want) {
 			t.Errorf("a kubelet started at %d has %v; want %v", started, got, want)
 		}
 	}
-	if got := s.matchedBy(Moment{"another boot", time.Second}); !reflect.DeepEqual(got, c) {
+	if got := s.readBy(Moment{"another boot", time.Second}); !reflect.DeepEqual(got, c) {
 		t.Errorf("a kubelet of the next boot has %v; want %v", got, c)
 	}
 	// It restarts: nobody has a or b any more.

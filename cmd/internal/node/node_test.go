@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,14 +14,21 @@ import (
 type fake struct {
 	moment Moment
 	run    []process
+	is     string // the kubelet's version, "" where it does not say
 }
 
 func (f *fake) now() (Moment, error)         { return f.moment, nil }
 func (f *fake) kubelets() ([]process, error) { return f.run, nil }
-func (f *fake) after(d time.Duration)        { f.moment.Since += d }
-func (f *fake) reboot()                      { f.moment = Moment{f.moment.Boot + "'", time.Minute}; f.run = nil }
-func (f *fake) startKubelet(args ...string)  { f.start(false, args) }
-func (f *fake) start(e bool, args []string)  { f.run = []process{f.process(e, args)} }
+func (f *fake) version(process) (string, error) {
+	if f.is == "" {
+		return "", errors.New("it does not say")
+	}
+	return f.is, nil
+}
+func (f *fake) after(d time.Duration)       { f.moment.Since += d }
+func (f *fake) reboot()                     { f.moment = Moment{f.moment.Boot + "'", time.Minute}; f.run = nil }
+func (f *fake) startKubelet(args ...string) { f.start(false, args) }
+func (f *fake) start(e bool, args []string) { f.run = []process{f.process(e, args)} }
 func (f *fake) process(e bool, a []string) process {
 	f.after(time.Second)
 	p := process{pid: 100, started: f.moment, args: append([]string{"/usr/bin/kubelet"}, a...), embedded: e}
@@ -58,7 +66,7 @@ targets = ["mirror.example"]
 // machine, ready for maps: no kubelet runs.
 func newNode(t testing.TB, text string) (*Node, *fake) {
 	t.Helper()
-	host := &fake{moment: Moment{"boot", time.Hour}}
+	host := &fake{moment: Moment{"boot", time.Hour}, is: "1.36.3"}
 	n := &Node{Root: t.TempDir(), host: host}
 	n.Map = n.path(DefaultMap)
 	write(t, n.path("/etc/containerd/config.toml"), "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n")
@@ -158,6 +166,9 @@ func tree(t testing.TB, dir string, withState bool) map[string]string {
 				return err
 			}
 			text += "\n" + string(data)
+		}
+		if to, err := os.Readlink(path); err == nil {
+			text += " " + to
 		}
 		files[strings.TrimPrefix(path, dir)] = text
 		return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/hosts"
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // An observed is what is on a node before anything is changed.
@@ -16,6 +17,7 @@ type observed struct {
 	namespaces map[string]namespace // directories below hosts_dir
 	routes     map[string][]byte    // route files by namespace
 	kubelet    kubeletFiles
+	links      map[string]bool // in bin_dir, those to the plugin that are ours
 	state      state
 	// leftovers are what a killed run was building.
 	leftovers []string
@@ -43,12 +45,12 @@ type kubeletFiles struct {
 	files map[string][]byte // by name; for a file its base name
 }
 
-// observe reads the node. wanted are the namespaces of the map, and routes what
-// [readRoutes] returned.
-func (n *Node) observe(hostsDir, kubeletConfig string, wanted map[string]bool, routes func() (routeFiles, error)) (observed, error) {
+// observe reads the node as far as a map is about it. wanted are the namespaces
+// of the map, and routes what [readRoutes] returned.
+func (n *Node) observe(m *mirror.Map, wanted map[string]bool, routes func() (routeFiles, error)) (observed, error) {
 	var o observed
 	var err error
-	if o.namespaces, err = o.readTree(n.path(hostsDir), wanted); err != nil {
+	if o.namespaces, err = o.readTree(n.path(m.Containerd.HostsDir), wanted); err != nil {
 		return o, err
 	}
 	read, err := routes()
@@ -56,13 +58,16 @@ func (n *Node) observe(hostsDir, kubeletConfig string, wanted map[string]bool, r
 		return o, err
 	}
 	o.routes, o.leftovers = read.data, append(o.leftovers, read.leftovers...)
-	if o.kubelet, err = readKubeletFiles(n.path(kubeletConfig)); err != nil {
+	config := n.path(m.Kubelet.Config)
+	if o.kubelet, err = readKubeletFiles(config); err != nil {
+		return o, err
+	}
+	if o.links, err = o.readLinks(n.path(m.Kubelet.BinDir)); err != nil {
 		return o, err
 	}
 	if o.state, err = n.readState(); err != nil {
 		return o, err
 	}
-	config := n.path(kubeletConfig)
 	if !o.kubelet.dir {
 		config = filepath.Dir(config)
 	}

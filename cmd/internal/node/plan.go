@@ -31,11 +31,15 @@ type Plan struct {
 	// NeedsRestart says that pending sources go on when the kubelet is
 	// restarted.
 	NeedsRestart bool `json:"needs_kubelet_restart"`
+	// Audiences are those of the pods' tokens that the kubelet is to hand
+	// on, which the cluster has to allow its nodes.
+	Audiences []string `json:"token_audiences,omitempty"`
 
 	hostsDir  string
+	binDir    string
 	next      state    // what to remember; From and Since of what is new are set when it is done
 	memo      memo     // of the kubelet's configuration as it will be
-	match     []string // what our provider matches; nil where there is none
+	entries   []entry  // our providers; nil where nothing is to be known of them
 	withdraw  []string // namespaces whose drain begins
 	ended     []string // namespaces whose drain ends with this plan
 	leftovers []string // of a killed run, to be removed first
@@ -52,6 +56,7 @@ type Change struct {
 	secret bool // headers in it, before or after, are not to be shown
 	dir    bool // the directory of the file is new, or goes with it
 	save   bool // Old is somebody's and is kept elsewhere
+	link   bool // it is a symbolic link, and Old and New are where it leads
 }
 
 // A Stage is a step of a plan. The next one begins when the one before would
@@ -94,10 +99,13 @@ type planner struct {
 	*Node
 	m      *mirror.Map
 	wanted map[string]bool // the namespaces of the map
-	seen   observed
-	plan   Plan
-	now    Moment
-	run    []kubelet // looked for where something waits for one
+	// hasTokens says that a credential is got with a pod's token.
+	hasTokens bool
+	seen      observed
+	plan      Plan
+	now       Moment
+	wants     []entry   // our providers as the map has them
+	run       []kubelet // looked for where something waits for one
 	// rejected says that the kubelet did not come up with what the map asks
 	// for, and has its old configuration.
 	rejected bool
@@ -125,11 +133,12 @@ func (n *Node) Plan() (Plan, error) {
 		return Plan{}, fmt.Errorf("%s: %w", n.Map, err)
 	}
 	p := planner{Node: n, m: m, wanted: make(map[string]bool, len(m.Mirrors))}
+	p.hasTokens = slices.ContainsFunc(m.Credentials, func(c mirror.Credential) bool { return c.Token != nil })
 	for _, one := range m.Mirrors {
 		p.wanted[hosts.Namespace(one.Source)] = true
 	}
 	seen := background(func() (observed, error) {
-		return n.observe(m.Containerd.HostsDir, m.Kubelet.Config, p.wanted, routes)
+		return n.observe(m, p.wanted, routes)
 	})
 	defer seen()
 	files, err := hosts.Render(m, hosts.Options{Version: version, Secrets: secrets})
@@ -157,7 +166,7 @@ func background[T any](f func() (T, error)) func() (T, error) {
 func (p *planner) make(files []hosts.File) (Plan, error) {
 	p.plan = Plan{
 		Changes: []Change{}, Pending: []Wait{}, Draining: []Wait{}, Left: []Left{}, Sources: len(files),
-		hostsDir: p.m.Containerd.HostsDir, leftovers: p.seen.leftovers,
+		hostsDir: p.m.Containerd.HostsDir, binDir: p.m.Kubelet.BinDir, leftovers: p.seen.leftovers,
 		next: state{Drains: map[string]drain{}, Provided: p.seen.state.Provided},
 	}
 	if err := p.kubelet(); err != nil {

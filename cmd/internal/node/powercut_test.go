@@ -111,6 +111,12 @@ func copyAny(t *testing.T, from, to string) {
 		copyTree(t, from, to)
 		return
 	}
+	if leads, err := os.Readlink(from); err == nil {
+		if err := os.Symlink(leads, to); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 	data, err := os.ReadFile(from)
 	if err == nil {
 		err = os.WriteFile(to, data, info.Mode().Perm())

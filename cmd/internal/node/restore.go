@@ -21,12 +21,14 @@ type previous struct {
 	Path string      `json:"path"` // on the node
 	Data []byte      `json:"data"` // nil where the file was not there
 	Mode fs.FileMode `json:"mode"`
+	// BinDir is where the providers in it are.
+	BinDir string `json:"bin_dir"`
 }
 
 // keepPrevious keeps a file of the kubelet's before it is changed. Other
 // providers' environments in it may hold secrets.
-func (n *Node) keepPrevious(c Change) error {
-	data, err := json.Marshal(previous{c.Path, c.Old, c.mode})
+func (n *Node) keepPrevious(c Change, binDir string) error {
+	data, err := json.Marshal(previous{c.Path, c.Old, c.mode, binDir})
 	if err != nil {
 		return fmt.Errorf("keep %s: %w", c.Path, err)
 	}
@@ -62,6 +64,10 @@ func (n *Node) RestoreKubelet(ctx context.Context) error {
 	if err := n.writeState(s); err != nil {
 		return err
 	}
+	entries := ourEntries(kubeletconfig.File{Name: filepath.Base(old.Path), Data: old.Data})
+	if err := n.restoreLinks(old.BinDir, entries); err != nil {
+		return err
+	}
 	if err := n.disk.write([]file{{path: n.path(old.Path), data: old.Data, mode: old.Mode}}); err != nil {
 		return err
 	}
@@ -69,7 +75,7 @@ func (n *Node) RestoreKubelet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.provide(ourMatch(kubeletconfig.File{Name: filepath.Base(old.Path), Data: old.Data}), now, nil)
+	s.provide(entries, now, nil)
 	if err := n.writeState(s); err != nil {
 		return err
 	}

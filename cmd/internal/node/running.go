@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
@@ -13,8 +14,23 @@ import (
 type kubelet struct {
 	process
 	astray string // why it does not run with our configuration, or ""
-	known  bool   // whether it is known what it matches
-	match  matcher
+	known  bool   // whether it is known which providers it has
+	// has are its providers of ours, by name and which token they are handed.
+	has map[[2]string]matcher
+}
+
+// lacks returns what the kubelet's configuration does not name of what a source
+// needs, "" where it has all that for all images of the source.
+func (k kubelet) lacks(needs []entry, s mirror.Source) string {
+	for _, e := range needs {
+		if m, ok := k.has[[2]string{e.Name, e.Token}]; !ok || !m.has(s) {
+			if e.Token != "" {
+				return "the token that its credential is got with"
+			}
+			return "the source"
+		}
+	}
+	return ""
 }
 
 // kubelets returns the kubelets that run on the node, which is none where the
@@ -29,8 +45,12 @@ func (p *planner) kubelets() []kubelet {
 	}
 	p.run = []kubelet{}
 	for _, process := range running {
-		match := p.plan.next.matchedBy(process.started)
-		p.run = append(p.run, kubelet{process, p.astray(process), match != nil, newMatcher(match)})
+		read := p.plan.next.readBy(process.started)
+		k := kubelet{process, p.astray(process), read != nil, map[[2]string]matcher{}}
+		for _, e := range read {
+			k.has[[2]string{e.Name, e.Token}] = newMatcher(e.Match)
+		}
+		p.run = append(p.run, k)
 	}
 	return p.run
 }
@@ -56,16 +76,18 @@ func (p *planner) astray(k process) string {
 // kubeletWait returns why a source that asks for a credential cannot be routed
 // yet, "" where it can: each kubelet that runs has to run with a configuration
 // that matches it.
-func (p *planner) kubeletWait(s mirror.Source) string {
+func (p *planner) kubeletWait(m mirror.Mirror) string {
+	needs := p.needed(m)
 	for _, k := range p.kubelets() {
+		lacks := k.lacks(needs, m.Source)
 		switch {
 		case k.astray != "":
 			return k.astray
-		case !k.match.has(s) && p.rejected:
-			return "the kubelet did not come up with the configuration that names the source, and has its old one back; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again"
-		case !k.match.has(s):
+		case lacks != "" && p.rejected:
+			return "the kubelet did not come up with the configuration that names " + lacks + ", and has its old one back; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again"
+		case lacks != "":
 			p.plan.NeedsRestart = true
-			return fmt.Sprintf("the kubelet (process %d) started before its configuration named the source; restart it, then run this again", k.pid)
+			return fmt.Sprintf("the kubelet (process %d) started before its configuration named %s; restart it, then run this again", k.pid, lacks)
 		}
 	}
 	return ""
@@ -74,17 +96,33 @@ func (p *planner) kubeletWait(s mirror.Source) string {
 // kubeletMisses returns why a kubelet is sure not to ask for the credential of
 // a source that is routed already, or "". Unlike [planner.kubeletWait] it says
 // nothing where that is merely not known, such as after the state was lost.
-func (p *planner) kubeletMisses(s mirror.Source) string {
+func (p *planner) kubeletMisses(m mirror.Mirror) string {
+	needs := p.needed(m)
 	for _, k := range p.kubelets() {
+		lacks := k.lacks(needs, m.Source)
 		switch {
 		case k.astray != "":
 			return "it is routed, and its pulls have no credential: " + k.astray
-		case k.known && !k.match.has(s):
+		case k.known && lacks != "":
 			p.plan.NeedsRestart = !p.rejected
-			return fmt.Sprintf("it is routed, and its pulls have no credential: the kubelet (process %d) started with a configuration that does not name it; restart the kubelet", k.pid)
+			return fmt.Sprintf("it is routed, and its pulls have no credential: the kubelet (process %d) started with a configuration that does not name %s; restart the kubelet", k.pid, lacks)
 		}
 	}
 	return ""
+}
+
+// needed returns our providers that answer for the images of a mirror, as the
+// map has them.
+func (p *planner) needed(m mirror.Mirror) []entry {
+	var list []entry
+	for _, name := range p.needs(m) {
+		e := entry{Name: name}
+		if i := slices.IndexFunc(p.wants, func(e entry) bool { return e.Name == name }); i >= 0 {
+			e.Token = p.wants[i].Token
+		}
+		list = append(list, e)
+	}
+	return list
 }
 
 // A matcher knows for which sources the kubelet runs a provider.

@@ -19,7 +19,7 @@ func (p *planner) source(m mirror.Mirror, f hosts.File) {
 	after := append([]credential.Generation{next}, p.spent(f.Namespace, next)...)
 	if ns.holds(f) {
 		p.route(StageRoutes, m.Source, f, after)
-		if reason := p.kubeletMisses(m.Source); reason != "" && !next.Anonymous() {
+		if reason := p.kubeletMisses(m); reason != "" && !next.Anonymous() {
 			p.plan.Pending = append(p.plan.Pending, Wait{m.Source.String(), reason})
 		}
 		return
@@ -32,7 +32,7 @@ func (p *planner) source(m mirror.Mirror, f hosts.File) {
 		return
 	}
 	if !bytes.Equal(ns.hosts, f.Data) {
-		if reason := p.kubeletWait(m.Source); reason != "" && !next.Anonymous() {
+		if reason := p.kubeletWait(m); reason != "" && !next.Anonymous() {
 			p.route(StageRoutes, m.Source, f, now)
 			p.plan.Pending = append(p.plan.Pending, Wait{m.Source.String(), reason})
 			return

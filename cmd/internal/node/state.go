@@ -12,7 +12,7 @@ import (
 // A state is what the manager remembers from one run to the next. All of it
 // can be lost: the next run then waits longer than it has to.
 type state struct {
-	// Provided is what our provider in the kubelet's configuration matched,
+	// Provided is what our providers in the kubelet's configuration were,
 	// from when on; the newest is last. A kubelet has what was there when it
 	// started.
 	Provided []provided `json:"provided,omitempty"`
@@ -21,15 +21,15 @@ type state struct {
 	Drains map[string]drain `json:"drains,omitempty"`
 	// Memo spares reading the kubelet's configuration again.
 	Memo memo `json:"memo,omitzero"`
-	// Rejected is the hash of a provider of ours that the kubelet did not
+	// Rejected is the hash of providers of ours that the kubelet did not
 	// come up with.
 	Rejected string `json:"rejected,omitempty"`
 }
 
-// A provided is one state of our provider in the kubelet's configuration.
+// A provided is one state of our providers in the kubelet's configuration.
 type provided struct {
-	From  Moment   `json:"from"`
-	Match []string `json:"match"`
+	From    Moment  `json:"from"`
+	Entries []entry `json:"entries"`
 }
 
 // A drain is a mirror on its way out.
@@ -68,22 +68,22 @@ func (s state) empty() bool {
 	return len(s.Provided) == 0 && len(s.Drains) == 0 && s.Memo == memo{}
 }
 
-// matchedBy returns what our provider matches for a kubelet that started at
-// the moment, nil where it cannot have read our configuration.
-func (s state) matchedBy(started Moment) []string {
+// readBy returns our providers as a kubelet has them that started at the
+// moment, nil where it cannot have read our configuration.
+func (s state) readBy(started Moment) []entry {
 	for _, p := range slices.Backward(s.Provided) {
 		if p.From.before(started) {
-			return p.Match
+			return p.Entries
 		}
 	}
 	return nil
 }
 
-// provide records what the configuration matches from now on, and forgets what
-// no kubelet that runs can have read.
-func (s *state) provide(match []string, now Moment, kubelets []process) {
-	if last := len(s.Provided) - 1; last < 0 || !slices.Equal(s.Provided[last].Match, match) {
-		s.Provided = append(s.Provided, provided{now, match})
+// provide records what our providers are from now on, and forgets what no
+// kubelet that runs can have read.
+func (s *state) provide(entries []entry, now Moment, kubelets []process) {
+	if last := len(s.Provided) - 1; last < 0 || !sameEntries(s.Provided[last].Entries, entries) {
+		s.Provided = append(s.Provided, provided{now, entries})
 	}
 	keep := len(s.Provided) - 1
 	for i := range s.Provided {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -173,8 +174,15 @@ func checkKubeletFile(t testing.TB, n *Node, when string) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
+	var entries []kubeletconfig.Entry
 	if err == nil {
-		_, err = kubeletconfig.Read(kubeletconfig.File{Name: "config.yaml", Data: data})
+		entries, err = kubeletconfig.Read(kubeletconfig.File{Name: "config.yaml", Data: data})
+	}
+	for _, e := range entries {
+		// As the kubelet looks for them when it starts.
+		if _, missing := exec.LookPath(n.path(mirror.DefaultBinDir, e.Name)); missing != nil && isOurs(e.Name) {
+			err = missing
+		}
 	}
 	if err != nil {
 		t.Errorf("%s: the kubelet would not start: %v", when, err)

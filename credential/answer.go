@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -8,33 +9,47 @@ import (
 
 // Answer returns the response that has the kubelet try the credentials for an
 // image in their order. A zero Credential stands for an anonymous attempt; it
-// is worth a key only beside others. The kubelet does not cache the answer:
-// its cache could not be invalidated when the map changes.
+// is worth a key only beside others. nil holds the place of one that another
+// provider of ours answers, so that the order is kept across the two. The
+// kubelet does not cache the answer: its cache could not be invalidated when
+// the map changes.
 //
 // All keys match the image. The kubelet tries a longer one before a shorter
 // one (k8s.io/kubernetes v1.36.3, pkg/credentialprovider/keyring.go: keys are
 // sorted in reverse, and a key's path is a plain prefix of the image's).
-func Answer(image mirror.Image, credentials []Credential) Response {
+func Answer(image mirror.Image, credentials []*Credential) Response {
 	r := Response{CacheKey: CacheByImage}
 	list := distinct(credentials)
-	if len(list) == 0 || len(list) == 1 && list[0].Anonymous() {
+	if len(list) == 1 && list[0] != nil && list[0].Anonymous() {
 		return r
 	}
-	r.Auth = make(map[string]Credential, len(list))
 	for i, c := range list {
-		r.Auth[key(image, i, len(list))] = c
+		if c == nil {
+			continue
+		}
+		if r.Auth == nil {
+			r.Auth = make(map[string]Credential, len(list))
+		}
+		r.Auth[key(image, i, len(list))] = *c
 	}
 	return r
 }
 
-// distinct returns the credentials without those that came before.
-func distinct(credentials []Credential) []Credential {
-	var list []Credential
+// distinct returns the credentials without those that came before. Where some
+// are another provider's, each keeps its place.
+func distinct(credentials []*Credential) []*Credential {
+	var list []*Credential
 	seen := map[[2]string]bool{}
+	shared := slices.Contains(credentials, nil)
 	for _, c := range credentials {
-		k := [2]string{c.Username, c.Password.Reveal()}
-		if !seen[k] {
+		if c != nil {
+			k := [2]string{c.Username, c.Password.Reveal()}
+			if seen[k] {
+				c = nil
+			}
 			seen[k] = true
+		}
+		if c != nil || shared {
 			list = append(list, c)
 		}
 	}

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -104,8 +105,8 @@ func TestAnswerInKubelet(t *testing.T) {
 			for i := range n + 1 {
 				credentials = append(credentials, Credential{Username: fmt.Sprint("u", i), Password: "p"})
 			}
-			checkAnswer(t, image.Name(), len(image.Repository()), Answer(image, credentials), credentials)
-			keys := newKeyring(t, Answer(image, credentials).Auth)
+			checkAnswer(t, image.Name(), len(image.Repository()), Answer(image, pointers(credentials)), credentials)
+			keys := newKeyring(t, Answer(image, pointers(credentials)).Auth)
 			for _, other := range others {
 				if host, _, _ := strings.Cut(other, "/"); host == image.Host() {
 					continue
@@ -115,6 +116,34 @@ func TestAnswerInKubelet(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func pointers(list []Credential) []*Credential {
+	var out []*Credential
+	for _, c := range list {
+		out = append(out, &c)
+	}
+	return out
+}
+
+// TestAnswerOfTwo has two providers answer one image, each what is its own: the
+// kubelet, which joins the answers, tries the credentials in their order.
+func TestAnswerOfTwo(t *testing.T) {
+	image := image(t, "docker.io/library/nginx")
+	list := []Credential{{Username: "a", Password: "1"}, {}, {Username: "b", Password: "2"}, {Username: "c", Password: "3"}}
+	for mask := range 1 << len(list) {
+		both := map[string]Credential{}
+		for _, own := range []int{0, 1} {
+			mine := pointers(list)
+			for i := range mine {
+				if mask>>i&1 != own {
+					mine[i] = nil
+				}
+			}
+			maps.Copy(both, Answer(image, mine).Auth)
+		}
+		checkAnswer(t, image.Name(), len(image.Repository()), Response{Auth: both}, list)
 	}
 }
 
@@ -165,7 +194,7 @@ func TestAnswerAnonymous(t *testing.T) {
 		{"one twice", []Credential{one, two, one}, []Credential{one, two}},
 	} {
 		image := image(t, "docker.io/library/nginx")
-		r := Answer(image, c.in)
+		r := Answer(image, pointers(c.in))
 		if r.CacheKey != CacheByImage || r.CacheFor != 0 {
 			t.Errorf("%s: the kubelet may keep the answer: %+v", c.name, r)
 		}

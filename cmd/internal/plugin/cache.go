@@ -77,12 +77,12 @@ func (n *node) keepToken(path string) azure.Keep {
 	}
 }
 
-// identityOf is what a credential of the map is got by, besides the files that
-// it names: all that the map says of it but its name, and the environment,
-// which names endpoints, proxies and profiles.
+// identityOf is what the node's credential is got by, besides the files that it
+// names: all that the map says of it but its name and what it says of pods, and
+// the environment, which names endpoints, proxies and profiles.
 func identityOf(c mirror.Credential) []string {
-	c.Name = ""
-	return []string{fmt.Sprintf("%q", c), strings.Join(os.Environ(), "\x00")}
+	says := [][]string{{string(c.Kind), c.File, c.Command}, c.Args, c.Env}
+	return []string{fmt.Sprintf("%q", says), strings.Join(os.Environ(), "\x00")}
 }
 
 // readOnce is readFile for a file that has to be the same during the whole

@@ -28,6 +28,10 @@ argument and flags, and answers for the sources of a mirror map as well.
   -r, --registry-mirror VALUE    @DIR: answer by the routes in DIR, which
                                  "mirrorcred apply" writes; or a list
                                  source:target,source:target
+      --credential NAME          answer, of the routes, only what [credential.NAME]
+                                 gets with the pod's token; without this flag,
+                                 only what needs none
+      --audience AUDIENCE        whom that token is for; needed with --credential
       --timeout DURATION         give up after this time (default 45s; the
                                  kubelet kills a plugin after 60s)
       --token-cache DIR          keep tokens in DIR from run to run, where the
@@ -63,8 +67,11 @@ type options struct {
 	azureJSON string
 	mirrors   string // the list of --registry-mirror, "" where it is @DIR
 	routes    string // the directory of --registry-mirror=@DIR, or ""
-	root      string
-	timeout   time.Duration
+	// credential and audience are what a provider is for that is handed the
+	// pods' tokens; "" for one that is not.
+	credential, audience string
+	root                 string
+	timeout              time.Duration
 	// tokenCache and auditLog are paths, "" for none.
 	tokenCache, auditLog string
 	bindings             bindings
@@ -83,6 +90,8 @@ func parseFlags(args []string, stdout io.Writer) (options, error) {
 	flags.Usage = func() {}
 	flags.SetOutput(io.Discard)
 	mirrors := flags.StringP("registry-mirror", "r", "", "")
+	flags.StringVar(&o.credential, "credential", "", "")
+	flags.StringVar(&o.audience, "audience", "", "")
 	flags.StringVar(&o.root, "root", "", "")
 	flags.StringVar(&o.tokenCache, "token-cache", "/run/mirrorcred/tokens", "")
 	flags.StringVar(&o.auditLog, "audit-log", audit.DefaultFile, "")
@@ -133,6 +142,12 @@ func (o *options) check(rest []string) error {
 		o.azureJSON = rest[0]
 	case o.routes == "":
 		return errors.New("no azure.json is named; give its path as the argument, or --registry-mirror=@/var/lib/mirrorcred/routes")
+	}
+	switch {
+	case o.credential != "" && o.routes == "":
+		return errors.New("--credential goes with --registry-mirror=@DIR; write both, or neither")
+	case (o.credential == "") != (o.audience == ""):
+		return errors.New("--credential and --audience go together; write both, or neither")
 	}
 	if o.timeout <= 0 || o.timeout > 59*time.Second {
 		return fmt.Errorf("--timeout=%s: write a time from 1ms to 59s; the kubelet kills a plugin after 60s", o.timeout)

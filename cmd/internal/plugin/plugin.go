@@ -86,11 +86,12 @@ func oneLine(errs ...error) error {
 
 // A node is what the plugin sees of the machine during one run.
 type node struct {
-	root    string        // all paths are below it; "" for the machine's own
-	tokens  *tokens.Cache // nil for none
-	journal journal
-	once    sync.Mutex
-	files   map[string][]byte // what readOnce has read, by path
+	root     string                                // all paths are below it; "" for the machine's own
+	provider struct{ credential, audience string } // as in options
+	tokens   *tokens.Cache                         // nil for none
+	journal  journal
+	once     sync.Mutex
+	files    map[string][]byte // what readOnce has read, by path
 	// request is behind a pointer since fmt calls no method on an unexported
 	// field: it would print the token in it.
 	request *credential.Request
@@ -98,11 +99,12 @@ type node struct {
 	azure   azure.Options
 
 	mu      sync.Mutex
-	sources map[string]*azure.Source // by the path of azure.json
+	sources map[string]*azure.Source // by the name of the credential
 }
 
 func newNode(o options) *node {
 	n := &node{root: o.root}
+	n.provider.credential, n.provider.audience = o.credential, o.audience
 	// By flags, the kubelet keeps the answers.
 	if o.routes != "" && o.tokenCache != "" {
 		n.tokens = tokens.New(tokens.Options{Dir: n.path(o.tokenCache)})

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/mirrorcred/mirrorcred/credential"
@@ -31,7 +32,7 @@ func (n *node) byRoutes(ctx context.Context, o options) (credential.Response, er
 // byRoute gets the credentials for an image. Getting them takes seconds, in
 // which containerd may have been sent elsewhere, so that the files are read
 // again before one is handed out.
-func (n *node) byRoute(ctx context.Context, dir string, image mirror.Image) ([]credential.Credential, error) {
+func (n *node) byRoute(ctx context.Context, dir string, image mirror.Image) ([]*credential.Credential, error) {
 	offers, err := n.settled(ctx, dir, image)
 	for range mostTurns {
 		if err != nil || len(offers) == 0 {
@@ -142,62 +143,93 @@ func (n *node) inForce(dir, host string) (credential.InForce, error) {
 }
 
 // collect gets the offered credentials, all at once, and returns them in the
-// order of the offers. One that cannot be had is left out and noted, unless
-// nothing is left then.
-func (n *node) collect(ctx context.Context, offers []credential.Offer) ([]credential.Credential, error) {
-	got := make([]credential.Credential, len(offers))
+// order of the offers, nil for one that another of our providers answers. One
+// that cannot be had is left out and noted, unless nothing is left then.
+func (n *node) collect(ctx context.Context, offers []credential.Offer) ([]*credential.Credential, error) {
+	got := make([]*credential.Credential, len(offers))
 	errs := make([]error, len(offers))
 	var wait sync.WaitGroup
 	for i, offer := range offers {
-		if offer.Credential == nil {
-			continue
+		if n.answers(offer) {
+			wait.Go(func() { got[i], errs[i] = n.credential(ctx, offer) })
 		}
-		wait.Go(func() { got[i], errs[i] = n.credential(ctx, offer) })
 	}
 	wait.Wait()
-	var list []credential.Credential
-	named := 0
-	for i, c := range got {
-		if errs[i] != nil {
-			continue
+	if err := oneLine(errs...); err != nil {
+		if !slices.ContainsFunc(got, func(c *credential.Credential) bool { return c != nil && !c.Anonymous() }) {
+			return nil, err
 		}
-		list = append(list, c)
-		if !c.Anonymous() {
-			named++
-		}
-	}
-	err := oneLine(errs...)
-	if err != nil && named > 0 {
 		n.notes = append(n.notes, fmt.Errorf("answered without one of the targets: %w", err))
-		err = nil
 	}
-	return list, err
+	if slices.ContainsFunc(offers, func(o credential.Offer) bool { return !n.answers(o) }) {
+		return got, nil
+	}
+	return slices.DeleteFunc(got, func(c *credential.Credential) bool { return c == nil }), nil
 }
 
-// credential gets one offered credential.
-func (n *node) credential(ctx context.Context, offer credential.Offer) (credential.Credential, error) {
+// answers reports whether an offer is for the provider that this run is: each
+// credential that is got with a pod's token has one of its own.
+func (n *node) answers(offer credential.Offer) bool {
+	if offer.Credential == nil || !offer.Credential.TakesToken(n.isDirect(offer.Ask.Registry)) {
+		return n.provider.credential == ""
+	}
+	return n.provider.credential == offer.Credential.Name
+}
+
+// credential gets one offered credential, the zero one where the target is
+// anonymous.
+func (n *node) credential(ctx context.Context, offer credential.Offer) (*credential.Credential, error) {
+	if offer.Credential == nil {
+		return new(credential.Credential), nil
+	}
 	source, err := n.source(*offer.Credential)
 	if err != nil {
-		return credential.Credential{}, err
+		return nil, err
 	}
-	ask := offer.Ask
-	if offer.Credential.Kind != mirror.Azure || n.byPod(ask.Registry) {
-		ask = n.withPod(ask)
+	ask, err := n.withToken(offer)
+	if err != nil {
+		return nil, err
 	}
 	c, err := n.ask(ctx, *offer.Credential, source, ask)
 	if err != nil {
-		return credential.Credential{}, fmt.Errorf("%s: credential %q: %w", ask.Registry, offer.Credential.Name, err)
+		return nil, fmt.Errorf("%s: credential %q: %w", ask.Registry, offer.Credential.Name, err)
 	}
-	return c, nil
+	return &c, nil
 }
 
-// byPod reports whether a registry is pulled from by the pod's own identity:
-// one that the image itself names, by a pod that has an identity. A mirror is
-// the node's affair, and the kubelet may hand a token on for other registries.
-func (n *node) byPod(registry mirror.Host) bool {
+// withToken returns what a source is asked: with the pod's token where it is
+// one that takes it.
+func (n *node) withToken(offer credential.Offer) (credential.Ask, error) {
+	c, ask := offer.Credential, offer.Ask
+	direct := n.isDirect(ask.Registry)
+	switch {
+	case !c.TakesToken(direct):
+		// A provider that is set up by hand may be handed tokens too.
+		if c.Kind == mirror.Azure && !(direct && n.isPod(n.azure.ClientID)) {
+			return ask, nil
+		}
+	case c.Token.Audience != n.provider.audience:
+		return ask, fmt.Errorf("credential %q is got with a token for %q, and the kubelet hands on one for %q; restart the kubelet", c.Name, c.Token.Audience, n.provider.audience)
+	case c.Token.Required && n.request.ServiceAccountToken == "":
+		return ask, fmt.Errorf("credential %q is got with the pod's token, and the request has none; give the pod a service account", c.Name)
+	case c.Kind == mirror.Azure && !c.Token.Required && !n.isPod(c.ClientID):
+		return ask, nil // it is the node that pulls
+	}
+	return n.withPod(ask), nil
+}
+
+// isDirect reports whether the image itself names a registry, and not a mirror
+// of it.
+func (n *node) isDirect(registry mirror.Host) bool {
 	image, err := mirror.ParseImage(n.request.Image)
-	hasIdentity := n.azure.ClientID != "" || azure.Annotated(n.request.ServiceAccountAnnotations)
-	return err == nil && image.Host() == registry.String() && hasIdentity
+	return err == nil && image.Host() == registry.String()
+}
+
+// isPod reports whether a pod pulls as itself from Azure: its service account
+// says who it is, or there is a client id for those that do not. The kubelet
+// may hand a token on for other registries.
+func (n *node) isPod(clientID string) bool {
+	return clientID != "" || azure.Annotated(n.request.ServiceAccountAnnotations)
 }
 
 // withPod adds what the kubelet handed on of the pod.

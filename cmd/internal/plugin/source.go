@@ -14,32 +14,42 @@ import (
 func (n *node) source(c mirror.Credential) (credential.Source, error) {
 	switch c.Kind {
 	case mirror.Azure:
-		return n.azureSource(c.File)
+		return n.azureSource(c)
 	case mirror.DockerConfig:
 		return dockerconfig.Read(n.path(c.File))
 	case mirror.Exec:
 		return execprovider.New(execprovider.Options{Command: n.path(c.Command), Args: c.Args, Env: c.Env})
+	case mirror.PodToken:
+		return credential.PodToken{Username: c.Username}, nil
 	}
 	return nil, fmt.Errorf("credential %q is of kind %q, which this version of the plugin does not know; install the plugin and the manager of one version", c.Name, c.Kind)
 }
 
-// azureSource returns the source of an azure.json: one for all that ask by it,
-// since it looks a private cloud up once.
-func (n *node) azureSource(path string) (*azure.Source, error) {
+// azureSource returns the source of an Azure credential: one for all that ask
+// by it, since it looks a private cloud up once.
+func (n *node) azureSource(c mirror.Credential) (*azure.Source, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if source := n.sources[path]; source != nil {
+	if source := n.sources[c.Name]; source != nil {
 		return source, nil
 	}
-	config, err := n.azureConfig(path)
+	config, err := n.azureConfig(c.File)
 	if err != nil {
 		return nil, err
+	}
+	o := n.azure
+	o.Keep = n.keepToken(c.File)
+	if c.Token != nil {
+		o.ClientID, o.TenantID, o.RequireServiceAccount = c.ClientID, c.TenantID, c.Token.Required
+	}
+	if b := c.Binding; b != nil {
+		if o.Binding, err = azure.ParseBinding(b.Name, b.APIServer, b.CA); err != nil {
+			return nil, fmt.Errorf("credential %q: identity_binding: %w", c.Name, err)
+		}
 	}
 	if n.sources == nil {
 		n.sources = map[string]*azure.Source{}
 	}
-	o := n.azure
-	o.Keep = n.keepToken(path)
-	n.sources[path] = azure.New(config, o)
-	return n.sources[path], nil
+	n.sources[c.Name] = azure.New(config, o)
+	return n.sources[c.Name], nil
 }

@@ -138,7 +138,8 @@ type Offer struct {
 }
 
 // Offers returns what may be answered for an image under a route, in the order
-// of the targets; none where nothing of ours is at stake. own is the namespace
+// of the targets, the anonymous attempt once; none where nothing of ours is at
+// stake. own is the namespace
 // that is generated for the route's source, and the error says why there is no
 // answer although the source is ours.
 func (r Route) Offers(image mirror.Image, own string, now InForce) ([]Offer, error) {
@@ -210,7 +211,14 @@ func (g Generation) offers(image mirror.Image) ([]Offer, error) {
 		return nil, nil
 	}
 	var offers []Offer
+	anonymous := false // whether there is an attempt without a credential
 	for _, t := range g.Targets {
+		repository := strings.TrimPrefix(t.Prefix+"/"+image.Repository(), "/")
+		c := t.credentialFor(repository)
+		if c == nil && anonymous {
+			continue
+		}
+		anonymous = anonymous || c == nil
 		if t.Registry == "" { // the source itself, in the mirror of "*"
 			offers = append(offers, Offer{})
 			continue
@@ -219,8 +227,7 @@ func (g Generation) offers(image mirror.Image) ([]Offer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("target %q of the route: %w", t.Registry, err)
 		}
-		repository := strings.TrimPrefix(t.Prefix+"/"+image.Repository(), "/")
-		offers = append(offers, Offer{Ask{Registry: registry, Image: t.Registry + "/" + repository}, t.credentialFor(repository)})
+		offers = append(offers, Offer{Ask{Registry: registry, Image: t.Registry + "/" + repository}, c})
 	}
 	return offers, nil
 }

@@ -121,6 +121,9 @@ func printPlan(w io.Writer, plan node.Plan, dryRun bool) error {
 			p.printf("changed  %s\n", c.Path)
 		}
 	}
+	for _, audience := range plan.NewAudiences {
+		p.printf("%-9sthe cluster has to let its nodes ask for tokens for %s: the verb request-serviceaccounts-token-audience on the resource %q, for the group system:nodes (docs/credentials.md); without it the kubelet runs the provider for no pod that has a service account\n", "remember", audience, audience)
+	}
 	p.undone(9, plan.Pending, plan.Draining, plan.Left)
 	switch {
 	case outcome(plan, dryRun) == nil:

@@ -40,11 +40,6 @@ func (p *planner) kubelet() error {
 	}
 	p.wants = newEntries(wanted)
 	p.plan.entries = p.wants
-	for _, one := range wanted {
-		if t := one.TokenAttributes; t != nil && !slices.Contains(p.plan.Audiences, t.ServiceAccountTokenAudience) {
-			p.plan.Audiences = append(p.plan.Audiences, t.ServiceAccountTokenAudience)
-		}
-	}
 	hash, err := hashProviders(wanted)
 	if err != nil {
 		return err
@@ -76,9 +71,10 @@ func (p *planner) addKubelet(wanted []kubeletconfig.Provider) error {
 	if string(old) == string(data) {
 		return nil
 	}
-	if err := p.checkVersion(); err != nil {
+	if err := p.checkVersion(wanted); err != nil {
 		return err
 	}
+	p.newAudiences(wanted)
 	if p.seen.kubelet.dir {
 		config = path.Join(config, name)
 	}
@@ -138,10 +134,23 @@ func (p *planner) checkBinary() error {
 // pkg/features/kube_features.go, KubeletServiceAccountTokenForCredentialProviders).
 const firstWithTokens = 34
 
+// newAudiences notes which tokens the kubelet was not to hand on until now.
+func (p *planner) newAudiences(wanted []kubeletconfig.Provider) {
+	have := p.entries()
+	for _, one := range wanted {
+		if one.TokenAttributes == nil || slices.ContainsFunc(have, func(e entry) bool { return e.Token == newEntry(one).Token }) {
+			continue
+		}
+		if a := one.TokenAttributes.ServiceAccountTokenAudience; !slices.Contains(p.plan.NewAudiences, a) {
+			p.plan.NewAudiences = append(p.plan.NewAudiences, a)
+		}
+	}
+}
+
 // checkVersion refuses to have tokens handed on by a kubelet that would not
 // start with that.
-func (p *planner) checkVersion() error {
-	if len(p.plan.Audiences) == 0 {
+func (p *planner) checkVersion(wanted []kubeletconfig.Provider) error {
+	if !slices.ContainsFunc(wanted, func(one kubeletconfig.Provider) bool { return one.TokenAttributes != nil }) {
 		return nil
 	}
 	if v := p.m.Kubelet.Version; v != "" {

@@ -31,9 +31,9 @@ type Plan struct {
 	// NeedsRestart says that pending sources go on when the kubelet is
 	// restarted.
 	NeedsRestart bool `json:"needs_kubelet_restart"`
-	// Audiences are those of the pods' tokens that the kubelet is to hand
-	// on, which the cluster has to allow its nodes.
-	Audiences []string `json:"token_audiences,omitempty"`
+	// NewAudiences are those of the pods' tokens that the kubelet is to hand
+	// on from this plan on, which the cluster has to allow its nodes.
+	NewAudiences []string `json:"new_token_audiences,omitempty"`
 
 	hostsDir  string
 	binDir    string

@@ -66,8 +66,8 @@ match_images = ["*.cloud.corp"]
 func TestProviders(t *testing.T) {
 	n, _ := newNode(t, podsMap)
 	plan := apply(t, n)
-	if want := []string{"harbor.corp", "sts.amazonaws.com", "api://AzureADTokenExchange"}; !slices.Equal(plan.Audiences, want) {
-		t.Errorf("audiences %q; want %q", plan.Audiences, want)
+	if want := []string{"harbor.corp", "sts.amazonaws.com", "api://AzureADTokenExchange"}; !slices.Equal(plan.NewAudiences, want) {
+		t.Errorf("new audiences %q; want %q", plan.NewAudiences, want)
 	}
 	tests := []struct {
 		name, audience  string
@@ -82,6 +82,9 @@ func TestProviders(t *testing.T) {
 			PluginName + "-azure", "api://AzureADTokenExchange", []string{"fabrikam.azurecr.io", "*.azurecr.io", "*.cloud.corp"},
 			[]string{"mcr.microsoft.com"}, false, nil, []string{"kubernetes.azure.com/acr-client-id", "kubernetes.azure.com/acr-tenant-id"},
 		},
+	}
+	if again := apply(t, n); len(again.NewAudiences) > 0 {
+		t.Errorf("the second run has new audiences: %q", again.NewAudiences)
 	}
 	got := providersOf(t, n)
 	for _, test := range tests {

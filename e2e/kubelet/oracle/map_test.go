@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -67,7 +68,9 @@ var (
 	registries  = []string{"cache-a.corp:5000", "cache-b.corp", "nexus.corp:8443", "10.0.0.9:5000", "[2001:db8::9]:5000", "docker.io", "harbor.corp:8443"}
 	plain       = []string{"plain.corp:8080", "10.0.0.8:5000"}
 	prefixes    = []string{"", "", "hub", "hub-proxy/all", "v1/x"}
-	credentials = []string{"one", "two", "three", "anonymous"}
+	credentials = []string{"one", "two", "three", "anonymous", "pods", "others"}
+	// audiences are those of the credentials that are got with a pod's token.
+	audiences = map[string]string{"pods": "registry.corp", "others": "https://other.corp/x"}
 	// The last ones have fewer characters than there may be credentials.
 	repositories = []string{"library/nginx", "team/app", "team/sub/app", "teamx/app", "v2/team/app", "v1/x/y", "my__app/x-y.z", "v2/x", "ab"}
 )
@@ -144,7 +147,10 @@ func (w *world) text() string {
 		}
 	}
 	for _, name := range credentials {
-		if name != "anonymous" {
+		switch audience := audiences[name]; {
+		case audience != "":
+			p("[credential.%s]\nkind = \"service-account-token\"\nusername = %q\naudience = %q\n", name, name, audience)
+		case name != "anonymous":
 			p("[credential.%s]\nkind = \"docker-config\"\npath = %q\n", name, configFile(name))
 		}
 	}
@@ -171,7 +177,20 @@ func configText(name string) string {
 	return string(text)
 }
 
-func loginOf(name, registry string) login { return login{name + "@" + registry, "secret of " + name} }
+func loginOf(name, registry string) login {
+	if audience := audiences[name]; audience != "" {
+		return login{name, tokenFor(audience)}
+	}
+	return login{name + "@" + registry, "secret of " + name}
+}
+
+// tokenFor returns the token of the pod for an audience.
+func tokenFor(audience string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte("the pod's token for " + audience))
+}
+
+// isToken reports whether a login is one that is handed to pods alone.
+func isToken(l login) bool { return audiences[l.Username] != "" }
 
 // finds returns what the map says that an image may find, in the order of the
 // targets, each login once; nothing where all are anonymous.

@@ -46,7 +46,7 @@ func newNode(t *testing.T, programs string) node {
 	n := node{programs, filepath.Join(dir, "root"), filepath.Join(dir, "bin")}
 	n.write(t, "/etc/containerd/config.toml", "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n")
 	for _, name := range credentials {
-		if name != "anonymous" {
+		if name != "anonymous" && audiences[name] == "" {
 			n.write(t, configFile(name), configText(name))
 		}
 	}
@@ -91,5 +91,30 @@ func (n node) apply(t *testing.T, text string) {
 	n.write(t, "/etc/mirrorcred/mirrors.toml", text)
 	if out, err := exec.CommandContext(t.Context(), filepath.Join(n.programs, "mirrorcred"), "apply", "--root", n.root).CombinedOutput(); err != nil {
 		t.Fatalf("mirrorcred apply: %v\n%s\nthe map:\n%s", err, out, text)
+	}
+	n.link(t)
+}
+
+// link has the directory of the plugins have the links that the node's has.
+func (n node) link(t *testing.T) {
+	t.Helper()
+	for _, dir := range []string{n.bin, filepath.Join(n.root, "var/lib/kubelet/credential-provider")} {
+		links, err := filepath.Glob(filepath.Join(dir, "mirror-credential-provider-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range links {
+			if dir == n.bin {
+				err = os.Remove(link)
+			} else {
+				var to string
+				if to, err = os.Readlink(link); err == nil {
+					err = os.Symlink(to, filepath.Join(n.bin, filepath.Base(link)))
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }

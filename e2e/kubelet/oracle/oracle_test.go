@@ -12,6 +12,7 @@ package oracle
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,6 +23,9 @@ import (
 	"strings"
 	"testing"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/kubernetes/pkg/credentialprovider/plugin"
 	"k8s.io/kubernetes/pkg/util/parsers"
 )
@@ -31,9 +35,16 @@ var (
 	first = flag.Uint64("seed", 1, "the seed of the first map")
 )
 
-// childVariable has the test's binary be a kubelet: it holds the configuration
-// and the directory of the plugins, apart by a newline.
+// childVariable has the test's binary be a kubelet: it holds the configuration,
+// the directory of the plugins and the pod, apart by newlines.
 const childVariable = "MIRRORCRED_ORACLE"
+
+// The pods that pull.
+const (
+	withAccount    = "with a service account"
+	withoutAccount = "without a service account"
+	notAllowed     = "with a service account, on a node that may not ask for its tokens"
+)
 
 func TestMain(m *testing.M) {
 	if child := os.Getenv(childVariable); child != "" {
@@ -46,18 +57,41 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// serviceAccount is that of the pod, where it has one.
+const serviceAccount = "account"
+
+// tokens is the kubelet's way to the API server.
+func tokens(pod string) func(namespace, name string, tr *authenticationv1.TokenRequest) (*authenticationv1.TokenRequest, error) {
+	return func(_, _ string, tr *authenticationv1.TokenRequest) (*authenticationv1.TokenRequest, error) {
+		if pod == notAllowed {
+			return nil, errors.New("serviceaccounts is forbidden: audience not found in pod spec volume")
+		}
+		tr.Status.Token = tokenFor(tr.Spec.Audiences[0])
+		return tr, nil
+	}
+}
+
+func account(namespace, name string) (*v1.ServiceAccount, error) {
+	return &v1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: "uid"}}, nil
+}
+
 // kubelet reads images as pods name them and writes what they find.
 func kubelet(child string) error {
-	config, bin, _ := strings.Cut(child, "\n")
-	if err := plugin.RegisterCredentialProviderPlugins(config, bin, nil, nil); err != nil {
+	config, rest, _ := strings.Cut(child, "\n")
+	bin, pod, _ := strings.Cut(rest, "\n")
+	if err := plugin.RegisterCredentialProviderPlugins(config, bin, tokens(pod), account); err != nil {
 		return err
+	}
+	name := serviceAccount
+	if pod == withoutAccount {
+		name = ""
 	}
 	var images []string
 	if err := json.NewDecoder(os.Stdin).Decode(&images); err != nil {
 		return err
 	}
 	found := make([][]login, len(images))
-	keyring := plugin.NewExternalCredentialProviderDockerKeyring("ns", "pod", "uid", "")
+	keyring := plugin.NewExternalCredentialProviderDockerKeyring("ns", "pod", "uid", name)
 	for i, image := range images {
 		// As pkg/kubelet/images/image_manager.go does it.
 		name, _, _, err := parsers.ParseImageName(image)
@@ -72,8 +106,9 @@ func kubelet(child string) error {
 	return json.NewEncoder(os.Stdout).Encode(found)
 }
 
-// ask returns what images find on a node by the kubelet's code, and its log.
-func ask(t *testing.T, n node, config string, images []string) (found [][]login, log string) {
+// ask returns what images of a pod find on a node by the kubelet's code, and its
+// log.
+func ask(t *testing.T, n node, config, pod string, images []string) (found [][]login, log string) {
 	t.Helper()
 	in, err := json.Marshal(images)
 	if err != nil {
@@ -81,7 +116,7 @@ func ask(t *testing.T, n node, config string, images []string) (found [][]login,
 	}
 	var out, errs bytes.Buffer
 	c := exec.CommandContext(t.Context(), os.Args[0])
-	c.Env = append(os.Environ(), childVariable+"="+filepath.Join(n.root, config)+"\n"+n.bin)
+	c.Env = append(os.Environ(), childVariable+"="+filepath.Join(n.root, config)+"\n"+n.bin+"\n"+pod)
 	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(in), &out, &errs
 	if err := c.Run(); err != nil {
 		t.Fatalf("the kubelet does not start: %v\n%s", err, errs.String())
@@ -109,27 +144,9 @@ func TestKubeletFinds(t *testing.T) {
 				n.apply(t, newWorld(seed+1000, f).text())
 			}
 			n.apply(t, w.text())
-			var images []string
-			var want [][]login
-			for j, host := range w.hosts() {
-				for k := range 3 {
-					repository := repositories[(3*j+k)%len(repositories)]
-					images = append(images, host+"/"+repository+suffix(j+k))
-					want = append(want, w.expects(host, repository))
-				}
-			}
-			found, log := ask(t, n, f.config, images)
-			for j, got := range found {
-				asked++
-				finding += min(1, len(want[j]))
-				name, _, _ := strings.Cut(strings.TrimSuffix(images[j], suffix(1)), "@")
-				_, repository, _ := strings.Cut(name, "/")
-				if !reflect.DeepEqual(settle(got, repository), settle(want[j], repository)) {
-					t.Errorf("%s finds %v; want %v", images[j], got, want[j])
-				}
-			}
-			if strings.Contains(log, "Failed to provide") {
-				t.Errorf("the plugin failed:\n%s", log)
+			for _, pod := range []string{withAccount, pick(w.Rand, []string{withoutAccount, notAllowed})} {
+				a, f := w.check(t, n, pod)
+				asked, finding = asked+a, finding+f
 			}
 			if t.Failed() {
 				t.Logf("run it again with -args -maps 1 -seed %d; the map:\n%s", seed, w.text())
@@ -142,6 +159,35 @@ func TestKubeletFinds(t *testing.T) {
 	}
 }
 
+// check asks for images as a pod, and returns how many it asked for and how many
+// of those were meant to find something.
+func (w *world) check(t *testing.T, n node, pod string) (asked, finding int) {
+	t.Helper()
+	var images []string
+	var want [][]login
+	for j, host := range w.hosts() {
+		for k := range 3 {
+			repository := repositories[(3*j+k)%len(repositories)]
+			images = append(images, host+"/"+repository+suffix(j+k))
+			want = append(want, w.expects(host, repository))
+		}
+	}
+	found, log := ask(t, n, w.form.config, pod, images)
+	for j, got := range found {
+		asked++
+		finding += min(1, len(want[j]))
+		name, _, _ := strings.Cut(strings.TrimSuffix(images[j], suffix(1)), "@")
+		_, repository, _ := strings.Cut(name, "/")
+		if full := want[j]; !matches(got, full, repository, pod) {
+			t.Errorf("a pod %s: %s finds %v; want %v", pod, images[j], got, full)
+		}
+	}
+	if strings.Contains(log, "Failed to provide") && pod != notAllowed {
+		t.Errorf("a pod %s: the plugin failed:\n%s", pod, log)
+	}
+	return asked, finding
+}
+
 // expects is finds for what the kubelet can do.
 func (w *world) expects(host, repository string) []login {
 	if host == "docker.io" && !strings.Contains(repository, "/") {
@@ -150,14 +196,27 @@ func (w *world) expects(host, repository string) []login {
 	return w.finds(host, repository)
 }
 
-// settle sorts the logins for which the repository has no characters left: the
-// kubelet's keys have room for one a character and the last, and it tries what
-// shares the place before the last in no certain order.
-func settle(list []login, repository string) []login {
-	if from, to := len(repository)-1, len(list)-1; from < to {
-		slices.SortFunc(list[from:to], func(a, b login) int { return strings.Compare(a.Username, b.Username) })
+// matches reports whether a pod finds what it shall: all of want, or, where its
+// token is not to be had, the rest. There is no order among the logins for which
+// the repository has no characters: the kubelet's keys have room for one a
+// character and the last, and it tries what shares the place before the last as
+// it comes.
+func matches(got, want []login, repository, pod string) bool {
+	last := max(len(want)-1, 0)
+	crowded := want[min(len(repository)-1, last):last]
+	if pod != withAccount {
+		want = slices.DeleteFunc(slices.Clone(want), isToken)
 	}
-	return list
+	order := func(l login) int { return slices.Index(want, l) }
+	for i, l := range got {
+		if i > 0 && order(got[i-1]) > order(l) && !(slices.Contains(crowded, got[i-1]) && slices.Contains(crowded, l)) {
+			return false
+		}
+		if order(l) < 0 || slices.Contains(got[:i], l) {
+			return false
+		}
+	}
+	return len(got) == len(want)
 }
 
 // suffix returns a tag or a digest, or neither.
@@ -184,11 +243,11 @@ func TestKubeletStarts(t *testing.T) {
 				images := []string{"r0.example:1/x", "r149.example:150/x", "r149.example/x", "r1.example:1/x", "quay.io/x", "cache-a.corp:5000/x", "a.io/team/x", "b.corp:8443/x"}
 				one := []login{loginOf("one", "cache-a.corp:5000")}
 				want := [][]login{one, one, nil, nil, nil, one, nil, nil}
-				if got, log := ask(t, n, f.config, images); !reflect.DeepEqual(got, want) || strings.Contains(log, "Failed to provide") {
+				if got, log := ask(t, n, f.config, withoutAccount, images); !reflect.DeepEqual(got, want) || strings.Contains(log, "Failed to provide") {
 					t.Errorf("%v find %v; want %v\n%s", images, got, want, log)
 				}
 				n.apply(t, fmt.Sprintf("version = 1\n[kubelet]\nconfig = %q\n", f.config))
-				if got, _ := ask(t, n, f.config, images); slices.ContainsFunc(got, func(l []login) bool { return l != nil }) {
+				if got, _ := ask(t, n, f.config, withoutAccount, images); slices.ContainsFunc(got, func(l []login) bool { return l != nil }) {
 					t.Errorf("after the last source is gone, %v find %v", images, got)
 				}
 			})

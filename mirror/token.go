@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -102,15 +101,26 @@ func (r *reader) token(audience string) *Token {
 	return nil
 }
 
-// annotationKey matches the key of an annotation: a name, maybe behind a DNS
-// name (k8s.io/apimachinery v0.37.2, pkg/util/validation, IsQualifiedName).
-var annotationKey = regexp.MustCompile(`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
+// isAnnotationKey reports whether s is the key of an annotation: a name, maybe
+// behind a DNS name (k8s.io/apimachinery v0.37.2, pkg/util/validation,
+// IsQualifiedName). Not a regular expression: the plugin would compile it
+// whenever it starts.
+func isAnnotationKey(s string) bool {
+	prefix, name, ok := strings.Cut(s, "/")
+	if !ok {
+		name = prefix
+	} else if host, err := ParseHost(prefix); err != nil || host.Port() != "" || host.String() != prefix {
+		return false
+	}
+	rest := strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+	return rest == "" && name == strings.Trim(name, "-_.") && name != "" && len(name) <= 63
+}
 
 func (r *reader) annotations(key string) []string {
 	var list []string
 	for _, v := range r.texts(key, false) {
 		switch {
-		case !annotationKey.MatchString(v.text):
+		case !isAnnotationKey(v.text):
 			r.add(v.line, "%s of %s: %q is not an annotation's key; write one such as \"example.com/client-id\"", key, r.what, v.text)
 		case slices.Contains(list, v.text):
 			r.add(v.line, "%s of %s: %q is there twice; take one out", key, r.what, v.text)

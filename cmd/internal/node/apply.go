@@ -93,6 +93,9 @@ func (n *Node) carryOut(plan Plan) error {
 	if err := n.disk.discard(plan.leftovers); err != nil {
 		return err
 	}
+	if err := n.locate(plan); err != nil {
+		return err
+	}
 	for _, stage := range stages {
 		changes := slices.DeleteFunc(slices.Clone(plan.Changes), func(c Change) bool { return c.Stage != stage })
 		if stage == StageKubelet && len(changes) > 0 {
@@ -118,11 +121,22 @@ func (n *Node) carryOut(plan Plan) error {
 	return n.writeState(plan.next)
 }
 
+// locate writes down where containerd is, before there is a route which holds
+// only as long as that containerd reads our tree.
+func (n *Node) locate(plan Plan) error {
+	s := plan.seen
+	if s.Containerd == plan.next.Containerd {
+		return nil
+	}
+	s.Containerd = plan.next.Containerd
+	return n.writeState(s)
+}
+
 // announce writes down which kubelet configuration comes next, so that a later
 // run can tell it from one that somebody else wrote, also where this one is
 // killed halfway.
 func (n *Node) announce(plan Plan) error {
-	s := state{Provided: plan.next.Provided, Memo: plan.memo, Drains: map[string]drain{}}
+	s := state{Containerd: plan.next.Containerd, Provided: plan.next.Provided, Memo: plan.memo, Drains: map[string]drain{}}
 	for name, d := range plan.next.Drains {
 		if !slices.Contains(plan.withdraw, name) {
 			s.Drains[name] = d

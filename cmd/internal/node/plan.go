@@ -37,6 +37,7 @@ type Plan struct {
 
 	hostsDir  string
 	binDir    string
+	seen      state    // what is remembered
 	next      state    // what to remember; From and Since of what is new are set when it is done
 	memo      memo     // of the kubelet's configuration as it will be
 	entries   []entry  // our providers; nil where nothing is to be known of them
@@ -121,11 +122,9 @@ func (n *Node) Plan() (Plan, error) {
 	defer routes()
 	m, secrets, err := n.readMap()
 	if err != nil {
-		return Plan{}, errors.Join(err, n.stillArmed())
+		return Plan{}, errors.Join(err, n.stillArmed(routes))
 	}
-	arms := m.Containerd
-	n.arms = &arms
-	if err := n.checkArmed(arms); err != nil {
+	if err := n.checkArmed(m.Containerd); err != nil {
 		return Plan{}, err
 	}
 	version, err := hosts.ParseVersion(m.Containerd.Version)
@@ -167,7 +166,8 @@ func (p *planner) make(files []hosts.File) (Plan, error) {
 	p.plan = Plan{
 		Changes: []Change{}, Pending: []Wait{}, Draining: []Wait{}, Left: []Left{}, Sources: len(files),
 		hostsDir: p.m.Containerd.HostsDir, binDir: p.m.Kubelet.BinDir, leftovers: p.seen.leftovers,
-		next: state{Drains: map[string]drain{}, Provided: p.seen.state.Provided},
+		seen: p.seen.state,
+		next: state{Containerd: p.m.Containerd, Drains: map[string]drain{}, Provided: p.seen.state.Provided},
 	}
 	if err := p.kubelet(); err != nil {
 		return Plan{}, err

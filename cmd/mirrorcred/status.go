@@ -81,10 +81,8 @@ func printStatus(w io.Writer, s watch.Status) error {
 	p.printf("watcher   version %s, process %d, since %s\n", s.Version, s.PID, when(s.Started))
 	p.printf("looked    %s\n", when(s.Looked))
 	p.printf("changed   %s\n", when(s.Changed))
+	p.waits(10, "held", s.Held)
 	p.undone(10, s.Pending, s.Draining, s.Left)
-	if s.Held {
-		p.printf("waiting   for the map to be still before sources are removed\n")
-	}
 	if s.Fights {
 		p.printf("fight     somebody else keeps changing the files that mirrorcred writes; see its log\n")
 	}

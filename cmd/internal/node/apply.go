@@ -20,19 +20,21 @@ import (
 // plan that it carried out. After an error the node is as it was before one of
 // the plan's changes, and the next run goes on from there.
 func (n *Node) Apply(ctx context.Context) (Plan, error) {
-	return n.ApplyUnless(ctx, func(Plan) bool { return false })
+	return n.ApplyUnless(ctx, func(string) bool { return false }, func(Plan) bool { return false })
 }
 
-// ApplyUnless is [Node.Apply] unless veto says no to the plan, which is then
-// returned all the same. Nothing but the plan's reasons to change the node is
-// asked for a veto: routes that must not be there are taken away.
-func (n *Node) ApplyUnless(ctx context.Context, veto func(Plan) bool) (Plan, error) {
+// ApplyUnless is [Node.Apply] with a say in it. hold is asked for each source
+// that the map takes away and, where it says yes, that stays as it is while the
+// rest of the plan is carried out; a drain that has begun is not asked for.
+// veto says no to a plan as a whole, which is then returned all the same.
+// Neither is asked for routes that must not be there: those are taken away.
+func (n *Node) ApplyUnless(ctx context.Context, hold func(source string) bool, veto func(Plan) bool) (Plan, error) {
 	unlock, err := n.lock(ctx)
 	if err != nil {
 		return Plan{}, err
 	}
 	defer unlock()
-	plan, err := n.Plan()
+	plan, err := n.plan(hold)
 	var unarmed *NotArmedError
 	if errors.As(err, &unarmed) {
 		return Plan{}, errors.Join(err, n.disarm())

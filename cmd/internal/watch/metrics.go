@@ -76,12 +76,12 @@ func (m *Metrics) Observe(r Report) {
 	switch {
 	case r.Err != nil:
 		result = "error"
-	case r.Held:
-		result = "held"
 	case r.Fights:
 		result = "fought"
 	case len(r.Plan.Changes) > 0:
 		result = "changed"
+	case len(r.Plan.Held) > 0:
+		result = "held"
 	}
 	m.looks.WithLabelValues(result).Inc()
 	m.took.Observe(r.Took.Seconds())

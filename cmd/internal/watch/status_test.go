@@ -26,13 +26,13 @@ func TestPost(t *testing.T) {
 		line   string
 		inStep bool
 	}{
-		"in step":  {Report{Plan: node.Plan{Sources: 2}}, "2 sources, 0 pending, 0 draining, 0 left alone", true},
-		"changed":  {Report{Plan: mend("/a", "one")}, "0 sources, 0 pending, 0 draining, 0 left alone", true},
-		"pending":  {Report{Plan: node.Plan{Pending: wait}}, "0 sources, 1 pending, 0 draining, 0 left alone", false},
-		"draining": {Report{Plan: node.Plan{Draining: wait}}, "0 sources, 0 pending, 1 draining, 0 left alone", false},
-		"left":     {Report{Plan: node.Plan{Left: []node.Left{{Path: "/a"}}}}, "0 sources, 0 pending, 0 draining, 1 left alone", false},
+		"in step":  {Report{Plan: node.Plan{Sources: 2}}, "2 sources, 0 pending, 0 draining, 0 held, 0 left alone", true},
+		"changed":  {Report{Plan: mend("/a", "one")}, "0 sources, 0 pending, 0 draining, 0 held, 0 left alone", true},
+		"pending":  {Report{Plan: node.Plan{Pending: wait}}, "0 sources, 1 pending, 0 draining, 0 held, 0 left alone", false},
+		"draining": {Report{Plan: node.Plan{Draining: wait}}, "0 sources, 0 pending, 1 draining, 0 held, 0 left alone", false},
+		"left":     {Report{Plan: node.Plan{Left: []node.Left{{Path: "/a"}}}}, "0 sources, 0 pending, 0 draining, 0 held, 1 left alone", false},
 		"fault":    {Report{Err: errors.New("line 1")}, "the map is not applied: line 1", false},
-		"held":     {Report{Plan: removal, Held: true}, "waiting for the map to be still before sources are removed", false},
+		"held":     {Report{Plan: node.Plan{Held: wait}}, "0 sources, 0 pending, 0 draining, 1 held, 0 left alone", false},
 		"fights":   {Report{Plan: mend("/a", "one"), Fights: true}, "somebody else keeps changing our files", false},
 	}
 	for name, test := range tests {
@@ -157,7 +157,7 @@ func TestMetrics(t *testing.T) {
 	m := NewMetrics(b)
 	reports := []Report{
 		{Plan: node.Plan{Sources: 7, Pending: []node.Wait{{}, {}}, Draining: []node.Wait{{}}, Left: []node.Left{{}, {}, {}}}, Took: time.Millisecond},
-		{Plan: mend("/a", "one")}, {Plan: removal, Held: true}, {Plan: mend("/a", "one"), Fights: true}, {Err: errors.New("fault")},
+		{Plan: mend("/a", "one")}, {Plan: node.Plan{Held: []node.Wait{{}}}}, {Plan: mend("/a", "one"), Fights: true}, {Err: errors.New("fault")},
 	}
 	b.Post(began(reports[0]))
 	for _, r := range reports {

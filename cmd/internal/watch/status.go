@@ -42,6 +42,9 @@ type Status struct {
 	Fault string `json:"fault,omitempty"`
 	// Fights is as in [Report].
 	Fights bool `json:"fights,omitempty"`
+	// Deaf and Losses are as in [Hearing].
+	Deaf   string `json:"deaf,omitempty"`
+	Losses int    `json:"losses,omitempty"`
 }
 
 // A Board holds the status, for those who ask.
@@ -74,6 +77,13 @@ func (b *Board) Post(r Report) {
 	}
 	s.Sources, s.Pending, s.Draining, s.Held, s.Left = r.Plan.Sources, r.Plan.Pending, r.Plan.Draining, r.Plan.Held, r.Plan.Left
 	s.InStep = !r.Fights && len(s.Pending) == 0 && len(s.Draining) == 0 && len(s.Held) == 0 && len(s.Left) == 0
+}
+
+// Hear puts on the board how well changes of files are heard of.
+func (b *Board) Hear(h Hearing) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.Deaf, b.status.Losses = h.Deaf, h.Losses
 }
 
 // Status returns what is on the board.

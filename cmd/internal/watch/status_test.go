@@ -176,13 +176,17 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`mirrorcred_build_info{version="1.2.3"} 1`, "mirrorcred_in_step 0", "mirrorcred_fault 0", "mirrorcred_sources 7",
 		"mirrorcred_sources_pending 2", "mirrorcred_sources_draining 1", "mirrorcred_files_left 3",
-		"mirrorcred_last_change_timestamp_seconds 0", "mirrorcred_look_duration_seconds_count 5",
+		"mirrorcred_file_events 1", "mirrorcred_file_events_losses_total 0", "mirrorcred_last_change_timestamp_seconds 0", "mirrorcred_look_duration_seconds_count 5",
 		`mirrorcred_looks_total{result="unchanged"} 1`, `mirrorcred_looks_total{result="changed"} 1`, `mirrorcred_looks_total{result="held"} 1`,
 		`mirrorcred_looks_total{result="fought"} 1`, `mirrorcred_looks_total{result="error"} 1`, "process_resident_memory_bytes ",
 	} {
 		if !strings.Contains(text, "\n"+want) {
 			t.Errorf("no line begins with %q", want)
 		}
+	}
+	b.Hear(Hearing{Deaf: "no watches left", Losses: 2})
+	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_file_events 0\n") || !strings.Contains(text, "\nmirrorcred_file_events_losses_total 2\n") {
+		t.Errorf("without events the metrics are\n%s", text)
 	}
 	b.Post(began(Report{Err: errors.New("fault")}))
 	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_fault 1\n") || strings.Contains(text, "\nmirrorcred_last_look_timestamp_seconds 0\n") {

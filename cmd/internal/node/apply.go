@@ -34,6 +34,7 @@ func (n *Node) ApplyUnless(ctx context.Context, hold func(source string) bool, v
 		return Plan{}, err
 	}
 	defer unlock()
+	n.disk.next = 0 // the same fault has the same words each time
 	plan, err := n.plan(hold)
 	var unarmed *NotArmedError
 	if errors.As(err, &unarmed) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 )
 
 // Events turns file events into hints. It watches directories, since a watch on
@@ -124,7 +126,8 @@ func (e *Events) mend() {
 }
 
 // matters reports whether an event is a hint. All kinds are: a new mode too may
-// open a map, or close a secret.
+// open a map, or close a secret. What a look itself builds is none, or one that
+// fails because the disk is full would have itself called again at once.
 func (e *Events) matters(event fsnotify.Event) bool {
 	name := filepath.Clean(event.Name)
 	e.mu.Lock()
@@ -132,7 +135,7 @@ func (e *Events) matters(event fsnotify.Event) bool {
 	if event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename) {
 		delete(e.live, name) // the watch on a directory ends with it
 	}
-	return e.wanted.matter(name)
+	return e.wanted.matter(name) && !node.IsTemporary(filepath.Base(name))
 }
 
 // Watch watches what can change any of paths, and nothing else; a path may end

@@ -139,17 +139,17 @@ type Credential struct {
 // Containerd says how the node's containerd is set up.
 type Containerd struct {
 	// HostsDir is the directory of the generated tree.
-	HostsDir string
+	HostsDir string `json:"hosts_dir"`
 	// Config is containerd's own configuration file.
-	Config string
+	Config string `json:"config"`
 	// Address is the socket of the running containerd.
-	Address string
+	Address string `json:"address"`
 	// ConfigPath is containerd's effective config_path as the operator
 	// knows it, for where it cannot be learned; "" where they do not say.
-	ConfigPath string
+	ConfigPath string `json:"config_path,omitempty"`
 	// Version is the version of containerd to render for, such as "2.2";
 	// "" for a form that every supported one reads.
-	Version string
+	Version string `json:"version,omitempty"`
 }
 
 // Kubelet says where the kubelet's side of the map goes.

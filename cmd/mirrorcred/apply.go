@@ -156,13 +156,16 @@ func (p *printer) printf(format string, args ...any) {
 // undone prints what is not as the map says yet, a line each, behind a column of
 // the given width.
 func (p *printer) undone(width int, pending, draining []node.Wait, left []node.Left) {
-	for _, wait := range pending {
-		p.printf("%-*s%s: %s\n", width, "pending", wait.Source, wait.Reason)
-	}
-	for _, wait := range draining {
-		p.printf("%-*s%s: %s\n", width, "draining", wait.Source, wait.Reason)
-	}
+	p.waits(width, "pending", pending)
+	p.waits(width, "draining", draining)
 	for _, one := range left {
 		p.printf("%-*s%s: %s\n", width, "left", one.Path, one.Reason)
+	}
+}
+
+// waits prints sources that are not as the map says, and why.
+func (p *printer) waits(width int, what string, list []node.Wait) {
+	for _, wait := range list {
+		p.printf("%-*s%s: %s\n", width, what, wait.Source, wait.Reason)
 	}
 }

@@ -16,15 +16,16 @@ import (
 const statusUsage = `Usage: mirrorcred status [FLAGS]
 
 Asks the watcher of this node how it is: what is applied, since when, what is
-pending or draining and why, what was left alone, and the last fault.
+pending, draining or held and why, what was left alone, whether changes are
+noticed at once, and the last fault.
 
   --json         print it as JSON
   --root DIR     ask the watcher that runs with the same --root
   --socket FILE  where to ask (default /run/mirrorcred/status.sock below --root)
   -h, --help     print this text
 
-Exit code: 0 the node is in step; 2 something is pending or draining; 1 a fault,
-a file in the way that is not ours, or no watcher. Without a watcher,
+Exit code: 0 the node is in step; 2 something is pending, draining or held; 1 a
+fault, a file in the way that is not ours, or no watcher. Without a watcher,
 "mirrorcred apply -n" says what is not in step.
 `
 
@@ -81,12 +82,13 @@ func printStatus(w io.Writer, s watch.Status) error {
 	p.printf("watcher   version %s, process %d, since %s\n", s.Version, s.PID, when(s.Started))
 	p.printf("looked    %s\n", when(s.Looked))
 	p.printf("changed   %s\n", when(s.Changed))
+	p.waits(10, "held", s.Held)
 	p.undone(10, s.Pending, s.Draining, s.Left)
-	if s.Held {
-		p.printf("waiting   for the map to be still before sources are removed\n")
-	}
 	if s.Fights {
 		p.printf("fight     somebody else keeps changing the files that mirrorcred writes; see its log\n")
+	}
+	if s.Deaf != "" {
+		p.printf("deaf      some changes are noticed at the next tick only: %s\n", s.Deaf)
 	}
 	if s.Fault != "" {
 		p.printf("fault     %s\n", s.Fault)

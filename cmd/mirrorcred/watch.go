@@ -119,7 +119,7 @@ func (f watchFlags) run(ctx context.Context, log *slog.Logger) error {
 	alive := told.keepAlive(ctx, board, late)
 	restarts := watch.Restarts{Kubelet: kubeletUnit{f.unit, n}, Jitter: f.jitter, Log: log}
 
-	events.Watch(n.Watched())
+	board.Hear(events.Watch(n.Watched()))
 	log.Info("watching", "map", n.Map, "version", version)
 	watch.New(n, events.Hints(), watch.Options{
 		Tick: f.tick, Log: log,
@@ -127,7 +127,7 @@ func (f watchFlags) run(ctx context.Context, log *slog.Logger) error {
 		Done: func(r watch.Report) {
 			board.Post(r)
 			metrics.Observe(r)
-			events.Watch(n.Watched())
+			board.Hear(events.Watch(n.Watched()))
 			told.tell(board.Status())
 			if f.restart {
 				restarts.Consider(ctx, r)

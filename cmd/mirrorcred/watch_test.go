@@ -147,20 +147,6 @@ func TestWatch(t *testing.T) {
 	n.write(mapPath, oneMirror("contoso.azurecr.io"))
 	n.until("repaired", func() bool { return n.status().InStep })
 
-	file := filepath.Join(n.root, hostsPath)
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
-	}
-	n.until("a deleted file is back", func() bool { return n.read(hostsPath) == whole })
-	if err := os.Truncate(file, 0); err != nil {
-		t.Fatal(err)
-	}
-	n.until("an emptied file is back", func() bool { return n.read(hostsPath) == whole })
-	n.write(hostsPath, whole+"# by hand\n")
-	n.until("an edited file is left", func() bool { return len(n.status().Left) == 1 })
-	n.write(hostsPath, whole)
-	n.until("in step again", func() bool { return n.status().InStep })
-
 	n.write(configPath, strings.Replace(config, "/etc/containerd/certs.d", "/etc/docker/certs.d", 1))
 	n.until("the routes are gone", func() bool { return n.read(routePath) == "" && n.status().Fault != "" })
 	n.write(configPath, config)

@@ -20,19 +20,22 @@ import (
 // plan that it carried out. After an error the node is as it was before one of
 // the plan's changes, and the next run goes on from there.
 func (n *Node) Apply(ctx context.Context) (Plan, error) {
-	return n.ApplyUnless(ctx, func(Plan) bool { return false })
+	return n.ApplyUnless(ctx, func(string) bool { return false }, func(Plan) bool { return false })
 }
 
-// ApplyUnless is [Node.Apply] unless veto says no to the plan, which is then
-// returned all the same. Nothing but the plan's reasons to change the node is
-// asked for a veto: routes that must not be there are taken away.
-func (n *Node) ApplyUnless(ctx context.Context, veto func(Plan) bool) (Plan, error) {
+// ApplyUnless is [Node.Apply] with a say in it. hold is asked for each source
+// that the map takes away and, where it says yes, that stays as it is while the
+// rest of the plan is carried out; a drain that has begun is not asked for.
+// veto says no to a plan as a whole, which is then returned all the same.
+// Neither is asked for routes that must not be there: those are taken away.
+func (n *Node) ApplyUnless(ctx context.Context, hold func(source string) bool, veto func(Plan) bool) (Plan, error) {
 	unlock, err := n.lock(ctx)
 	if err != nil {
 		return Plan{}, err
 	}
 	defer unlock()
-	plan, err := n.Plan()
+	n.disk.next = 0 // the same fault has the same words each time
+	plan, err := n.plan(hold)
 	var unarmed *NotArmedError
 	if errors.As(err, &unarmed) {
 		return Plan{}, errors.Join(err, n.disarm())
@@ -93,6 +96,9 @@ func (n *Node) carryOut(plan Plan) error {
 	if err := n.disk.discard(plan.leftovers); err != nil {
 		return err
 	}
+	if err := n.locate(plan); err != nil {
+		return err
+	}
 	for _, stage := range stages {
 		changes := slices.DeleteFunc(slices.Clone(plan.Changes), func(c Change) bool { return c.Stage != stage })
 		if stage == StageKubelet && len(changes) > 0 {
@@ -118,11 +124,22 @@ func (n *Node) carryOut(plan Plan) error {
 	return n.writeState(plan.next)
 }
 
+// locate writes down where containerd is, before there is a route which holds
+// only as long as that containerd reads our tree.
+func (n *Node) locate(plan Plan) error {
+	s := plan.seen
+	if s.Containerd == plan.next.Containerd {
+		return nil
+	}
+	s.Containerd = plan.next.Containerd
+	return n.writeState(s)
+}
+
 // announce writes down which kubelet configuration comes next, so that a later
 // run can tell it from one that somebody else wrote, also where this one is
 // killed halfway.
 func (n *Node) announce(plan Plan) error {
-	s := state{Provided: plan.next.Provided, Memo: plan.memo, Drains: map[string]drain{}}
+	s := state{Containerd: plan.next.Containerd, Provided: plan.next.Provided, Memo: plan.memo, Drains: map[string]drain{}}
 	for name, d := range plan.next.Drains {
 		if !slices.Contains(plan.withdraw, name) {
 			s.Drains[name] = d

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -19,17 +22,18 @@ import (
 // our tree: where it reads another, or none, a pull goes to the source, and the
 // credential of the mirror with it. A configuration that cannot be read is
 // another error: containerd does not start with it either, and one that runs
-// has what it read before.
+// has what it read before, which it may tell.
 func (n *Node) checkArmed(c mirror.Containerd) error {
-	read, err := n.readContainerd(c)
-	if err != nil {
-		return err
-	}
 	var now running
 	if !n.elsewhere {
+		var err error
 		if now, err = askContainerd(c.Address); err != nil {
 			return err
 		}
+	}
+	read, err := n.readContainerd(c)
+	if err != nil && (!now.known || now.configPath == c.HostsDir) {
+		return err
 	}
 	if reason := n.notArmed(c, read, now); reason != nil {
 		return &NotArmedError{fmt.Errorf("%w; until then no credential is answered here", reason)}
@@ -38,16 +42,50 @@ func (n *Node) checkArmed(c mirror.Containerd) error {
 }
 
 // stillArmed is [Node.checkArmed] for a node whose map has a fault: what the
-// last good one left is answered on, as long as containerd reads it.
-func (n *Node) stillArmed() error {
-	if n.arms == nil {
-		return nil
+// last good one left is answered on, as long as containerd reads it. The state
+// says where containerd is, and the routes say which trees they speak of.
+func (n *Node) stillArmed(routes func() (routeFiles, error)) error {
+	read, err := routes()
+	if err != nil {
+		return err
 	}
-	var unarmed *NotArmedError
-	if err := n.checkArmed(*n.arms); errors.As(err, &unarmed) {
-		return unarmed
+	s, err := n.readState()
+	if err != nil {
+		return err
+	}
+	c := s.Containerd
+	if c == (mirror.Containerd{}) {
+		c = mirror.Containerd{Config: mirror.DefaultContainerdConfig, Address: mirror.DefaultAddress}
+		if _, err := os.Stat(n.path(c.Config)); errors.Is(err, fs.ErrNotExist) {
+			return nil // it is elsewhere, and a guess takes nothing away
+		}
+	}
+	if n.inputs == nil {
+		n.inputs = &inputs{address: c.Address}
+	}
+	for _, dir := range read.hostsDirs(c.HostsDir) {
+		c.HostsDir = dir
+		var unarmed *NotArmedError
+		if err := n.checkArmed(c); errors.As(err, &unarmed) {
+			return unarmed
+		}
 	}
 	return nil
+}
+
+// hostsDirs returns the trees that the routes speak of, and where there are no
+// routes the last one that they spoke of, if there was one.
+func (r routeFiles) hostsDirs(last string) []string {
+	dirs := map[string]bool{}
+	for _, data := range r.data {
+		if route, err := credential.DecodeRoute(data); err == nil {
+			dirs[route.HostsDir] = true
+		}
+	}
+	if len(dirs) == 0 && last != "" {
+		dirs[last] = true
+	}
+	return slices.Sorted(maps.Keys(dirs))
 }
 
 // notArmed returns why containerd does not read our tree, or nil.

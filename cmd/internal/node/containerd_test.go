@@ -3,8 +3,11 @@ package node
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // TestArmed holds the ways in which containerd is told of our tree, and those
@@ -121,22 +124,123 @@ func TestArmedAgain(t *testing.T) {
 }
 
 // TestNotArmedWithABadMap tells that a map with a fault does not keep the
-// routes of the one before where containerd does not read our tree any more.
+// routes of the one before where containerd does not read our tree any more,
+// also when the manager was started anew meanwhile and knows of that map only
+// what is on the disk.
 func TestNotArmedWithABadMap(t *testing.T) {
-	n, _ := newNode(t, oneMap)
+	const (
+		main      = "/etc/containerd/config.toml"
+		elsewhere = "/opt/containerd/config.toml"
+		none      = "version = 3\n"
+	)
+	movedMap := oneMap + "[containerd]\nconfig = \"" + elsewhere + "\"\n"
+	tests := map[string]struct {
+		good   string // the map before
+		same   bool   // process
+		before func(t *testing.T, n *Node)
+		config string // that becomes one without a config_path
+		kept   bool   // the routes
+	}{
+		"same process":             {good: oneMap, same: true, config: main},
+		"new process":              {good: oneMap, config: main},
+		"no sources":               {good: emptyMap, config: main},
+		"containerd elsewhere":     {good: movedMap, config: elsewhere},
+		"another configuration":    {good: movedMap, config: main, kept: true},
+		"state lost":               {good: oneMap, config: main, before: loseState},
+		"state torn":               {good: oneMap, config: main, before: tearState},
+		"state of before":          {good: oneMap, config: main, before: ageState},
+		"state lost and elsewhere": {good: movedMap, config: elsewhere, kept: true, before: func(t *testing.T, n *Node) { loseState(t, n); remove(t, n.path(main)) }},
+		"no map":                   {good: oneMap, config: main, before: func(t *testing.T, n *Node) { remove(t, n.Map) }},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			n, host := newNode(t, test.good)
+			data, err := os.ReadFile(n.path(main))
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, n.path(elsewhere), string(data))
+			apply(t, n)
+			write(t, n.Map, "version = \n")
+			if test.before != nil {
+				test.before(t, n)
+			}
+			if !test.same {
+				n = &Node{Root: n.Root, Map: n.Map, host: host}
+			}
+			before := tree(t, n.path(routesDir), true)
+			if _, err := n.Apply(t.Context()); err == nil {
+				t.Error("apply succeeds; want a fault")
+			}
+			sameTree(t, tree(t, n.path(routesDir), true), before)
+			if want := n.path(test.config); !test.kept && !slices.Contains(n.Watched(), want) {
+				t.Errorf("watched are %q; want %s among them", n.Watched(), want)
+			}
+			write(t, n.path(test.config), none)
+			for look := range 2 {
+				_, err = n.Apply(t.Context())
+				// It is said for as long as it is known why.
+				s, _ := n.readState()
+				want := !test.kept && (look == 0 || s.Containerd.HostsDir != "")
+				var notArmed *NotArmedError
+				if errors.As(err, &notArmed) != want || !strings.Contains(err.Error(), "mirrors.toml:") {
+					t.Errorf("apply: %v; want the fault of the map, and a NotArmedError %t", err, want)
+				}
+			}
+			if _, err := os.Stat(n.path(routesDir)); test.kept != (err == nil) {
+				t.Errorf("the routes: %v; want them to be kept %t", err, test.kept)
+			}
+		})
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func loseState(t *testing.T, n *Node) { t.Helper(); remove(t, n.path(stateFile)) }
+func tearState(t *testing.T, n *Node) { t.Helper(); write(t, n.path(stateFile), `{"containerd":{"ho`) }
+
+// ageState makes the state one of a version that did not know of containerd.
+func ageState(t *testing.T, n *Node) {
+	t.Helper()
+	s, err := n.readState()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Containerd = mirror.Containerd{}
+	data, err := s.encode()
+	if err != nil || strings.Contains(string(data), "containerd") {
+		t.Fatalf("the state is %s, %v; want nothing of containerd in it", data, err)
+	}
+	write(t, n.path(stateFile), string(data))
+}
+
+// TestTreesOfRoutes tells that routes go where containerd does not read the
+// tree that they themselves speak of, such as after a kill on the way from one
+// tree to another.
+func TestTreesOfRoutes(t *testing.T) {
+	n, host := newNode(t, oneMap)
 	apply(t, n)
+	s, err := n.readState()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Containerd.HostsDir = "/etc/containerd/other"
+	if err := n.writeState(s); err != nil {
+		t.Fatal(err)
+	}
 	write(t, n.Map, "version = \n")
-	_, err := n.Apply(t.Context())
-	if _, answerErr := answer(t, n, "mcr.microsoft.com"); err == nil || answerErr != nil {
-		t.Errorf("apply: %v, answer: %v; want a fault, and the answer of before", err, answerErr)
-	}
-	write(t, n.path("/etc/containerd/config.toml"), "version = 3\n")
-	_, err = n.Apply(t.Context())
-	var notArmed *NotArmedError
-	if !errors.As(err, &notArmed) || !strings.Contains(err.Error(), "mirrors.toml:1") {
-		t.Errorf("apply: %v; want a NotArmedError, and the fault of the map", err)
-	}
-	if offers, err := answer(t, n, "mcr.microsoft.com"); err == nil {
-		t.Errorf("the answer is %v; want none where containerd reads another tree", offers)
+	config := n.path("/etc/containerd/config.toml")
+	for dir, want := range map[string]bool{"/etc/containerd/certs.d": true, "/etc/containerd/other": false} {
+		n = &Node{Root: n.Root, Map: n.Map, host: host}
+		write(t, config, "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '"+dir+"'\n")
+		var notArmed *NotArmedError
+		if _, err := n.Plan(); errors.As(err, &notArmed) == want {
+			t.Errorf("with config_path = %q: %v; want the routes of certs.d to be armed %t", dir, err, want)
+		}
 	}
 }

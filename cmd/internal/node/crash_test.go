@@ -295,3 +295,20 @@ func prepare(t *testing.T, tr transition) (fresh func(*testing.T) (*Node, []stri
 	}
 	return fresh, tree(t, whole.Root, false)
 }
+
+// TestSameWords tells that a fault of the disk which lasts has the same words
+// each time, so that it is said once.
+func TestSameWords(t *testing.T) {
+	n, _ := newNode(t, oneMap)
+	n.disk.step = func(op string, paths ...string) error {
+		if op != "write" {
+			return nil
+		}
+		return describe(&os.PathError{Op: op, Path: paths[0], Err: syscall.ENOSPC})
+	}
+	_, first := n.Apply(t.Context())
+	_, second := n.Apply(t.Context())
+	if first == nil || second == nil || first.Error() != second.Error() {
+		t.Errorf("the faults are %v and then %v; want the same", first, second)
+	}
+}

@@ -246,7 +246,11 @@ func leftovers(dir string, entries []fs.DirEntry) []string {
 	return list
 }
 
-func isTemporary(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), temporary) }
+// IsTemporary reports whether a name is that of something being built, which is
+// nothing to anybody else.
+func IsTemporary(name string) bool { return strings.HasPrefix(name, temporary) }
+
+func isTemporary(e fs.DirEntry) bool { return IsTemporary(e.Name()) }
 
 func (d *disk) rename(from, to string) error {
 	if err := d.before("rename", from, to); err != nil {

@@ -18,12 +18,42 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
+// holdBack finds the namespaces that stay as they are although the map does not
+// name them any more.
+func (p *planner) holdBack() {
+	var names []string
+	for name, ns := range p.seen.namespaces {
+		if !p.wanted[name] && ns.odd == "" && ns.whose() == hosts.Ours {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		p.holds(name)
+	}
+	if len(p.held) > 0 {
+		p.before = ourProviders(p.seen.kubelet.list()...)
+	}
+}
+
+// holds reports whether the removal of a namespace's mirror is held. One that
+// was withdrawn is not: that its drain ends was decided then.
+func (p *planner) holds(name string) bool {
+	source := sourceOf(name)
+	if own, _ := p.seenRoute(name); own.Withdrawn != "" || !p.hold(source) {
+		return false
+	}
+	p.held[name] = true
+	p.plan.Held = append(p.plan.Held, Wait{source, "its mirror was taken out of the map, which has to be still before that is believed"})
+	return true
+}
+
 // removed plans the namespaces of ours that the map does not name any more.
 func (p *planner) removed() {
 	for _, name := range slices.Sorted(maps.Keys(p.seen.namespaces)) {
 		ns := p.seen.namespaces[name]
 		inMap := p.wanted[name]
-		if inMap || ns.odd != "" {
+		if inMap || ns.odd != "" || p.held[name] {
 			continue
 		}
 		place := path.Join(p.plan.hostsDir, name, hosts.FileName)
@@ -58,7 +88,7 @@ func asksCredential(g credential.Generation) bool { return !g.Anonymous() }
 func (p *planner) fallback() {
 	inMap := p.wanted[hosts.Default]
 	draining := p.draining(hosts.Default)
-	if inMap || draining {
+	if inMap || draining || p.held[hosts.Default] {
 		return
 	}
 	stage := StageRoutes
@@ -73,7 +103,7 @@ func (p *planner) fallback() {
 func (p *planner) staleRoutes() {
 	for _, name := range slices.Sorted(maps.Keys(p.seen.routes)) {
 		inMap := p.wanted[name]
-		if inMap || p.draining(name) || name == hosts.Default {
+		if inMap || p.draining(name) || p.held[name] || name == hosts.Default {
 			continue
 		}
 		p.add(Change{Stage: StageForget, Path: path.Join(routesDir, name+".json"), Old: p.seen.routes[name]})

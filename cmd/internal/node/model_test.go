@@ -136,8 +136,10 @@ func (m *model) happen(e event) string {
 		m.broken = false
 		write(m, m.n.Map, modelMap(m.targets))
 		return fmt.Sprintf("the map says %v", m.targets)
-	case e.kind < 60:
+	case e.kind < 52:
 		return m.apply()
+	case e.kind < 60:
+		return m.applyHolding(source)
 	case e.kind < 67 && !m.broken:
 		killAt(m.n, e.arg%20)
 		dead := killed(m, m.n)
@@ -178,13 +180,19 @@ func (m *model) happen(e event) string {
 	return "nothing"
 }
 
-func (m *model) apply() string {
-	plan, err := m.n.Apply(m.Context())
+func (m *model) apply() string { return m.applyHolding("") }
+
+// applyHolding applies the map and holds the removal of one source.
+func (m *model) applyHolding(held string) string {
+	plan, err := m.n.ApplyUnless(m.Context(), func(source string) bool { return source == held }, func(Plan) bool { return false })
 	if (err != nil) != m.broken {
 		m.Errorf("apply with a broken map %v: %v", m.broken, err)
 	}
 	if err == nil {
 		m.last = plan
+	}
+	if held != "" {
+		return "apply, with the removal of " + held + " held"
 	}
 	return "apply"
 }

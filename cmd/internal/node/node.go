@@ -52,9 +52,7 @@ type Node struct {
 	disk      disk
 	// inputs are what the last plan was made of; nil before it.
 	inputs *inputs
-	// arms is what the last good map said of containerd; nil before it.
-	arms *mirror.Containerd
-	host machine
+	host   machine
 }
 
 // New returns the node below root; root "" or "/" is the machine itself. The

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -24,6 +25,9 @@ type Plan struct {
 	Pending []Wait `json:"pending"`
 	// Draining are removed sources whose last pulls may still come.
 	Draining []Wait `json:"draining"`
+	// Held are removed sources that were asked to stay as they are for now;
+	// see [Node.ApplyUnless].
+	Held []Wait `json:"-"`
 	// Left are files that the map wants and that are not ours.
 	Left []Left `json:"left"`
 	// Sources is the number of sources in the map.
@@ -37,6 +41,7 @@ type Plan struct {
 
 	hostsDir  string
 	binDir    string
+	seen      state    // what is remembered
 	next      state    // what to remember; From and Since of what is new are set when it is done
 	memo      memo     // of the kubelet's configuration as it will be
 	entries   []entry  // our providers; nil where nothing is to be known of them
@@ -88,17 +93,14 @@ type Left struct {
 	Reason string `json:"reason"`
 }
 
-// Removes reports whether the plan takes sources away that are in force.
-func (p Plan) Removes() bool {
-	return len(p.withdraw) > 0 ||
-		slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Stage == StageRemove })
-}
-
 // A planner makes a plan out of what the map wants and what is there.
 type planner struct {
 	*Node
 	m      *mirror.Map
 	wanted map[string]bool // the namespaces of the map
+	hold   func(source string) bool
+	held   map[string]bool          // the namespaces that hold said yes to
+	before []kubeletconfig.Provider // ours as the kubelet has them, where something is held
 	// hasTokens says that a credential is got with a pod's token.
 	hasTokens bool
 	seen      observed
@@ -115,24 +117,28 @@ type planner struct {
 // Plan reads the map and the node and returns what has to be done. It changes
 // nothing. The error says every fault of the map.
 func (n *Node) Plan() (Plan, error) {
+	return n.plan(func(string) bool { return false })
+}
+
+// plan is [Node.Plan] with the removed sources left as they are that hold says
+// yes to.
+func (n *Node) plan(hold func(source string) bool) (Plan, error) {
 	// The disk is read while the map is parsed and rendered: the two are
 	// most of the work where nothing is to do.
 	routes := background(func() (routeFiles, error) { return readRoutes(n.path(routesDir)) })
 	defer routes()
 	m, secrets, err := n.readMap()
 	if err != nil {
-		return Plan{}, errors.Join(err, n.stillArmed())
+		return Plan{}, errors.Join(err, n.stillArmed(routes))
 	}
-	arms := m.Containerd
-	n.arms = &arms
-	if err := n.checkArmed(arms); err != nil {
+	if err := n.checkArmed(m.Containerd); err != nil {
 		return Plan{}, err
 	}
 	version, err := hosts.ParseVersion(m.Containerd.Version)
 	if err != nil {
 		return Plan{}, fmt.Errorf("%s: %w", n.Map, err)
 	}
-	p := planner{Node: n, m: m, wanted: make(map[string]bool, len(m.Mirrors))}
+	p := planner{Node: n, m: m, wanted: make(map[string]bool, len(m.Mirrors)), hold: hold, held: map[string]bool{}}
 	p.hasTokens = slices.ContainsFunc(m.Credentials, func(c mirror.Credential) bool { return c.Token != nil })
 	for _, one := range m.Mirrors {
 		p.wanted[hosts.Namespace(one.Source)] = true
@@ -165,10 +171,12 @@ func background[T any](f func() (T, error)) func() (T, error) {
 // make plans everything, in the order of the files where there is no other.
 func (p *planner) make(files []hosts.File) (Plan, error) {
 	p.plan = Plan{
-		Changes: []Change{}, Pending: []Wait{}, Draining: []Wait{}, Left: []Left{}, Sources: len(files),
+		Changes: []Change{}, Pending: []Wait{}, Draining: []Wait{}, Held: []Wait{}, Left: []Left{}, Sources: len(files),
 		hostsDir: p.m.Containerd.HostsDir, binDir: p.m.Kubelet.BinDir, leftovers: p.seen.leftovers,
-		next: state{Drains: map[string]drain{}, Provided: p.seen.state.Provided},
+		seen: p.seen.state,
+		next: state{Containerd: p.m.Containerd, Drains: map[string]drain{}, Provided: p.seen.state.Provided},
 	}
+	p.holdBack()
 	if err := p.kubelet(); err != nil {
 		return Plan{}, err
 	}

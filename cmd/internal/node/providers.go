@@ -59,6 +59,7 @@ func (p *planner) providers() []kubeletconfig.Provider {
 			},
 		})
 	}
+	list = append(list, p.kept(list)...)
 	own := kubeletconfig.Provider{Name: PluginName, MatchImages: p.matchImages(PluginName), Args: p.args()}
 	if len(own.MatchImages) == 0 {
 		if len(list) == 0 && len(p.entries()) == 0 {
@@ -67,6 +68,19 @@ func (p *planner) providers() []kubeletconfig.Provider {
 		own.MatchImages = []string{noImage}
 	}
 	return append([]kubeletconfig.Provider{own}, list...)
+}
+
+// kept returns those providers that are handed tokens which the map has no more
+// use for, and what is held has.
+func (p *planner) kept(list []kubeletconfig.Provider) []kubeletconfig.Provider {
+	var kept []kubeletconfig.Provider
+	for _, b := range p.before {
+		named := func(one kubeletconfig.Provider) bool { return one.Name == b.Name }
+		if b.Name != PluginName && !slices.ContainsFunc(list, named) {
+			kept = append(kept, kubeletconfig.Provider{Name: b.Name, MatchImages: b.MatchImages, Args: b.Args, TokenAttributes: b.TokenAttributes})
+		}
+	}
+	return kept
 }
 
 func (p *planner) args() []string { return []string{"--registry-mirror=@" + routesDir} }
@@ -82,6 +96,11 @@ func (p *planner) matchImages(provider string) []string {
 				seen[s] = true
 				list = append(list, s)
 			}
+		}
+	}
+	for _, b := range p.before {
+		if b.Name == provider {
+			add(b.MatchImages...) // what is held stays matched, with all that came with it
 		}
 	}
 	any := p.m.Kubelet.MatchAny && provider == PluginName
@@ -163,9 +182,9 @@ func newEntry(p kubeletconfig.Provider) entry {
 }
 
 func newEntries(list []kubeletconfig.Provider) []entry {
-	entries := make([]entry, len(list))
-	for i, p := range list {
-		entries[i] = newEntry(p)
+	var entries []entry // nil for none
+	for _, p := range list {
+		entries = append(entries, newEntry(p))
 	}
 	return entries
 }
@@ -177,28 +196,34 @@ func sameEntries(a, b []entry) bool {
 }
 
 // entries returns our providers in the kubelet's configuration as it is.
-func (p *planner) entries() []entry {
+func (p *planner) entries() []entry { return ourEntries(p.seen.kubelet.list()...) }
+
+// list returns the files in the order of their names.
+func (k kubeletFiles) list() []kubeletconfig.File {
 	var files []kubeletconfig.File
-	for _, name := range slices.Sorted(maps.Keys(p.seen.kubelet.files)) {
-		files = append(files, kubeletconfig.File{Name: name, Data: p.seen.kubelet.files[name]})
+	for _, name := range slices.Sorted(maps.Keys(k.files)) {
+		files = append(files, kubeletconfig.File{Name: name, Data: k.files[name]})
 	}
-	return ourEntries(files...)
+	return files
 }
 
 // ourEntries returns our providers in files of the kubelet's, the plugin's own
 // first.
-func ourEntries(files ...kubeletconfig.File) []entry {
+func ourEntries(files ...kubeletconfig.File) []entry { return newEntries(ourProviders(files...)) }
+
+// ourProviders is [ourEntries] with all that the files say of them.
+func ourProviders(files ...kubeletconfig.File) []kubeletconfig.Provider {
 	read, err := kubeletconfig.Read(files...)
 	if err != nil {
 		return nil
 	}
-	var list []entry
+	var list []kubeletconfig.Provider
 	for _, e := range read {
 		switch {
 		case e.Name == PluginName:
-			list = slices.Insert(list, 0, newEntry(e.CredentialProvider))
+			list = slices.Insert(list, 0, e.CredentialProvider)
 		case isTokenProvider(e.Name):
-			list = append(list, newEntry(e.CredentialProvider))
+			list = append(list, e.CredentialProvider)
 		}
 	}
 	return list

@@ -38,6 +38,10 @@ func (p *planner) source(m mirror.Mirror, f hosts.File) {
 			return
 		}
 		if before, ok := p.exposed(m, f.Namespace, next); ok {
+			if p.holds(f.Namespace) {
+				p.route(StageRoutes, m.Source, f, now)
+				return
+			}
 			if p.drain(f.Namespace, before, "it will be served by itself") {
 				return
 			}
@@ -175,6 +179,10 @@ func (p *planner) route(stage Stage, s mirror.Source, f hosts.File, generations 
 func (p *planner) direct() *mirror.Credential {
 	if c, ok := p.m.Azure(); ok {
 		return &c
+	}
+	if len(p.held) > 0 {
+		route, _ := p.seenRoute(hosts.Default)
+		return route.Direct
 	}
 	return nil
 }

@@ -7,11 +7,17 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // A state is what the manager remembers from one run to the next. All of it
-// can be lost: the next run then waits longer than it has to.
+// can be lost: the next run then waits longer than it has to, and takes
+// containerd to be in its usual place while the map has a fault.
 type state struct {
+	// Containerd is what the last good map said of containerd. A state of an
+	// earlier version has none.
+	Containerd mirror.Containerd `json:"containerd,omitzero"`
 	// Provided is what our providers in the kubelet's configuration were,
 	// from when on; the newest is last. A kubelet has what was there when it
 	// started.
@@ -65,7 +71,7 @@ func (s state) encode() ([]byte, error) {
 
 // empty reports whether there is nothing to remember.
 func (s state) empty() bool {
-	return len(s.Provided) == 0 && len(s.Drains) == 0 && s.Memo == memo{}
+	return s.Containerd == mirror.Containerd{} && len(s.Provided) == 0 && len(s.Drains) == 0 && s.Memo == memo{}
 }
 
 // readBy returns our providers as a kubelet has them that started at the

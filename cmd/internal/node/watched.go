@@ -14,9 +14,11 @@ func (n *Node) Watched() []string {
 		return paths
 	}
 	const any = "*" // no file has this name; the directory is what matters
-	paths = append(paths,
-		n.path(n.inputs.hostsDir, any), n.path(routesDir, any),
-		n.path(n.inputs.kubeletConfig), n.path(n.inputs.kubeletConfig, any))
+	paths = append(paths, n.path(routesDir, any))
+	if n.inputs.hostsDir != "" {
+		paths = append(paths, n.path(n.inputs.hostsDir, any),
+			n.path(n.inputs.kubeletConfig), n.path(n.inputs.kubeletConfig, any))
+	}
 	paths = append(paths, n.inputs.containerd...)
 	if !n.elsewhere {
 		// It is made anew when containerd restarts, which is when
@@ -32,7 +34,7 @@ func (n *Node) Watched() []string {
 
 // inputs are the paths that a plan is made of.
 type inputs struct {
-	hostsDir, kubeletConfig string
+	hostsDir, kubeletConfig string // "" before there was a good map
 	address                 string // of containerd
 	namespaces              []string
 	containerd              []string // on this machine: its configuration and what that imports

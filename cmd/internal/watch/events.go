@@ -2,44 +2,49 @@ package watch
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 )
 
 // Events turns file events into hints. It watches directories, since a watch on
 // a file ends with the file, and all of them on the way to what matters, since
 // each may be replaced.
+//
+// The system has only so many watches, and drops events that are not read in
+// time. Then the tick of the watcher has to do, and each look tries anew. Its
+// methods are for one goroutine, but for Hint and Hints.
 type Events struct {
 	hints   chan struct{}
-	watcher *fsnotify.Watcher // nil where there are no events to be had
 	log     *slog.Logger
-	done    chan struct{}
-	full    bool // said that no more can be watched
+	start   func() (*fsnotify.Watcher, error)
+	add     func(w *fsnotify.Watcher, dir string) error
+	watcher *fsnotify.Watcher // nil where there are no events to be had
+	done    chan struct{}     // closed when nobody reads from the watcher any more
+	hearing Hearing
+	lost    time.Time // when events were lost last
+	rest    time.Time // no watcher is started before
 
 	mu     sync.Mutex // guards what follows
 	wanted interests
 	live   map[string]identity // the watches that are set, by path
+	loss   error               // of events, since the watcher was started
 }
 
-// NewEvents starts watching nothing yet. Where the system has no watches left,
-// it says so and gives no hints; the tick of the watcher has to do.
-func NewEvents(log *slog.Logger) *Events { return newEvents(log, fsnotify.NewWatcher) }
+// lossRest is how long the tick has to do where events were lost twice within
+// that time: whoever makes so many will make more.
+const lossRest = time.Minute
 
-func newEvents(log *slog.Logger, start func() (*fsnotify.Watcher, error)) *Events {
-	e := &Events{hints: make(chan struct{}, 1), log: log, done: make(chan struct{}), live: map[string]identity{}}
-	watcher, err := start()
-	if err != nil {
-		log.Warn("no file events; changes are noticed at the next tick only", "error", err, "remedy", "raise fs.inotify.max_user_instances")
-		close(e.done)
-		return e
-	}
-	e.watcher = watcher
-	go e.read()
-	return e
+// NewEvents starts watching nothing yet.
+func NewEvents(log *slog.Logger) *Events {
+	return &Events{hints: make(chan struct{}, 1), log: log, start: fsnotify.NewWatcher, add: (*fsnotify.Watcher).Add}
 }
 
 // Hints returns the channel on which something happened.
@@ -57,36 +62,72 @@ func (e *Events) Hint() {
 func (e *Events) Close() {
 	if e.watcher != nil {
 		e.watcher.Close()
+		<-e.done
+		e.watcher = nil
 	}
-	<-e.done
 }
 
-func (e *Events) read() {
-	defer close(e.done)
+// open starts a watcher, in which nothing is watched yet.
+func (e *Events) open() error {
+	watcher, err := e.start()
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	e.wanted, e.live, e.loss = nil, map[string]identity{}, nil
+	e.mu.Unlock()
+	e.watcher, e.done = watcher, make(chan struct{})
+	go e.read(watcher, e.done)
+	return nil
+}
+
+// read reads until the watcher is closed or has lost events. Those that were
+// lost may have said that a watch has ended, so that it is of no use any more.
+func (e *Events) read(watcher *fsnotify.Watcher, done chan<- struct{}) {
+	defer close(done)
 	for {
 		select {
-		case event, ok := <-e.watcher.Events:
+		case event, ok := <-watcher.Events:
 			if !ok {
 				return
 			}
 			if e.matters(event) {
 				e.Hint()
 			}
-		case err, ok := <-e.watcher.Errors:
+		case err, ok := <-watcher.Errors:
 			if !ok {
 				return
 			}
-			// An overflow lost events: look at everything, as after any.
-			if !errors.Is(err, fsnotify.ErrEventOverflow) {
-				e.log.Warn("file events", "error", err)
-			}
-			e.Hint()
+			e.mu.Lock()
+			e.loss = err
+			e.mu.Unlock()
+			e.Hint() // look at everything
+			return
 		}
 	}
 }
 
+// mend closes a watcher that has lost events.
+func (e *Events) mend() {
+	e.mu.Lock()
+	loss := e.loss
+	e.mu.Unlock()
+	if e.watcher == nil || loss == nil {
+		return
+	}
+	e.Close()
+	e.hearing.Losses++
+	e.hear(loss)
+	now := time.Now()
+	if now.Sub(e.lost) < lossRest {
+		e.rest = now.Add(lossRest)
+	}
+	e.lost = now
+}
+
 // matters reports whether an event is a hint. All kinds are: a new mode too may
-// open a map, or close a secret.
+// open a map, or close a secret. What a look itself builds is none, or one that
+// fails because the disk is full would have itself called again at once.
 func (e *Events) matters(event fsnotify.Event) bool {
 	name := filepath.Clean(event.Name)
 	e.mu.Lock()
@@ -94,15 +135,23 @@ func (e *Events) matters(event fsnotify.Event) bool {
 	if event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename) {
 		delete(e.live, name) // the watch on a directory ends with it
 	}
-	return e.wanted.matter(name)
+	return e.wanted.matter(name) && !node.IsTemporary(filepath.Base(name))
 }
 
 // Watch watches what can change any of paths, and nothing else; a path may end
-// in a pattern. It is called after each look. Where it watches something new
-// it gives a hint, since that may have changed after the look.
-func (e *Events) Watch(paths []string) {
+// in a pattern. It is called after each look, and says how well it can. Where it
+// watches something new it gives a hint, since that may have changed after the
+// look.
+func (e *Events) Watch(paths []string) Hearing {
+	e.mend()
 	if e.watcher == nil {
-		return
+		if time.Now().Before(e.rest) {
+			return e.hearing
+		}
+		if err := e.open(); err != nil {
+			e.hear(err)
+			return e.hearing
+		}
 	}
 	wanted := interests{}
 	for _, path := range paths {
@@ -110,6 +159,13 @@ func (e *Events) Watch(paths []string) {
 			wanted.add(path, 0)
 		}
 	}
+	e.hear(e.want(wanted))
+	return e.hearing
+}
+
+// want watches what is wanted instead of what was, and returns why some of it
+// cannot be watched.
+func (e *Events) want(wanted interests) error {
 	e.mu.Lock()
 	before := e.wanted
 	e.wanted = wanted
@@ -119,13 +175,23 @@ func (e *Events) Watch(paths []string) {
 			e.unset(dir)
 		}
 	}
-	fresh := !wanted.equal(before)
+	fresh, failed := !wanted.equal(before), 0
+	var failure error
 	for dir, d := range wanted {
-		fresh = e.set(dir, d.identity) || fresh
+		isNew, err := e.set(dir, d.identity)
+		fresh = fresh || isNew
+		if err != nil {
+			failure = err
+			failed++
+		}
 	}
 	if fresh {
 		e.Hint()
 	}
+	if failure != nil {
+		return fmt.Errorf("%d of %d directories cannot be watched: %w", failed, len(wanted), failure)
+	}
+	return nil
 }
 
 func (e *Events) unset(dir string) {
@@ -138,28 +204,25 @@ func (e *Events) unset(dir string) {
 // set watches a directory, and reports whether it was not watched before.
 // Setting a watch again would do no harm, and costs more than the rest of a
 // look where there are thousands.
-func (e *Events) set(dir string, id identity) bool {
+func (e *Events) set(dir string, id identity) (bool, error) {
 	e.mu.Lock()
 	old, isSet := e.live[dir]
 	e.mu.Unlock()
 	if isSet && old == id {
-		return false
+		return false, nil
 	}
 	if isSet {
 		e.unset(dir) // it is that of another directory, which was moved away
 	}
-	err := e.watcher.Add(dir)
-	switch {
-	case err == nil:
-		e.mu.Lock()
-		e.live[dir] = id
-		e.mu.Unlock()
-		return true
-	case errors.Is(err, fs.ErrNotExist):
-		return true // it was there a moment ago
-	case !e.full:
-		e.full = true
-		e.log.Warn("not everything can be watched; other changes are noticed at the next tick", "directory", dir, "error", err, "remedy", "raise fs.inotify.max_user_watches")
+	err := e.add(e.watcher, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil // it was there a moment ago
 	}
-	return false
+	if err != nil {
+		return false, err
+	}
+	e.mu.Lock()
+	e.live[dir] = id
+	e.mu.Unlock()
+	return true, nil
 }

@@ -1,15 +1,17 @@
 package watch
 
 import (
-	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
 )
 
 // A place is a directory with files, and events of it.
@@ -255,20 +257,130 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
-func TestNoWatchesLeft(t *testing.T) {
-	var log strings.Builder
-	e := newEvents(slog.New(slog.NewTextHandler(&log, nil)), func() (*fsnotify.Watcher, error) {
-		return nil, errors.New("too many open files")
-	})
-	defer e.Close()
-	e.Watch([]string{"/etc/mirrorcred/mirrors.toml"})
-	if text := log.String(); !strings.Contains(text, "at the next tick only") || !strings.Contains(text, "raise fs.inotify.max_user_instances") {
-		t.Errorf("the log is %q; want what it means and what to do", text)
+// A limited place has a log, and limits of its own that a test sets.
+type limited struct {
+	*place
+	log     strings.Builder
+	started int
+	noStart error             // why no watcher can be started
+	noAdd   func(string) bool // directories that do not fit into the table
+}
+
+func newLimited(t *testing.T, paths ...string) *limited {
+	l := &limited{place: newPlace(t, paths...)}
+	e := l.events
+	e.log = slog.New(slog.NewTextHandler(&l.log, nil))
+	start, add := e.start, e.add
+	e.start = func() (*fsnotify.Watcher, error) {
+		l.started++
+		if l.noStart != nil {
+			return nil, l.noStart
+		}
+		return start()
 	}
-	e.Hint() // a signal is still one
+	e.add = func(w *fsnotify.Watcher, dir string) error {
+		if l.noAdd != nil && l.noAdd(dir) {
+			return unix.ENOSPC
+		}
+		return add(w, dir)
+	}
+	return l
+}
+
+// wantHearing fails unless that is how well changes are heard of, and unless
+// the log says so many times that it got worse, and that it got better.
+func (l *limited) wantHearing(deaf string, losses, worse, better int) {
+	l.Helper()
+	h := l.events.hearing
+	if h.Losses != losses || (h.Deaf == "") != (deaf == "") || !strings.Contains(h.Deaf, deaf) {
+		l.Errorf("it is %+v; want %q and %d losses", h, deaf, losses)
+	}
+	text := l.log.String()
+	if strings.Count(text, "level=WARN") != worse || strings.Count(text, "level=INFO") != better {
+		l.Errorf("the log is\n%s\nwant %d warnings, and %d times that all is well again", text, worse, better)
+	}
+}
+
+func TestNoInstancesLeft(t *testing.T) {
+	l := newLimited(t, "file")
+	l.noStart = fmt.Errorf("start: %w", unix.EMFILE)
+	l.settle()
+	l.settle()
+	l.wantHearing("; raise fs.inotify.max_user_instances", 0, 1, 0)
+	l.events.Hint() // a signal is still one
 	select {
-	case <-e.Hints():
+	case <-l.events.Hints():
 	default:
 		t.Error("no hint")
 	}
+	l.noStart = nil
+	l.hinted("events again", func() { l.write("file", "1") })
+	l.wantHearing("", 0, 1, 1)
+}
+
+func TestNoWatchesLeft(t *testing.T) {
+	l := newLimited(t, "a/file", "b/file")
+	l.mkdir("a")
+	l.mkdir("b")
+	l.noAdd = func(dir string) bool { return dir == l.path("b") }
+	l.settle() // what does not fit gives no hint
+	l.hinted("in a directory that is watched", func() { l.write("a/file", "1") })
+	l.wantHearing(fmt.Sprintf("1 of %d directories cannot be watched: no space left on device; raise fs.inotify.max_user_watches", len(l.events.wanted)), 0, 1, 0)
+	l.noAdd = nil
+	l.hinted("in one for which there is room again", func() { l.write("b/file", "1") })
+	l.wantHearing("", 0, 1, 1)
+}
+
+// TestOverflow makes more changes than the system keeps for one who does not
+// listen. A directory among them is replaced, of which nobody hears.
+func TestOverflow(t *testing.T) {
+	data, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil || limit > 1<<18 {
+		t.Skipf("%d events are kept, %v", limit, err)
+	}
+	l := newLimited(t, "a/b/file")
+	l.mkdir("a/b")
+	l.write("a/one", "1")
+	l.write("a/other", "1")
+	l.hinted("the loss", func() {
+		l.events.mu.Lock()
+		defer l.events.mu.Unlock()
+		const read = 1 << 12 // events that are out of the system's hands
+		for i := range limit + read {
+			// Of two that are alike the system keeps one.
+			l.must(os.Chmod(l.path([]string{"a/one", "a/other"}[i%2]), 0o600))
+		}
+		l.remove("a/b")
+		l.mkdir("a/b")
+	})
+	l.wantHearing("", 1, 1, 1)
+	if !strings.Contains(l.log.String(), "; raise fs.inotify.max_queued_events") {
+		t.Errorf("the log is\n%s\nwant what to do", l.log.String())
+	}
+	l.hinted("in the new directory", func() { l.write("a/b/file", "1") })
+}
+
+// TestOverflows tells that events which are lost again and again are done
+// without for a while.
+func TestOverflows(t *testing.T) {
+	l := newLimited(t, "file")
+	l.settle()
+	overflow := func() { l.events.watcher.Errors <- fsnotify.ErrEventOverflow }
+	l.hinted("an overflow", overflow)
+	if l.started != 2 {
+		t.Errorf("started %d watchers; want a second one at once", l.started)
+	}
+	l.hinted("an overflow soon after", overflow)
+	l.settle()
+	l.wantHearing("overflow", 2, 2, 1)
+	if l.started != 2 {
+		t.Errorf("started %d watchers; want no third one yet", l.started)
+	}
+	l.events.rest = time.Now()
+	l.hinted("events again", func() { l.write("file", "1") })
+	l.wantHearing("", 2, 2, 2)
 }

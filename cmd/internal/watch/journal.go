@@ -16,7 +16,7 @@ type journal struct {
 }
 
 // write logs what is new in a report. What a plan leaves is said when the plan
-// was carried out: one that is held may come to nothing.
+// was carried out.
 func (j *journal) write(r Report, fought []string) {
 	if r.Fights && !j.fights {
 		j.log.Warn("somebody else keeps changing the files that mirrorcred writes; slowing down", "files", fought)
@@ -29,7 +29,7 @@ func (j *journal) write(r Report, fought []string) {
 		}
 		return
 	}
-	if r.Held || r.Fights {
+	if r.Fights {
 		return
 	}
 	if j.fault != "" {

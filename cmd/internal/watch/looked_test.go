@@ -13,7 +13,7 @@ import (
 // A slow applier takes a second for each look.
 type slow struct{}
 
-func (slow) ApplyUnless(context.Context, func(node.Plan) bool) (node.Plan, error) {
+func (slow) ApplyUnless(context.Context, func(string) bool, func(node.Plan) bool) (node.Plan, error) {
 	time.Sleep(time.Second)
 	return node.Plan{}, nil
 }

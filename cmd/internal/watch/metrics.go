@@ -57,6 +57,10 @@ func NewMetrics(b *Board) *Metrics {
 		gauge("mirrorcred_sources_pending", "Sources that wait for the kubelet.", func(s Status) float64 { return float64(len(s.Pending)) }),
 		gauge("mirrorcred_sources_draining", "Removed sources whose last pulls may still come.", func(s Status) float64 { return float64(len(s.Draining)) }),
 		gauge("mirrorcred_files_left", "Files that the map wants and that are not ours.", func(s Status) float64 { return float64(len(s.Left)) }),
+		gauge("mirrorcred_file_events", "1 where all changes of files are noticed at once, 0 where some are at the next tick.", func(s Status) float64 { return truth(s.Deaf == "") }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "mirrorcred_file_events_losses_total", Help: "Times that events of files were lost, after which everything was looked at.",
+		}, func() float64 { return float64(b.Status().Losses) }),
 		gauge("mirrorcred_last_look_timestamp_seconds", "When the node was last compared with its map.", func(s Status) float64 { return seconds(s.Looked) }),
 		gauge("mirrorcred_last_change_timestamp_seconds", "When the node was last changed; 0 where it was not.", func(s Status) float64 { return seconds(s.Changed) }),
 	)
@@ -76,12 +80,12 @@ func (m *Metrics) Observe(r Report) {
 	switch {
 	case r.Err != nil:
 		result = "error"
-	case r.Held:
-		result = "held"
 	case r.Fights:
 		result = "fought"
 	case len(r.Plan.Changes) > 0:
 		result = "changed"
+	case len(r.Plan.Held) > 0:
+		result = "held"
 	}
 	m.looks.WithLabelValues(result).Inc()
 	m.took.Observe(r.Took.Seconds())

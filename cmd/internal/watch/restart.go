@@ -36,7 +36,7 @@ type Restarts struct {
 // Consider restarts the kubelet where the report says that sources wait for
 // that and it is time.
 func (r *Restarts) Consider(ctx context.Context, report Report) {
-	if report.Err != nil || report.Held || report.Fights || !report.Plan.NeedsRestart {
+	if report.Err != nil || report.Fights || !report.Plan.NeedsRestart {
 		r.due = time.Time{}
 		return
 	}

@@ -50,7 +50,7 @@ func TestRestarts(t *testing.T) {
 		"in step":             {0, func(int) Report { return Report{} }, nil},
 		"one source":          {0, func(s int) Report { return onlyIf(s < 2, pending) }, []string{"restart 0s"}},
 		"a fault of the map":  {0, func(int) Report { r := pending; r.Err = errors.New("x"); return r }, nil},
-		"held":                {0, func(int) Report { r := pending; r.Held = true; return r }, nil},
+		"a fight":             {0, func(int) Report { r := pending; r.Fights = true; return r }, nil},
 		"another soon after":  {0, func(s int) Report { return onlyIf(s == 0 || s >= 10, pending) }, []string{"restart 0s", "restart 5m0s"}},
 		"another long after":  {0, func(s int) Report { return onlyIf(s == 0 || s == 400, pending) }, []string{"restart 0s", "restart 6m40s"}},
 		"it does not come up": {1, func(s int) Report { return onlyIf(s == 0, pending) }, []string{"restart 0s", "restore 0s", "restart 0s"}},

@@ -33,13 +33,18 @@ type Status struct {
 	Sources  int         `json:"sources"`
 	Pending  []node.Wait `json:"pending"`
 	Draining []node.Wait `json:"draining"`
-	Left     []node.Left `json:"left"`
+	// Held are removed sources that stay as they are until the map has been
+	// still.
+	Held []node.Wait `json:"held"`
+	Left []node.Left `json:"left"`
 	// Fault is why the map is not applied, "" where it is. What was applied
 	// before stays then.
 	Fault string `json:"fault,omitempty"`
-	// Held and Fights are as in [Report].
-	Held   bool `json:"held,omitempty"`
+	// Fights is as in [Report].
 	Fights bool `json:"fights,omitempty"`
+	// Deaf and Losses are as in [Hearing].
+	Deaf   string `json:"deaf,omitempty"`
+	Losses int    `json:"losses,omitempty"`
 }
 
 // A Board holds the status, for those who ask.
@@ -52,7 +57,7 @@ type Board struct {
 func NewBoard(version, mapFile string) *Board {
 	return &Board{status: Status{
 		Version: version, PID: os.Getpid(), Map: mapFile, Started: time.Now(),
-		Pending: []node.Wait{}, Draining: []node.Wait{}, Left: []node.Left{},
+		Pending: []node.Wait{}, Draining: []node.Wait{}, Held: []node.Wait{}, Left: []node.Left{},
 	}}
 }
 
@@ -62,16 +67,23 @@ func (b *Board) Post(r Report) {
 	defer b.mu.Unlock()
 	s := &b.status
 	s.Looked = r.Began
-	s.Fault, s.Held, s.Fights = "", r.Held, r.Fights
+	s.Fault, s.Fights = "", r.Fights
 	if r.Err != nil {
 		s.Fault, s.InStep = r.Err.Error(), false
 		return
 	}
-	if len(r.Plan.Changes) > 0 && !r.Held && !r.Fights {
+	if len(r.Plan.Changes) > 0 && !r.Fights {
 		s.Changed = time.Now()
 	}
-	s.Sources, s.Pending, s.Draining, s.Left = r.Plan.Sources, r.Plan.Pending, r.Plan.Draining, r.Plan.Left
-	s.InStep = !r.Held && !r.Fights && len(s.Pending) == 0 && len(s.Draining) == 0 && len(s.Left) == 0
+	s.Sources, s.Pending, s.Draining, s.Held, s.Left = r.Plan.Sources, r.Plan.Pending, r.Plan.Draining, r.Plan.Held, r.Plan.Left
+	s.InStep = !r.Fights && len(s.Pending) == 0 && len(s.Draining) == 0 && len(s.Held) == 0 && len(s.Left) == 0
+}
+
+// Hear puts on the board how well changes of files are heard of.
+func (b *Board) Hear(h Hearing) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.Deaf, b.status.Losses = h.Deaf, h.Losses
 }
 
 // Status returns what is on the board.
@@ -101,10 +113,8 @@ func (s Status) Line() string {
 		return "the map is not applied: " + s.Fault
 	case s.Fights:
 		return "somebody else keeps changing our files"
-	case s.Held:
-		return "waiting for the map to be still before sources are removed"
 	}
-	return fmt.Sprintf("%d sources, %d pending, %d draining, %d left alone", s.Sources, len(s.Pending), len(s.Draining), len(s.Left))
+	return fmt.Sprintf("%d sources, %d pending, %d draining, %d held, %d left alone", s.Sources, len(s.Pending), len(s.Draining), len(s.Held), len(s.Left))
 }
 
 // maxSocketPath is how long the path of a socket may be (unix(7)).

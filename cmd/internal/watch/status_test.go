@@ -26,13 +26,13 @@ func TestPost(t *testing.T) {
 		line   string
 		inStep bool
 	}{
-		"in step":  {Report{Plan: node.Plan{Sources: 2}}, "2 sources, 0 pending, 0 draining, 0 left alone", true},
-		"changed":  {Report{Plan: mend("/a", "one")}, "0 sources, 0 pending, 0 draining, 0 left alone", true},
-		"pending":  {Report{Plan: node.Plan{Pending: wait}}, "0 sources, 1 pending, 0 draining, 0 left alone", false},
-		"draining": {Report{Plan: node.Plan{Draining: wait}}, "0 sources, 0 pending, 1 draining, 0 left alone", false},
-		"left":     {Report{Plan: node.Plan{Left: []node.Left{{Path: "/a"}}}}, "0 sources, 0 pending, 0 draining, 1 left alone", false},
+		"in step":  {Report{Plan: node.Plan{Sources: 2}}, "2 sources, 0 pending, 0 draining, 0 held, 0 left alone", true},
+		"changed":  {Report{Plan: mend("/a", "one")}, "0 sources, 0 pending, 0 draining, 0 held, 0 left alone", true},
+		"pending":  {Report{Plan: node.Plan{Pending: wait}}, "0 sources, 1 pending, 0 draining, 0 held, 0 left alone", false},
+		"draining": {Report{Plan: node.Plan{Draining: wait}}, "0 sources, 0 pending, 1 draining, 0 held, 0 left alone", false},
+		"left":     {Report{Plan: node.Plan{Left: []node.Left{{Path: "/a"}}}}, "0 sources, 0 pending, 0 draining, 0 held, 1 left alone", false},
 		"fault":    {Report{Err: errors.New("line 1")}, "the map is not applied: line 1", false},
-		"held":     {Report{Plan: removal, Held: true}, "waiting for the map to be still before sources are removed", false},
+		"held":     {Report{Plan: node.Plan{Held: wait}}, "0 sources, 0 pending, 0 draining, 1 held, 0 left alone", false},
 		"fights":   {Report{Plan: mend("/a", "one"), Fights: true}, "somebody else keeps changing our files", false},
 	}
 	for name, test := range tests {
@@ -157,7 +157,7 @@ func TestMetrics(t *testing.T) {
 	m := NewMetrics(b)
 	reports := []Report{
 		{Plan: node.Plan{Sources: 7, Pending: []node.Wait{{}, {}}, Draining: []node.Wait{{}}, Left: []node.Left{{}, {}, {}}}, Took: time.Millisecond},
-		{Plan: mend("/a", "one")}, {Plan: removal, Held: true}, {Plan: mend("/a", "one"), Fights: true}, {Err: errors.New("fault")},
+		{Plan: mend("/a", "one")}, {Plan: node.Plan{Held: []node.Wait{{}}}}, {Plan: mend("/a", "one"), Fights: true}, {Err: errors.New("fault")},
 	}
 	b.Post(began(reports[0]))
 	for _, r := range reports {
@@ -176,13 +176,17 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`mirrorcred_build_info{version="1.2.3"} 1`, "mirrorcred_in_step 0", "mirrorcred_fault 0", "mirrorcred_sources 7",
 		"mirrorcred_sources_pending 2", "mirrorcred_sources_draining 1", "mirrorcred_files_left 3",
-		"mirrorcred_last_change_timestamp_seconds 0", "mirrorcred_look_duration_seconds_count 5",
+		"mirrorcred_file_events 1", "mirrorcred_file_events_losses_total 0", "mirrorcred_last_change_timestamp_seconds 0", "mirrorcred_look_duration_seconds_count 5",
 		`mirrorcred_looks_total{result="unchanged"} 1`, `mirrorcred_looks_total{result="changed"} 1`, `mirrorcred_looks_total{result="held"} 1`,
 		`mirrorcred_looks_total{result="fought"} 1`, `mirrorcred_looks_total{result="error"} 1`, "process_resident_memory_bytes ",
 	} {
 		if !strings.Contains(text, "\n"+want) {
 			t.Errorf("no line begins with %q", want)
 		}
+	}
+	b.Hear(Hearing{Deaf: "no watches left", Losses: 2})
+	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_file_events 0\n") || !strings.Contains(text, "\nmirrorcred_file_events_losses_total 2\n") {
+		t.Errorf("without events the metrics are\n%s", text)
 	}
 	b.Post(began(Report{Err: errors.New("fault")}))
 	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_fault 1\n") || strings.Contains(text, "\nmirrorcred_last_look_timestamp_seconds 0\n") {

@@ -16,9 +16,10 @@ import (
 
 // An Applier brings a node to its map, and says how far it got.
 type Applier interface {
-	// ApplyUnless applies the map unless veto says no to the plan, which is
-	// then returned all the same.
-	ApplyUnless(ctx context.Context, veto func(node.Plan) bool) (node.Plan, error)
+	// ApplyUnless applies the map but for the removed sources that hold says
+	// yes to, unless veto says no to the plan, which is then returned all
+	// the same.
+	ApplyUnless(ctx context.Context, hold func(source string) bool, veto func(node.Plan) bool) (node.Plan, error)
 }
 
 // Options say when to look. Zero fields mean the defaults, which are stated on
@@ -34,9 +35,13 @@ type Options struct {
 	// Recheck is how often to look while something waits for the kubelet;
 	// 1 s.
 	Recheck time.Duration
-	// Still is how long the map must not have changed before sources are
+	// Still is how long the map must not have changed before a source is
 	// removed: a map that was cut short may parse; 2 s.
 	Still time.Duration
+	// Missing is how long a source must have been missing in each map that
+	// was read for it to be removed from one that is never still. No map
+	// takes as long to be written; 1 min.
+	Missing time.Duration
 	// Patience is how long another mirrorcred may be at work on the node
 	// before that is a fault; 15 s.
 	Patience time.Duration
@@ -54,9 +59,6 @@ type Report struct {
 	// Err is why the node is not as the map says, nil where it is or where
 	// the plan says what it waits for.
 	Err error
-	// Held says that sources are to be removed and the map has not been
-	// still for long enough.
-	Held bool
 	// Fights says that somebody else keeps changing what we write.
 	Fights bool
 	// Began is when the look began, and Took how long it lasted.
@@ -75,6 +77,7 @@ func (o Options) withDefaults() Options {
 	set(&o.Tick, 30*time.Second)
 	set(&o.Recheck, time.Second)
 	set(&o.Still, 2*time.Second)
+	set(&o.Missing, time.Minute)
 	set(&o.Patience, 15*time.Second)
 	if o.MapTime == nil {
 		o.MapTime = func() time.Time { return time.Time{} }
@@ -92,6 +95,7 @@ type Watcher struct {
 	o       Options
 	journal journal
 	fight   fight
+	held    held
 	// mapTime is what MapTime returned last, and mapSeen when it was new.
 	mapTime, mapSeen time.Time
 }
@@ -124,26 +128,34 @@ func (w *Watcher) look(ctx context.Context) (r Report, next time.Duration) {
 	defer cancel()
 	next = w.o.Tick
 	r.Began = time.Now()
-	r.Plan, r.Err = w.node.ApplyUnless(ctx, func(plan node.Plan) bool {
+	planned := false
+	hold := func(source string) bool {
 		now := time.Now()
-		age := w.mapAge(now)
-		if plan.Removes() && age < w.o.Still {
-			r.Held, next = true, w.o.Still-age
-			return true
+		left := w.held.left(source, now, w.o.Still-w.mapAge(now), w.o.Missing)
+		if left > 0 {
+			next = min(next, left)
 		}
+		return left > 0
+	}
+	veto := func(plan node.Plan) bool {
+		now := time.Now()
+		planned = true
+		w.mapAge(now) // another map is no part of a fight
 		if pause := w.fight.pause(plan, now); pause > 0 {
 			r.Fights, next = true, min(next, pause)
 		}
 		return r.Fights
-	})
+	}
+	r.Plan, r.Err = w.node.ApplyUnless(ctx, hold, veto)
 	r.Took = time.Since(r.Began)
 	switch {
 	case r.Err != nil:
 		w.fight.reset() // nobody undid what was not done
-	case !r.Held && !r.Fights && (len(r.Plan.Pending) > 0 || len(r.Plan.Draining) > 0):
+	case !r.Fights && (len(r.Plan.Pending) > 0 || len(r.Plan.Draining) > 0):
 		// A node with many mirrors is not to be busy with looking.
 		next = min(next, max(w.o.Recheck, 20*r.Took))
 	}
+	w.held.looked(planned)
 	return r, next
 }
 

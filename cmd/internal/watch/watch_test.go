@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,11 +18,13 @@ import (
 
 // A fakeNode is an Applier whose plan a test sets.
 type fakeNode struct {
-	plan  func() (node.Plan, error) // nil: nothing to do
-	looks []time.Duration           // when it was looked at, since the start
-	done  []bool                    // whether the plan was carried out
-	start time.Time
-	mu    sync.Mutex // what the test did happens before the next look
+	plan    func() (node.Plan, error) // nil: nothing to do
+	missing []string                  // sources that are in force and not in the map
+	looks   []time.Duration           // when it was looked at, since the start
+	done    []bool                    // whether the plan was carried out
+	removed map[string]time.Duration  // when a source was removed, since the start
+	start   time.Time
+	mu      sync.Mutex // what the test did happens before the next look
 }
 
 func (f *fakeNode) order() {
@@ -29,7 +32,7 @@ func (f *fakeNode) order() {
 	defer f.mu.Unlock()
 }
 
-func (f *fakeNode) ApplyUnless(_ context.Context, veto func(node.Plan) bool) (node.Plan, error) {
+func (f *fakeNode) ApplyUnless(_ context.Context, hold func(string) bool, veto func(node.Plan) bool) (node.Plan, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var plan node.Plan
@@ -38,6 +41,16 @@ func (f *fakeNode) ApplyUnless(_ context.Context, veto func(node.Plan) bool) (no
 		plan, err = f.plan()
 	}
 	f.looks = append(f.looks, time.Since(f.start))
+	if err == nil {
+		for _, source := range f.missing {
+			if hold(source) {
+				plan.Held = append(plan.Held, node.Wait{Source: source})
+			} else if _, gone := f.removed[source]; !gone {
+				f.removed[source] = time.Since(f.start)
+				plan.Changes = append(plan.Changes, node.Change{Stage: node.StageRemove, Path: "/" + source})
+			}
+		}
+	}
 	f.done = append(f.done, err == nil && !veto(plan))
 	return plan, err
 }
@@ -53,7 +66,7 @@ type run struct {
 
 // running starts a watcher; it is ended with the test's bubble.
 func running(t *testing.T, plan func() (node.Plan, error), o Options) *run {
-	r := &run{node: &fakeNode{plan: plan, start: time.Now()}, hints: make(chan struct{}, 1), log: &strings.Builder{}}
+	r := &run{node: &fakeNode{plan: plan, removed: map[string]time.Duration{}, start: time.Now()}, hints: make(chan struct{}, 1), log: &strings.Builder{}}
 	o.Log = slog.New(slog.NewTextHandler(r.log, nil))
 	o.Done = func(report Report) { r.reports = append(r.reports, report) }
 	o.MapTime = func() time.Time { return r.written }
@@ -165,48 +178,91 @@ func TestSlowLooks(t *testing.T) {
 	})
 }
 
-// removal is a plan that takes a source away.
-var removal = node.Plan{
-	Changes:  []node.Change{{Stage: node.StageRemove, Path: "/etc/containerd/certs.d/a.example/hosts.toml"}},
-	Draining: []node.Wait{{Source: "b.example"}},
-}
-
+// TestRemovalIsHeld tells that a removal waits for the map to be still, and that
+// nothing else does.
 func TestRemovalIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		plan := node.Plan{}
 		r := running(t, func() (node.Plan, error) { return plan, nil }, Options{})
-		plan = removal
+		plan, r.node.missing = mend("/b", "two"), []string{"a.example"}
 		for range 3 { // saved every second
 			r.written = time.Now()
 			r.hint(time.Second)
 		}
-		if slices.Contains(r.node.done[1:], true) {
-			t.Errorf("carried out: %v; want nothing while the map is not still", r.node.done)
+		if slices.Contains(r.node.done, false) {
+			t.Errorf("carried out: %v; want what is not a removal at once", r.node.done)
 		}
-		r.pass(999 * ms)
-		if n := len(r.node.done); !r.reports[n-1].Held || r.node.done[n-1] {
-			t.Errorf("carried out: %v; want nothing before the map was still for 2 s", r.node.done)
+		if last := r.reports[len(r.reports)-1]; len(last.Plan.Held) != 1 {
+			t.Errorf("held are %v; want a.example", last.Plan.Held)
 		}
-		r.pass(ms)
-		if n := len(r.node.done); r.reports[n-1].Held || !r.node.done[n-1] {
-			t.Errorf("carried out: %v; want it at 2 s", r.node.done)
-		}
-		if text := r.log.String(); strings.Count(text, "msg=draining") != 1 || strings.Count(text, "msg=changed") != 1 {
-			t.Errorf("the log is\n%s\nwant the change and the drain once", text)
+		r.pass(time.Minute)
+		if got, want := r.node.removed["a.example"], 4*time.Second; got != want {
+			t.Errorf("removed at %v; want %v, 2 s after the map was written last", got, want)
 		}
 	})
+}
+
+// TestRestlessMap has a map written anew each second, which therefore is never
+// still.
+func TestRestlessMap(t *testing.T) {
+	fault := errors.New("mirrors.toml:1: syntax")
+	tests := map[string]struct {
+		// missing are the sources that the map of a second does not name.
+		missing func(second int) ([]string, error)
+		want    map[string]int // the second in which a source is removed
+	}{
+		"in each map": {func(int) ([]string, error) { return []string{"a"}, nil }, map[string]int{"a": 60}},
+		"each by itself": {func(s int) ([]string, error) {
+			if s < 30 {
+				return []string{"a"}, nil
+			}
+			return []string{"a", "b"}, nil
+		}, map[string]int{"a": 60, "b": 90}},
+		"but for one map": {func(s int) ([]string, error) {
+			if s == 40 {
+				return nil, nil
+			}
+			return []string{"a"}, nil
+		}, map[string]int{"a": 101}},
+		"now and then": {func(s int) ([]string, error) { return []string{"a"}[:s%2], nil }, map[string]int{}},
+		"with maps of which nothing is known": {func(s int) ([]string, error) {
+			if s%2 == 1 {
+				return nil, fault
+			}
+			return []string{"a"}, nil
+		}, map[string]int{"a": 60}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var err error
+				r := running(t, func() (node.Plan, error) { return node.Plan{}, err }, Options{})
+				for second := range 120 {
+					r.node.missing, err = test.missing(second)
+					r.written = time.Now()
+					r.hint(time.Second)
+				}
+				got := map[string]int{}
+				for source, when := range r.node.removed {
+					got[source] = int(when / time.Second)
+				}
+				if !maps.Equal(got, test.want) {
+					t.Errorf("removed in the seconds %v; want %v", got, test.want)
+				}
+			})
+		})
+	}
 }
 
 // TestMapOfTheFuture tells that a clock which was set back holds nothing for
 // longer.
 func TestMapOfTheFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		plan := node.Plan{}
-		r := running(t, func() (node.Plan, error) { return plan, nil }, Options{})
-		plan, r.written = removal, time.Now().Add(time.Hour)
+		r := running(t, nil, Options{})
+		r.node.missing, r.written = []string{"a.example"}, time.Now().Add(time.Hour)
 		r.hint(2100 * ms)
-		if n := len(r.node.done); !r.node.done[n-1] {
-			t.Errorf("carried out: %v; want it after 2 s", r.node.done)
+		if _, gone := r.node.removed["a.example"]; !gone {
+			t.Error("the source is held for more than 2 s")
 		}
 	})
 }
@@ -257,7 +313,7 @@ func TestPatience(t *testing.T) {
 
 type stuck struct{}
 
-func (stuck) ApplyUnless(ctx context.Context, _ func(node.Plan) bool) (node.Plan, error) {
+func (stuck) ApplyUnless(ctx context.Context, _ func(string) bool, _ func(node.Plan) bool) (node.Plan, error) {
 	<-ctx.Done()
 	return node.Plan{}, ctx.Err()
 }

@@ -1,0 +1,9 @@
+package node
+
+// NewHere returns the node below a root that is taken for this machine: its
+// containerd is asked, and it has no kubelet.
+func NewHere(root string) *Node {
+	n := New(root, "", false)
+	n.elsewhere, n.host = false, &fake{moment: Moment{Boot: "boot"}}
+	return n
+}

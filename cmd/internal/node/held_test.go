@@ -1,0 +1,187 @@
+package node
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+)
+
+// holding applies a map and holds all that it takes away.
+func holding(t testing.TB, n *Node, text string) Plan {
+	t.Helper()
+	write(t, n.Map, text)
+	plan, err := n.ApplyUnless(t.Context(), func(string) bool { return true }, func(Plan) bool { return false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// wantAnswer fails unless a host is routed to a target whose credential is
+// answered.
+func wantAnswer(t *testing.T, n *Node, host, target string) {
+	t.Helper()
+	if file := inForceFor(t, n, host); !strings.Contains(file, target) {
+		t.Errorf("%s is served by %q; want %s", host, file, target)
+	}
+	offers, err := answer(t, n, host)
+	if err != nil || len(offers) == 0 || offers[0].Credential == nil || offers[0].Ask.Registry.String() != target {
+		t.Errorf("the answer for %s is %v, %v; want the credential of %s", host, offers, err, target)
+	}
+}
+
+// mirrorOf is a mirror in a map.
+func mirrorOf(source, target string) string {
+	return "[[mirror]]\nsource = \"" + source + "\"\ntargets = [\"" + target + "\"]\n"
+}
+
+// TestHeld takes one source out of a map and puts another in, and retargets a
+// third. What is held stays as it is, and the rest is done.
+func TestHeld(t *testing.T) {
+	const kept = "docker.io"
+	tests := map[string]struct {
+		before, after string // a part of the map
+		source, host  string // that is held, and a host of it
+	}{
+		"a mirror":              {before: mirrorOf("mcr.microsoft.com", "contoso.azurecr.io"), source: "mcr.microsoft.com", host: "mcr.microsoft.com"},
+		"a mirror of a port":    {before: mirrorOf("quay.io:5000", "contoso.azurecr.io"), source: "quay.io:5000", host: "quay.io:5000"},
+		"the mirror of any":     {before: mirrorOf("*", "contoso.azurecr.io"), source: "*", host: "unnamed.example"},
+		"with one of any":       {before: mirrorOf("mcr.microsoft.com", "contoso.azurecr.io") + mirrorOf("*", "other.azurecr.io"), after: mirrorOf("*", "other.azurecr.io"), source: "mcr.microsoft.com", host: "mcr.microsoft.com"},
+		"with a new one of any": {before: mirrorOf("mcr.microsoft.com", "contoso.azurecr.io"), after: mirrorOf("*", "other.azurecr.io"), source: "mcr.microsoft.com", host: "mcr.microsoft.com"},
+		"served by itself":      {before: mirrorOf("mcr.microsoft.com", "contoso.azurecr.io"), after: "[registry.\"mcr.microsoft.com\"]\n", source: "mcr.microsoft.com", host: "mcr.microsoft.com"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			n, host := newNode(t, "version = 1\n"+test.before+mirrorOf(kept, "contoso.azurecr.io"))
+			apply(t, n)
+			host.startKubelet(theFlags...)
+			wantLeft(t, apply(t, n), "")
+			after := "version = 1\n" + test.after + mirrorOf(kept, "fabrikam.azurecr.io") + mirrorOf("ghcr.io", "contoso.azurecr.io")
+			for range 2 {
+				plan := holding(t, n, after)
+				if len(plan.Held) != 1 || plan.Held[0].Source != test.source || len(plan.Draining) > 0 {
+					t.Errorf("held are %v and draining %v; want %s held", plan.Held, plan.Draining, test.source)
+				}
+				wantAnswer(t, n, test.host, "contoso.azurecr.io")
+				wantAnswer(t, n, kept, "fabrikam.azurecr.io")
+				// A kubelet that starts meanwhile asks for all of them.
+				host.startKubelet(theFlags...)
+			}
+			wantLeft(t, holding(t, n, after), "")
+			wantAnswer(t, n, "ghcr.io", "contoso.azurecr.io")
+			wantLeft(t, apply(t, n), "draining "+test.source+": ")
+			host.startKubelet(theFlags...)
+			wantLeft(t, apply(t, n), "")
+			wantAnswer(t, n, "ghcr.io", "contoso.azurecr.io")
+			if file := inForceFor(t, n, test.host); strings.Contains(file, "contoso.azurecr.io") {
+				t.Errorf("in the end %s is served by %q", test.host, file)
+			}
+		})
+	}
+}
+
+// TestHeldChangesNothing tells that a map which takes everything away is one
+// that changes nothing as long as that is held, and that the map of before is
+// none either.
+func TestHeldChangesNothing(t *testing.T) {
+	for name, text := range map[string]string{"with a credential": oneMap, "anonymous": anonymousMap, "any": sharedMap} {
+		t.Run(name, func(t *testing.T) {
+			n, host := newNode(t, text)
+			apply(t, n)
+			host.startKubelet(theFlags...)
+			apply(t, n)
+			write(t, n.Map, emptyMap)
+			before := tree(t, n.Root, true)
+			if plan := holding(t, n, emptyMap); len(plan.Held) == 0 || len(plan.Changes) > 0 {
+				t.Errorf("held are %v and changes %d; want all held", plan.Held, len(plan.Changes))
+			}
+			sameTree(t, tree(t, n.Root, true), before)
+			if plan := applyMap(t, n, text); len(plan.Changes) > 0 {
+				t.Errorf("the map of before changes %d files", len(plan.Changes))
+			}
+		})
+	}
+}
+
+// TestHeldToken tells that a provider which is handed a token stays as long as
+// a mirror that needs it is held, also where another one comes.
+func TestHeldToken(t *testing.T) {
+	n, host := newNode(t, tokenMap)
+	apply(t, n)
+	host.startKubelet(theFlags...)
+	wantLeft(t, apply(t, n), "")
+	before := tree(t, n.path("/var/lib/kubelet"), true)
+	if plan := holding(t, n, oneMap); len(plan.Held) != 2 || len(plan.Changes) > 0 {
+		t.Errorf("held are %v and changes %d; want docker.io and its registry held and nothing changed", plan.Held, len(plan.Changes))
+	}
+	sameTree(t, tree(t, n.path("/var/lib/kubelet"), true), before)
+	holding(t, n, oneMap+mirrorOf("ghcr.io", "contoso.azurecr.io"))
+	host.startKubelet(theFlags...)
+	if plan := holding(t, n, oneMap+mirrorOf("ghcr.io", "contoso.azurecr.io")); len(plan.Held) != 2 || len(plan.Pending) > 0 {
+		t.Errorf("held are %v and pending %v; want docker.io and its registry held and nothing pending", plan.Held, plan.Pending)
+	}
+	wantAnswer(t, n, "ghcr.io", "contoso.azurecr.io")
+	after := ourEntries(theKubeletFile(t, n))
+	if len(after) != 2 || !slices.Contains(after[1].Match, "docker.io") || !slices.Contains(after[0].Match, "ghcr.io") {
+		t.Errorf("our providers are %v; want that of the pods to match docker.io, and the other ghcr.io", after)
+	}
+}
+
+func theKubeletFile(t *testing.T, n *Node) kubeletconfig.File {
+	t.Helper()
+	data, err := os.ReadFile(n.path(kubeletFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kubeletconfig.File{Name: "config.yaml", Data: data}
+}
+
+// TestDrainIsNotHeld tells that a drain which has begun comes to its end.
+func TestDrainIsNotHeld(t *testing.T) {
+	n, host := removing(t, oneMap)
+	pullIntent(t, n, "quay.io/app:1")
+	if plan := holding(t, n, emptyMap); len(plan.Held) > 0 {
+		t.Errorf("held are %v; want none", plan.Held)
+	}
+	wantDraining(t, n)
+	host.after(2 * time.Minute)
+	wantGone(t, n, holding(t, n, emptyMap))
+}
+
+// TestHeldIsNotOurs tells that nothing is held but what is ours to remove.
+func TestHeldIsNotOurs(t *testing.T) {
+	n, _ := newNode(t, oneMap)
+	apply(t, n)
+	file := n.path("/etc/containerd/certs.d/mcr.microsoft.com/hosts.toml")
+	for _, text := range []string{"server = \"https://elsewhere.example\"\n", hostsOf(t, n, "mcr.microsoft.com") + "# by hand\n", ""} {
+		write(t, file, text)
+		if plan := holding(t, n, emptyMap); len(plan.Held) > 0 {
+			t.Errorf("with the file %q held are %v; want none", text, plan.Held)
+		}
+		if data, err := os.ReadFile(file); err != nil || string(data) != text {
+			t.Errorf("the file is %q, %v; want it untouched", data, err)
+		}
+	}
+}
+
+// TestHeldDirect tells that ACR login servers are answered as before while the
+// last mirror with an Azure credential is held.
+func TestHeldDirect(t *testing.T) {
+	n, host := newNode(t, oneMap)
+	apply(t, n)
+	for range 2 {
+		holding(t, n, emptyMap)
+		host.startKubelet(theFlags...)
+		if offers, err := answer(t, n, "other.azurecr.io"); err != nil || len(offers) != 1 {
+			t.Errorf("the answer for a login server is %v, %v; want its credential", offers, err)
+		}
+		data, err := os.ReadFile(n.path(kubeletFile))
+		if err != nil || !strings.Contains(string(data), "*.azurecr.io") {
+			t.Errorf("the kubelet's file is %q, %v; want *.azurecr.io in it", data, err)
+		}
+	}
+}

@@ -150,7 +150,7 @@ func TestRoutedAndMissed(t *testing.T) {
 	apply(t, n)
 	applyMap(t, n, emptyMap)
 	host.startKubelet(theFlags...)
-	wantLeft(t, applyMap(t, n, oneMap), "pending mcr.microsoft.com: it is routed, and its pulls have no credential: the kubelet (process 100) started with a configuration that does not name it")
+	wantLeft(t, applyMap(t, n, oneMap), "pending mcr.microsoft.com: it is routed, and its pulls have no credential: the kubelet (process 100) started with a configuration that does not name the source")
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,6 +30,9 @@ var names = [...]string{"mirror-credential-provider", "acr-credential-provider"}
 var shared *azuretest.Cloud
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// Those that run at once wait more than they work.
+	flag.Set("test.parallel", "8")
 	code, err := build(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -17,7 +17,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -169,7 +168,13 @@ func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential
 // KiB, and the identity library reads every answer to its end.
 const mostBytes = 4 << 20
 
-var errTooLong = errors.New("the answer has no end")
+// An endless error is that of an answer which is not worth another try.
+type endless struct{}
+
+func (endless) Error() string { return "the answer has no end" }
+
+// NonRetriable keeps azidentity from asking again.
+func (endless) NonRetriable() {}
 
 // client returns an HTTP client for one credential. It follows no redirect,
 // since a redirected token is a token given away, and inflates nothing.
@@ -208,7 +213,7 @@ type boundedConn struct {
 
 func (c *boundedConn) Read(p []byte) (int, error) {
 	if c.left <= 0 {
-		return 0, errTooLong
+		return 0, endless{}
 	}
 	n, err := c.Conn.Read(p[:min(len(p), c.left)])
 	c.left -= n

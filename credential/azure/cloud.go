@@ -32,6 +32,17 @@ func cloudNamed(name string) cloud {
 	return cloud{"https://login.microsoftonline.com/", "azurecr.io", "management.azure.com"}
 }
 
+// isSignIn reports whether a host is Entra ID in one of the public clouds, one
+// of which may send on to another, or Entra ID in one region.
+func isSignIn(host string) bool {
+	for _, name := range []string{"", "azurechinacloud", "azureusgovernment"} {
+		if cloudNamed(name).authority == "https://"+host+"/" {
+			return true
+		}
+	}
+	return strings.HasSuffix(host, ".login.microsoft.com")
+}
+
 // adfs reports whether the cloud signs in by Active Directory Federation
 // Services, which has no tokens for registries.
 func (c cloud) adfs() bool { return strings.HasSuffix(strings.ToLower(c.authority), "/adfs/") }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -22,16 +23,18 @@ type library struct {
 	claims string                      // see policy.TokenRequestOptions
 	busy   []int                       // statuses that go by, besides the usual ones
 	remedy func(message string) string // says what to do about a refusal
+	trusts func(*url.URL) bool         // whom to ask; nil for anybody
 }
 
 // token returns a token for registries.
 func (l library) token(ctx context.Context, o Options) (credential.Secret, error) {
 	defer l.client.CloseIdleConnections()
-	seen := &witness{}
+	seen, guard := &witness{}, &guard{trusts: l.trusts}
 	cred, err := l.make(policy.ClientOptions{
 		Transport:        l.client,
 		Telemetry:        policy.TelemetryOptions{ApplicationID: userAgent},
 		Retry:            l.retries(o),
+		PerCallPolicies:  []policy.Policy{guard},
 		PerRetryPolicies: []policy.Policy{seen},
 	})
 	if err != nil {
@@ -44,6 +47,8 @@ func (l library) token(ctx context.Context, o Options) (credential.Secret, error
 		l.step.host = seen.host
 	}
 	switch {
+	case guard.kept != "":
+		return "", l.step.fault("it sends on to "+quoted(guard.kept)+", which is given nothing", unexpected)
 	case err != nil:
 		return "", l.fault(ctx, seen, err)
 	case !isTokenText(token.Token):
@@ -67,6 +72,22 @@ func (l library) retries(o Options) policy.RetryOptions {
 // refused returns the error for settings that the library does not take.
 func (l library) refused(err error) error {
 	return l.step.fault(l.step.scrub(err.Error()), "check "+l.config)
+}
+
+// A guard lets the library ask only whom it is to ask. The library takes the
+// URL that tokens are at, which is given the secret, out of an answer.
+type guard struct {
+	trusts func(*url.URL) bool
+	kept   string // whom it did not let be asked
+}
+
+// Do implements [policy.Policy].
+func (g *guard) Do(req *policy.Request) (*http.Response, error) {
+	if u := req.Raw().URL; g.trusts != nil && !g.trusts(u) {
+		g.kept = u.Scheme + "://" + u.Host
+		return nil, errors.New("not to be asked")
+	}
+	return req.Next()
 }
 
 // A witness sees each try on the wire. The library's errors are many lines

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -29,19 +30,19 @@ type library struct {
 // token returns a token for registries.
 func (l library) token(ctx context.Context, o Options) (credential.Secret, error) {
 	defer l.client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, o.IdentityLimit)
+	defer cancel()
 	seen, guard := &witness{}, &guard{trusts: l.trusts}
 	cred, err := l.make(policy.ClientOptions{
 		Transport:        l.client,
 		Telemetry:        policy.TelemetryOptions{ApplicationID: userAgent},
-		Retry:            l.retries(o),
+		Retry:            l.retries(ctx, o),
 		PerCallPolicies:  []policy.Policy{guard},
 		PerRetryPolicies: []policy.Policy{seen},
 	})
 	if err != nil {
 		return "", l.refused(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.IdentityLimit)
-	defer cancel()
 	token, err := cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}, Claims: l.claims})
 	if seen.host != "" {
 		l.step.host = seen.host
@@ -58,12 +59,16 @@ func (l library) token(ctx context.Context, o Options) (credential.Secret, error
 }
 
 // retries bounds what the library does by itself, which takes more than a
-// minute by default.
-func (l library) retries(o Options) policy.RetryOptions {
+// minute by default. A pause that outlasts ctx would only hide the answer.
+func (l library) retries(ctx context.Context, o Options) policy.RetryOptions {
+	longest := o.IdentityLimit / 2
+	if deadline, ok := ctx.Deadline(); ok {
+		longest = max(min(longest, time.Until(deadline)), 1)
+	}
 	return policy.RetryOptions{
 		MaxRetries:    3,
 		RetryDelay:    o.RetryDelay,
-		MaxRetryDelay: o.IdentityLimit / 2,
+		MaxRetryDelay: longest,
 		TryTimeout:    o.IdentityLimit / 2,
 		StatusCodes:   append([]int{408, 429, 500, 502, 503, 504}, l.busy...),
 	}

@@ -75,6 +75,18 @@ func TestIsSignIn(t *testing.T) {
 	}
 }
 
+func TestRetryAfter(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"0": 0, "7": 7 * time.Second, "65535": 65535 * time.Second, "": -1, "-1": -1, "1.5": -1, "99999999999": -1, "soon": -1,
+		time.Now().Add(time.Hour).UTC().Format(http.TimeFormat): time.Hour,
+	} {
+		got, ok := retryAfter(text)
+		if ok != (want >= 0) || ok && (got > want || want-got > time.Minute) {
+			t.Errorf("retryAfter(%q) = %s, %t; want %s", text, got, ok, want)
+		}
+	}
+}
+
 func TestScrub(t *testing.T) {
 	s := startStep("step", "host", "p ss", "")
 	for text, want := range map[string]string{

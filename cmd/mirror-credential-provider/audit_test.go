@@ -23,7 +23,7 @@ func (n tree) log() string { return filepath.Join(n.root, audit.DefaultFile) }
 
 // readEvents reads the audit log, and holds that each line is one and that
 // there is no secret in it.
-func readEvents(t *testing.T, n tree) []audit.Event {
+func readEvents(t testing.TB, n tree) []audit.Event {
 	t.Helper()
 	log := audit.Open(n.log())
 	defer log.Close()

@@ -174,7 +174,7 @@ func (r result) check(t *testing.T, name string) {
 func (r result) answer() string { return tokenText.ReplaceAllString(r.stdout, "<$1>") }
 
 // writeFile writes a file of a test and returns its path.
-func writeFile(t *testing.T, dir, name, text string) string {
+func writeFile(t testing.TB, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -224,4 +226,38 @@ func TestLookAlikes(t *testing.T) {
 		t.Errorf("%s is asked %v", evilHost, requests)
 	}
 	readEvents(t, n)
+}
+
+// TestTrust holds that the program trusts the CAs that the system does, those
+// of the file and those of the directory, and looks at the second for what is
+// not in the first alone: it would wait at the named pipe.
+func TestTrust(t *testing.T) {
+	cloud, _ := startCloud(t, "foo.azurecr.io")
+	stranger, _ := startCloud(t)
+	with, empty, pipe := t.TempDir(), t.TempDir(), t.TempDir()
+	writeFile(t, with, "ca.pem", string(read(t, cloud.CAFile())))
+	none := writeFile(t, empty, "empty", "")
+	if err := syscall.Mkfifo(filepath.Join(pipe, "ca.pem"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		file, dir string
+		want      string
+	}{
+		"in the file":             {cloud.CAFile(), pipe, ""},
+		"in the directory":        {stranger.CAFile(), with, ""},
+		"in the directory alone":  {none, with, ""},
+		"in a directory, no file": {"/nonesuch", with, ""},
+		"in neither":              {stranger.CAFile(), empty, "its certificate is not trusted: "},
+	} {
+		for azure, way := range map[string]string{"managed": "flags", "principal": "routes"} {
+			n := plant(t, toFoo)
+			writeFile(t, n.root, mirror.DefaultAzureConfig, configs[azure])
+			cmd := command(t, cloud, names[0], append([]string{"--root=" + n.root}, ways[way]...)...)
+			cmd.Env = append(cmd.Env, "SSL_CERT_FILE="+c.file, "SSL_CERT_DIR="+c.dir)
+			if got := finish(t, cmd, request(mcrImage)); (got.code == 0) != (c.want == "") || !strings.Contains(got.stderr, c.want) {
+				t.Errorf("%s, %s: it exits %d with %s; want %s", name, azure, got.code, got.stderr, c.want)
+			}
+		}
+	}
 }

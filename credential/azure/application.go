@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -40,7 +39,7 @@ func (a application) ask(ctx context.Context, o Options, text *credential.Secret
 	}
 	return library{
 		step:   step,
-		client: o.client(http.ProxyFromEnvironment),
+		client: o.web(),
 		config: a.tenantKey + " and " + a.clientKey,
 		trusts: func(u *url.URL) bool { return u.Scheme == "https" && (u.Host == authority.Host || isSignIn(u.Host)) },
 		make: func(o policy.ClientOptions) (azcore.TokenCredential, error) {

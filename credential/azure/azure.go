@@ -70,6 +70,8 @@ type Options struct {
 	// Keep keeps the node's token of Entra ID from one registry to the
 	// next; nil keeps none.
 	Keep Keep
+
+	bundle func() *x509.CertPool // see web
 }
 
 func (o Options) withDefaults() Options {
@@ -88,6 +90,7 @@ func (o Options) withDefaults() Options {
 	if o.ReadFile == nil {
 		o.ReadFile = readFile
 	}
+	o.bundle = newBundle()
 	return o
 }
 
@@ -139,7 +142,7 @@ func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential
 	if err != nil {
 		return credential.Credential{}, err
 	}
-	client := s.opts.client(http.ProxyFromEnvironment)
+	client := s.opts.web()
 	defer client.CloseIdleConnections()
 	r := registry{ask.Registry, sender{client, s.opts}}
 
@@ -181,24 +184,28 @@ func (endless) NonRetriable() {}
 func (o Options) client(proxy func(*http.Request) (*url.URL, error)) *http.Client {
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy: proxy,
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				conn, err := o.DialContext(ctx, network, address)
-				if err != nil {
-					return nil, err
-				}
-				return &boundedConn{conn, mostBytes}, nil
-			},
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: 64 << 10,
-			OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
-				if resp.StatusCode == http.StatusOK {
-					return nil
-				}
-				return fmt.Errorf("the proxy %s answered %d", proxy.Host, resp.StatusCode)
-			},
+		Transport:     o.transport(proxy),
+	}
+}
+
+func (o Options) transport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
+	return &http.Transport{
+		Proxy: proxy,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := o.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &boundedConn{conn, mostBytes}, nil
+		},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 64 << 10,
+		OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			return fmt.Errorf("the proxy %s answered %d", proxy.Host, resp.StatusCode)
 		},
 	}
 }

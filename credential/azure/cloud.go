@@ -136,7 +136,7 @@ func (s *Source) askManager(ctx context.Context) (cloud, error) {
 		return cloud{}, errors.New("resourceManagerEndpoint: this is not the URL of a resource manager; write it as https://HOST/")
 	}
 	step := startStep(resourceManager, u.Hostname())
-	client := s.opts.client(http.ProxyFromEnvironment)
+	client := s.opts.web()
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, s.opts.RequestLimit)
 	defer cancel()

@@ -122,7 +122,7 @@ func TestHostile(t *testing.T) {
 				args := append([]string{"--root=" + n.root}, args...)
 				if slow {
 					// Time enough for the steps before, on a machine that is busy.
-					args = append(args, "--timeout=2s")
+					args = append(args, "--timeout=3s")
 				}
 				got := run(t, cloud, names[0], stdin, args...)
 				if (got.code == 0) != (test.want == "") || !strings.Contains(got.stderr, test.want) || got.took > 20*time.Second {

@@ -76,7 +76,7 @@ func TestTimeout(t *testing.T) {
 				t.Parallel()
 				w := startWorld(t, cmp.Or(c.text, toFoo))
 				c.hang(t, w)
-				args := append([]string{"--root=" + w.node.root, "--timeout=2s"}, args...)
+				args := append([]string{"--root=" + w.node.root, "--timeout=3s"}, args...)
 				if name == "binding" {
 					writeFile(t, w.node.root, "/ca.crt", string(w.binding.CA))
 					args = append(args, "--ib-sni-name="+bindingName, "--ib-apiserver-ip="+w.binding.Address, "--ib-ca=/ca.crt")
@@ -84,13 +84,13 @@ func TestTimeout(t *testing.T) {
 				cmd := command(t, w.Cloud, names[0], args...)
 				cmd.Env = append(cmd.Env, "PATH="+filepath.Join(w.node.root, "bin")+":"+os.Getenv("PATH"))
 				got := finish(t, cmd, cmp.Or(c.stdin, request(mcrImage)))
-				if got.code != 1 || !strings.Contains(got.stderr, c.want) || !strings.Contains(got.stderr, "by --timeout=2s)\n") {
+				if got.code != 1 || !strings.Contains(got.stderr, c.want) || !strings.Contains(got.stderr, "by --timeout=3s)\n") {
 					t.Errorf("it exits %d with %s%s; want %s", got.code, got.answer(), got.stderr, c.want)
 				}
 				if _, rest, _ := strings.Cut(got.stderr, c.want); !tookText.MatchString(rest) {
 					t.Errorf("how long it took is not said: %s", got.stderr)
 				}
-				if got.took < 2*time.Second || got.took > 20*time.Second {
+				if got.took < 3*time.Second || got.took > 20*time.Second {
 					t.Errorf("it took %s", got.took)
 				}
 				if events := readEvents(t, w.node); len(events) != 1 || events[0].Outcome != audit.Failed || !strings.Contains(events[0].Reason, c.want) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -32,15 +33,20 @@ func cloudNamed(name string) cloud {
 	return cloud{"https://login.microsoftonline.com/", "azurecr.io", "management.azure.com"}
 }
 
-// isSignIn reports whether a host is Entra ID in one of the public clouds, one
-// of which may send on to another, or Entra ID in one region.
+// signIn are the hosts of Entra ID in the public clouds, by all their names:
+// one may send on to another, as China's old name does to its new one
+// (github.com/AzureAD/microsoft-authentication-library-for-go,
+// apps/internal/oauth/ops/authority/known_metadata.go).
+var signIn = [...]string{
+	"login.microsoftonline.com", "login.microsoft.com", "login.windows.net", "sts.windows.net",
+	"login.chinacloudapi.cn", "login.partner.microsoftonline.cn",
+	"login.microsoftonline.us", "login.usgovcloudapi.net",
+}
+
+// isSignIn reports whether a host is Entra ID in a public cloud, or in one
+// region of it, which is a label in front.
 func isSignIn(host string) bool {
-	for _, name := range []string{"", "azurechinacloud", "azureusgovernment"} {
-		if cloudNamed(name).authority == "https://"+host+"/" {
-			return true
-		}
-	}
-	return strings.HasSuffix(host, ".login.microsoft.com")
+	return slices.ContainsFunc(signIn[:], func(name string) bool { return host == name || strings.HasSuffix(host, "."+name) })
 }
 
 // adfs reports whether the cloud signs in by Active Directory Federation

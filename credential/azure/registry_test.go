@@ -65,7 +65,7 @@ func TestNames(t *testing.T) {
 
 func TestIsSignIn(t *testing.T) {
 	for host, want := range map[string]bool{
-		"login.microsoftonline.com": true, "login.microsoftonline.us": true, "login.chinacloudapi.cn": true, "westus2.login.microsoft.com": true,
+		"login.microsoftonline.com": true, "login.microsoftonline.us": true, "login.chinacloudapi.cn": true, "login.partner.microsoftonline.cn": true, "westus2.login.microsoft.com": true,
 		"": false, "evil.example": false, "evillogin.microsoftonline.com": false, "login.microsoftonline.com.evil.example": false,
 		"login.microsoftonline.com:444": false, "westus2.login.microsoft.com:444": false, "evil-login.microsoft.com": false,
 	} {

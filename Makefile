@@ -28,8 +28,9 @@ lint:
 	go mod tidy -diff
 	go run $(STATICCHECK) ./...
 	cd e2e && go vet ./... && go run $(STATICCHECK) ./...
+	cd e2e/ecr && go vet ./... && go run $(STATICCHECK) ./...
 
-# A real kubelet and a real containerd, as root: the containerds that every
+# A real kubelet, a real containerd and a credential provider of others, as root: the containerds that every
 # change is held against, or every line of them.
 e2e:
 	e2e/run.sh

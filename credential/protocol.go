@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -52,6 +53,8 @@ func DecodeRequest(data []byte) (Request, error) {
 		return Request{}, fmt.Errorf("the request has kind %q; this program answers %s", clip(raw.Kind), requestKind)
 	case raw.Image == "":
 		return Request{}, fmt.Errorf("the request names no image")
+	case strings.Contains(raw.Image[strings.LastIndexByte(raw.Image, '@')+1:], "/") && strings.Contains(raw.Image, "@"):
+		return Request{}, fmt.Errorf("the request's image has a user or password in front of its host; name it without, and the registry's credential in the map")
 	}
 	return Request{raw.Image, Secret(raw.ServiceAccountToken), raw.ServiceAccountAnnotations}, nil
 }

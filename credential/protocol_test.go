@@ -71,6 +71,8 @@ func TestDecodeRequestFaults(t *testing.T) {
 		`{"kind":"CredentialProviderRequest","apiVersion":"foo.k8s.io/v1","image":"a/x"}`:                             `apiVersion "foo.k8s.io/v1"`,
 		`{"kind":"CredentialProviderResponse",` + version + `,"image":"a/x"}`:                                         `kind "CredentialProviderResponse"`,
 		`{"kind":"CredentialProviderRequest",` + version + `,"image":""}`:                                             "names no image",
+		`{"kind":"CredentialProviderRequest",` + version + `,"image":"u:CANARY-@foo.io/x"}`:                           "user or password in front of its host",
+		`{"kind":"CredentialProviderRequest",` + version + `,"image":"https://u:CANARY-@foo.io/x@sha256:1/y"}`:        "user or password in front of its host",
 		`{"kind":"CredentialProviderRequest",` + version + `,"image":"a/x"} {}`:                                       "not a JSON CredentialProviderRequest",
 		`{"kind":"CredentialProviderRequest",` + version + `,"image":"a/x","serviceAccountToken":{"CANARY-":1}}`:      "not a JSON CredentialProviderRequest",
 		`{"kind":"` + strings.Repeat(`x\n`, 999) + `",` + version + `}`:                                               `…"`,

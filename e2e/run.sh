@@ -19,4 +19,6 @@ fi
 # The kubelet's code as a library: built as the kubelet is, with which it shares
 # what is compiled.
 (cd kubelet && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go test -trimpath -count=1 -timeout 30m "$@" ./oracle)
+# A credential provider of others, as a program.
+(cd ecr && GOFLAGS=-buildvcs=false go test -count=1 -timeout 30m "$@" .)
 exec go test -count=1 -timeout 30m "$@" .

@@ -2,9 +2,13 @@ package main_test
 
 import (
 	"errors"
+	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +23,7 @@ func (n tree) log() string { return filepath.Join(n.root, audit.DefaultFile) }
 
 // readEvents reads the audit log, and holds that each line is one and that
 // there is no secret in it.
-func readEvents(t *testing.T, n tree) []audit.Event {
+func readEvents(t testing.TB, n tree) []audit.Event {
 	t.Helper()
 	log := audit.Open(n.log())
 	defer log.Close()
@@ -120,5 +124,130 @@ func TestNoAudit(t *testing.T) {
 	run(t, cloud, names[0], request(mcrImage), fromRoute, "--root="+n.root, "--audit-log=")
 	if _, err := os.Stat(n.log()); err == nil {
 		t.Error("the log is written although it is turned off")
+	}
+}
+
+// listen takes what is sent to a datagram socket below a node's root.
+func listen(t *testing.T, n tree, path string) *net.UnixConn {
+	t.Helper()
+	path = filepath.Join(n.root, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// received returns the datagram that a run which has ended has sent.
+func received(t *testing.T, conn *net.UnixConn) string {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, 1<<16)
+	n, err := conn.Read(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(data[:n]), azuretest.Canary) {
+		t.Errorf("what is sent holds a secret: %s", data[:n])
+	}
+	return string(data[:n])
+}
+
+// fields decodes an entry in the journal's own protocol
+// (systemd.io/JOURNAL_NATIVE_PROTOCOL), without the form for several lines,
+// which is not for us.
+func fields(t *testing.T, entry string) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	for line := range strings.Lines(entry) {
+		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		if !ok || !strings.HasSuffix(line, "\n") || !regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`).MatchString(name) {
+			t.Errorf("the journal takes no field %q", line)
+		}
+		all[name] = append(all[name], value)
+	}
+	return all
+}
+
+// TestAuditSocket holds what a run sends to the journal and to another socket.
+func TestAuditSocket(t *testing.T) {
+	const twice = "version = 1\n[[mirror]]\nsource = \"mcr.microsoft.com\"\nshare_credential = true\ntargets = [\"foo.azurecr.io\", \"bar.azurecr.io\"]\n"
+	cloud, acrs := startCloud(t, "foo.azurecr.io", "bar.azurecr.io")
+	n := plant(t, twice)
+	journal, other := listen(t, n, "/run/systemd/journal/socket"), listen(t, n, "/run/runs.sock")
+	for _, c := range []struct {
+		image    string
+		fault    bool
+		outcome  audit.Outcome
+		priority string
+	}{
+		{mcrImage, false, audit.Answered, "6"},
+		{"quay.io/x", false, audit.Empty, "6"},
+		{"mcr.microsoft.com/a\nMESSAGE=b", false, audit.Refused, "4"},
+		{mcrImage, true, audit.Failed, "3"},
+	} {
+		if c.fault {
+			for _, acr := range acrs {
+				acr.Fail(exchange, azuretest.Echo(http.StatusForbidden))
+			}
+		}
+		run := func(to string) {
+			run(t, cloud, names[0], request(c.image), fromRoute, "--token-cache=", "--root="+n.root, "--audit-log="+to)
+		}
+		run("unixgram:/run/runs.sock")
+		line := received(t, other)
+		e, ok := audit.Decode([]byte(line))
+		if !ok || e.Outcome != c.outcome || strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\n") {
+			t.Errorf("%q: the socket is sent %q", c.image, line)
+		}
+		run("journald")
+		got := fields(t, received(t, journal))
+		if len(got["MESSAGE"]) != 1 {
+			t.Fatalf("%q: the journal is sent %v", c.image, got)
+		}
+		e, ok = audit.Decode([]byte(got["MESSAGE"][0]))
+		want := map[string][]string{
+			"MESSAGE": got["MESSAGE"], "SYSLOG_IDENTIFIER": {"mirror-credential-provider"}, "PRIORITY": {c.priority},
+			"MIRRORCRED_OUTCOME": {string(c.outcome)}, "MIRRORCRED_IMAGE": {e.Image},
+		}
+		if e.Source != "" {
+			want["MIRRORCRED_SOURCE"] = []string{e.Source}
+		}
+		for _, to := range e.Targets {
+			want["MIRRORCRED_TARGET"] = append(want["MIRRORCRED_TARGET"], to.Host)
+		}
+		if !ok || e.Outcome != c.outcome || !maps.EqualFunc(got, want, slices.Equal) {
+			t.Errorf("%q: the journal is sent %v; want %v", c.image, got, want)
+		}
+		if hasTargets := strings.HasPrefix(c.image, mcrImage); hasTargets != (len(want["MIRRORCRED_TARGET"]) == 2) {
+			t.Errorf("%q: its targets are %v", c.image, want["MIRRORCRED_TARGET"])
+		}
+	}
+	if _, err := os.Stat(n.log()); err == nil {
+		t.Error("there is a file besides")
+	}
+}
+
+// TestNoAuditSocket holds that a socket which nobody listens at, or is none,
+// stops nobody.
+func TestNoAuditSocket(t *testing.T) {
+	cloud, _ := startCloud(t, "foo.azurecr.io")
+	n := plant(t, toFoo)
+	listen(t, n, "/dead").Close()
+	writeFile(t, n.root, "/file", "")
+	if err := os.Mkdir(filepath.Join(n.root, "directory"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{"unixgram:/dead", "unixgram:/file", "unixgram:/directory", "unixgram:/" + strings.Repeat("long/", 50), "journald"} {
+		got := run(t, cloud, names[0], request(mcrImage), fromRoute, "--root="+n.root, "--audit-log="+to)
+		if got.code != 0 || got.answer() != mcrAnswer || got.stderr != "" {
+			t.Errorf("%s: it exits %d with %s%s", to, got.code, got.answer(), got.stderr)
+		}
 	}
 }

@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"bytes"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/credential/azure/azuretest"
 	"github.com/mirrorcred/mirrorcred/hosts"
@@ -55,7 +58,7 @@ func BenchmarkStart(b *testing.B) {
 			b.ReportMetric(milliseconds(ours), "ms")
 			b.ReportMetric(milliseconds(theirs), "empty-ms")
 			b.ReportMetric(milliseconds(ours)/milliseconds(theirs), "times-empty")
-			b.ReportMetric(peakMiB(b, cloud, stdin, empty, plugin, c.args...), "peak-MiB")
+			b.ReportMetric(peakMiB(b, cloud.Env(), stdin, empty, plugin, c.args...), "peak-MiB")
 			b.ReportMetric(float64(info.Size())/(1<<20), "binary-MiB")
 		})
 	}
@@ -137,6 +140,106 @@ func BenchmarkTokenCache(b *testing.B) {
 	b.ReportMetric(float64(exchanges[0]), "cold-200-exchanges")
 }
 
+// BenchmarkModes times whole runs that get a credential in each way there is,
+// without the token cache, on loopback. What waits for others is what the log has
+// of the steps: from a request to its answer, the handshakes of TLS and the
+// stand-in's work included, or for exec from the start of the other program to
+// its end. The rest is ours, and so is the processor time, of the whole run.
+func BenchmarkModes(b *testing.B) {
+	const (
+		proved = `{"tenantId":"` + tenant + `","aadClientId":"` + clientID + `",`
+		file   = `{"tenantId":"` + podTenant + `","aadClientId":"` + podID + `","aadFederatedTokenFile":"/token"}`
+		other  = "version = 1\n[[mirror]]\nsource = \"mcr.microsoft.com\"\ntargets = [\"harbor.corp\"]\n[registry.\"harbor.corp\"]\ncredential = \"other\"\n[credential.other]\n"
+	)
+	key, err := os.ReadFile("../../credential/azure/testdata/client.pem")
+	if err != nil {
+		b.Fatal(err)
+	}
+	block, _ := pem.Decode(key)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		b.Fatal(err)
+	}
+	pod := azuretest.Federation{ClientID: podID, Tenant: podTenant, Assertion: podToken}
+	cloud, err := azuretest.Start(azuretest.Options{Certificate: cert, Federations: []azuretest.Federation{pod}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cloud.Close()
+	if _, err := cloud.AddACR("foo.azurecr.io", azuretest.ACROptions{}); err != nil {
+		b.Fatal(err)
+	}
+	pod.Tenant = "" // the cluster's own
+	binding, err := cloud.AddBinding(bindingName, "10.0.0.1:443", pod)
+	if err != nil {
+		b.Fatal(err)
+	}
+	// As many CAs as a machine has.
+	system, _ := os.ReadFile("/etc/ssl/certs/ca-certificates.crt")
+	own, err := os.ReadFile(cloud.CAFile())
+	if err != nil {
+		b.Fatal(err)
+	}
+	env := append(cloud.Env(), "SSL_CERT_FILE="+writeFile(b, b.TempDir(), "ca.pem", string(system)+string(own)))
+	plugin, empty := buildStripped(b, "."), buildStripped(b, "./testdata/empty")
+	routes := []string{fromRoute, "--token-cache="}
+	for _, c := range []struct {
+		name, text, azure, stdin string
+		args                     []string
+	}{
+		{"managed-identity", toFoo, configs["managed"], request(mcrImage), routes},
+		{"secret", toFoo, configs["principal"], request(mcrImage), routes},
+		{"certificate", toFoo, proved + `"aadClientCertPath":"/client.pem"}`, request(mcrImage), routes},
+		{"federated-token", toFoo, file, request(mcrImage), routes},
+		{"pod", toFoo, configs["managed"], ofPod("foo.azurecr.io/x", podBoth), routes},
+		{"binding", toFoo, configs["managed"], ofPod("foo.azurecr.io/x", podClient), append(routes, "--ib-sni-name="+bindingName, "--ib-apiserver-ip="+binding.Address, "--ib-ca=/ca.crt")},
+		{"docker-config", other + "kind = \"docker-config\"\npath = \"/config.json\"\n", "", request(mcrImage), routes},
+		{"exec", other + "kind = \"exec\"\ncommand = \"/other\"\n", "", request(mcrImage), routes},
+		{"flags-mirrored", toFoo, configs["managed"], request(mcrImage), []string{mirror.DefaultAzureConfig, "-r", both}},
+		{"flags-unmirrored", toFoo, configs["managed"], request("foo.azurecr.io/x"), []string{mirror.DefaultAzureConfig, "-r", both}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			n := plant(b, c.text)
+			for name, text := range map[string]string{
+				mirror.DefaultAzureConfig: c.azure, "/client.pem": string(key), "/token": podToken, "/ca.crt": string(binding.CA),
+				"/config.json": `{"auths":{"harbor.corp":{"username":"u","password":"p"}}}`,
+				"/other":       "#!/bin/sh\necho '" + head + `"Image","cacheDuration":"0s","auth":{"harbor.corp":{"username":"u","password":"p"}}}` + "'\n",
+			} {
+				if err := os.Chmod(writeFile(b, n.root, name, text), 0o700); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := os.Chmod(filepath.Join(n.root, "config.json"), 0o600); err != nil {
+				b.Fatal(err)
+			}
+			var whole, others, ours, processor []time.Duration
+			for range 60 {
+				took, cpu := costOf(b, env, c.stdin, plugin, append(c.args, "--root="+n.root)...)
+				whole, processor = append(whole, took), append(processor, cpu)
+			}
+			for i, e := range readEvents(b, n) {
+				if len(e.Targets) != 1 || e.Outcome != audit.Answered {
+					b.Fatalf("a run is %+v", e)
+				}
+				var waited time.Duration
+				for _, step := range e.Targets[0].Steps {
+					waited += time.Duration(step.Took)
+				}
+				if c.name == "exec" {
+					waited = time.Duration(e.Targets[0].Took)
+				}
+				others, ours = append(others, waited), append(ours, whole[i]-waited)
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(milliseconds(whole), "ms")
+			b.ReportMetric(milliseconds(others), "others-ms")
+			b.ReportMetric(milliseconds(ours), "ours-ms")
+			b.ReportMetric(milliseconds(processor), "cpu-ms")
+			b.ReportMetric(peakMiB(b, env, c.stdin, empty, plugin, append(c.args, "--root="+n.root)...), "peak-MiB")
+		})
+	}
+}
+
 // buildStripped builds a program as it is installed.
 func buildStripped(b *testing.B, pkg string) string {
 	b.Helper()
@@ -196,22 +299,29 @@ func plantMany(b *testing.B, count int) string {
 // timeOf runs a program to its end and returns how long that took.
 func timeOf(b *testing.B, cloud *azuretest.Cloud, stdin, program string, args ...string) time.Duration {
 	b.Helper()
+	took, _ := costOf(b, cloud.Env(), stdin, program, args...)
+	return took
+}
+
+// costOf is timeOf, and returns the processor time as well.
+func costOf(b *testing.B, env []string, stdin, program string, args ...string) (took, processor time.Duration) {
+	b.Helper()
 	cmd := exec.Command(program, args...)
-	cmd.Env, cmd.Stdin = cloud.Env(), strings.NewReader(stdin)
+	cmd.Env, cmd.Stdin = env, strings.NewReader(stdin)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	start := time.Now()
 	if err := cmd.Run(); err != nil {
 		b.Fatalf("%s: %v: %s", program, err, &stderr)
 	}
-	return time.Since(start)
+	return time.Since(start), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
 // peakMiB returns the peak memory of a run, measured by a small process.
-func peakMiB(b *testing.B, cloud *azuretest.Cloud, stdin, small, program string, args ...string) float64 {
+func peakMiB(b *testing.B, env []string, stdin, small, program string, args ...string) float64 {
 	b.Helper()
 	cmd := exec.Command(small, append([]string{program}, args...)...)
-	cmd.Env, cmd.Stdin = cloud.Env(), strings.NewReader(stdin)
+	cmd.Env, cmd.Stdin = env, strings.NewReader(stdin)
 	out, err := cmd.Output()
 	if err != nil {
 		b.Fatal(err)

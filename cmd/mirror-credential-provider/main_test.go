@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,6 +30,9 @@ var names = [...]string{"mirror-credential-provider", "acr-credential-provider"}
 var shared *azuretest.Cloud
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// Those that run at once wait more than they work.
+	flag.Set("test.parallel", "8")
 	code, err := build(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -170,7 +174,7 @@ func (r result) check(t *testing.T, name string) {
 func (r result) answer() string { return tokenText.ReplaceAllString(r.stdout, "<$1>") }
 
 // writeFile writes a file of a test and returns its path.
-func writeFile(t *testing.T, dir, name, text string) string {
+func writeFile(t testing.TB, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -45,7 +45,7 @@ func (n tree) route(namespace string) string {
 
 // plant writes what the manager writes for a map; before are earlier maps whose
 // hosts.toml files are not forgotten.
-func plant(t *testing.T, text string, before ...string) tree {
+func plant(t testing.TB, text string, before ...string) tree {
 	t.Helper()
 	n := tree{t.TempDir()}
 	writeFile(t, n.root, mirror.DefaultAzureConfig, configs["managed"])
@@ -76,7 +76,7 @@ func plant(t *testing.T, text string, before ...string) tree {
 	return n
 }
 
-func (n tree) writeRoute(t *testing.T, namespace string, route credential.Route) {
+func (n tree) writeRoute(t testing.TB, namespace string, route credential.Route) {
 	t.Helper()
 	data, err := route.Encode()
 	if err != nil {
@@ -85,14 +85,14 @@ func (n tree) writeRoute(t *testing.T, namespace string, route credential.Route)
 	writeFile(t, n.root, filepath.Join(routesDir, namespace+".json"), string(data))
 }
 
-func (n tree) writeHosts(t *testing.T, text string) {
+func (n tree) writeHosts(t testing.TB, text string) {
 	t.Helper()
 	for _, file := range render(t, parse(t, text)) {
 		writeFile(t, n.root, filepath.Join(mirror.DefaultHostsDir, file.Namespace, hosts.FileName), string(file.Data))
 	}
 }
 
-func parse(t *testing.T, text string) *mirror.Map {
+func parse(t testing.TB, text string) *mirror.Map {
 	t.Helper()
 	m, err := mirror.Parse("mirrors.toml", []byte(text))
 	if err != nil {
@@ -101,7 +101,7 @@ func parse(t *testing.T, text string) *mirror.Map {
 	return m
 }
 
-func render(t *testing.T, m *mirror.Map) []hosts.File {
+func render(t testing.TB, m *mirror.Map) []hosts.File {
 	t.Helper()
 	files, err := hosts.Render(m, hosts.Options{})
 	if err != nil {

@@ -2,44 +2,156 @@ package main_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/credential/azure/azuretest"
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
+// A world is a stand-in with all that can keep a run waiting, and a node.
+type world struct {
+	*azuretest.Cloud
+	foo     *azuretest.ACR
+	binding *azuretest.Binding
+	manager *azuretest.Component
+	node    tree
+}
+
 // TestTimeout holds that whatever does not answer is given up in time, and
-// named.
+// named with the time that it took.
 func TestTimeout(t *testing.T) {
+	const (
+		other   = "version = 1\n[[mirror]]\nsource = \"mcr.microsoft.com\"\ntargets = [\"harbor.corp\"]\n[registry.\"harbor.corp\"]\ncredential = \"other\"\n[credential.other]\n"
+		exec    = other + "kind = \"exec\"\ncommand = \"/other\"\n"
+		config  = other + "kind = \"docker-config\"\npath = \"/config.json\"\n"
+		private = `{"cloud":"AzureCorp","tenantId":"` + tenant + `","useManagedIdentityExtension":true,"resourceManagerEndpoint":"https://management.cloud.corp/"}`
+		sleeps  = "#!/bin/sh\nexec sleep 60\n"
+	)
+	hang := azuretest.Hang()
 	for name, c := range map[string]struct {
-		config string
-		hang   func(*azuretest.Cloud, *azuretest.ACR)
-		want   string
+		way   string // "" for both
+		text  string // of the map; "" for one to foo.azurecr.io
+		stdin string // "" for a mirrored image
+		hang  func(*testing.T, world)
+		want  string
 	}{
-		"managed identity":  {"managed", func(c *azuretest.Cloud, _ *azuretest.ACR) { c.Identity.Fail("", azuretest.Hang()) }, "managed identity: no answer from 127.0.0.1 within "},
-		"service principal": {"principal", func(c *azuretest.Cloud, _ *azuretest.ACR) { c.Entra.Fail("", azuretest.Hang()) }, "service principal: no answer from login.microsoftonline.com within "},
-		"proxy":             {"managed", func(c *azuretest.Cloud, _ *azuretest.ACR) { c.Proxy.Fail("", azuretest.Hang()) }, "registry challenge: no answer from foo.azurecr.io within "},
-		"challenge":         {"managed", func(_ *azuretest.Cloud, a *azuretest.ACR) { a.Fail("/v2/", azuretest.Hang()) }, "registry challenge: no answer from foo.azurecr.io within "},
-		"exchange":          {"managed", func(_ *azuretest.Cloud, a *azuretest.ACR) { a.Fail("/oauth2/exchange", azuretest.Hang()) }, "registry token exchange: no answer from foo.azurecr.io within "},
+		"managed identity": {"", "", "", func(_ *testing.T, w world) { w.Identity.Fail("", hang) }, "managed identity: no answer from 127.0.0.1 within "},
+		"service principal": {"", "", "", func(t *testing.T, w world) {
+			w.Entra.Fail("", hang)
+			writeFile(t, w.node.root, mirror.DefaultAzureConfig, configs["principal"])
+		}, "service principal: no answer from login.microsoftonline.com within "},
+		"proxy":     {"", "", "", func(_ *testing.T, w world) { w.Proxy.Fail("", hang) }, "registry challenge: no answer from foo.azurecr.io within "},
+		"challenge": {"", "", "", func(_ *testing.T, w world) { w.foo.Fail("/v2/", hang) }, "registry challenge: no answer from foo.azurecr.io within "},
+		"exchange":  {"", "", "", func(_ *testing.T, w world) { w.foo.Fail(exchange, hang) }, "registry token exchange: no answer from foo.azurecr.io within "},
+		"pod":       {"", "", ofPod("foo.azurecr.io/x", podBoth), func(_ *testing.T, w world) { w.Entra.Fail("", hang) }, "workload identity: no answer from login.microsoftonline.com within "},
+		"binding":   {"", "", ofPod("foo.azurecr.io/x", podClient), func(_ *testing.T, w world) { w.binding.Fail("", hang) }, "identity binding: no answer from binding.oic.example at 127.0.0.1:"},
+		"resource manager": {"flags", "", request("foo.azurecr.cloud.corp/x"), func(t *testing.T, w world) {
+			w.manager.Fail("", hang)
+			writeFile(t, w.node.root, mirror.DefaultAzureConfig, private)
+		}, "resource manager: no answer from management.cloud.corp within "},
+		"exec": {"routes", exec, "", func(t *testing.T, w world) { writeProgram(t, w.node.root, "/other", sleeps) }, `/other" gave no answer in `},
+		"credential helper": {"routes", config, "", func(t *testing.T, w world) {
+			writeProgram(t, w.node.root, "/config.json", `{"credHelpers":{"harbor.corp":"slow"}}`)
+			if err := os.Chmod(filepath.Join(w.node.root, "/config.json"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			writeProgram(t, w.node.root, "/bin/docker-credential-slow", sleeps)
+		}, `docker-credential-slow" gave no answer in `},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cloud, acrs := startCloud(t, "foo.azurecr.io")
-			c.hang(cloud, acrs["foo.azurecr.io"])
-			config := writeFile(t, t.TempDir(), "azure.json", configs[c.config])
-			got := run(t, cloud, names[0], request("mcr.microsoft.com/x"), config, "-r", both, "--timeout=300ms")
-			if got.code != 1 || !strings.Contains(got.stderr, c.want) || !strings.Contains(got.stderr, "by --timeout=300ms)\n") {
-				t.Errorf("it exits %d with %s%s; want %s", got.code, got.answer(), got.stderr, c.want)
+		for way, args := range ways {
+			if c.way != "" && c.way != way {
+				continue
 			}
-			if got.took < 300*time.Millisecond || got.took > 5*time.Second {
-				t.Errorf("it took %s", got.took)
-			}
-		})
+			t.Run(name+"/"+way, func(t *testing.T) {
+				t.Parallel()
+				w := startWorld(t, cmp.Or(c.text, toFoo))
+				c.hang(t, w)
+				args := append([]string{"--root=" + w.node.root, "--timeout=3s"}, args...)
+				if name == "binding" {
+					writeFile(t, w.node.root, "/ca.crt", string(w.binding.CA))
+					args = append(args, "--ib-sni-name="+bindingName, "--ib-apiserver-ip="+w.binding.Address, "--ib-ca=/ca.crt")
+				}
+				cmd := command(t, w.Cloud, names[0], args...)
+				cmd.Env = append(cmd.Env, "PATH="+filepath.Join(w.node.root, "bin")+":"+os.Getenv("PATH"))
+				got := finish(t, cmd, cmp.Or(c.stdin, request(mcrImage)))
+				if got.code != 1 || !strings.Contains(got.stderr, c.want) || !strings.Contains(got.stderr, "by --timeout=3s)\n") {
+					t.Errorf("it exits %d with %s%s; want %s", got.code, got.answer(), got.stderr, c.want)
+				}
+				if _, rest, _ := strings.Cut(got.stderr, c.want); !tookText.MatchString(rest) {
+					t.Errorf("how long it took is not said: %s", got.stderr)
+				}
+				if got.took < 3*time.Second || got.took > 20*time.Second {
+					t.Errorf("it took %s", got.took)
+				}
+				if events := readEvents(t, w.node); len(events) != 1 || events[0].Outcome != audit.Failed || !strings.Contains(events[0].Reason, c.want) {
+					t.Errorf("the log has %+v", events)
+				}
+			})
+		}
+	}
+}
+
+var tookText = regexp.MustCompile(`^([0-9]+ within )?[0-9.]+m?s\b`)
+
+func startWorld(t *testing.T, text string) world {
+	t.Helper()
+	cloud, foo, binding := startPodCloud(t)
+	manager, err := cloud.AddResourceManager("management.cloud.corp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return world{cloud, foo, binding, manager, plant(t, text)}
+}
+
+func writeProgram(t *testing.T, root, name, text string) {
+	t.Helper()
+	if err := os.Chmod(writeFile(t, root, name, text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRetryAfter holds that a server which asks to be left alone for a while is
+// left alone, where the run has that while.
+func TestRetryAfter(t *testing.T) {
+	for name, c := range map[string]struct {
+		azure, path string
+		who         func(world) *azuretest.Component
+	}{
+		"challenge":         {"managed", "/v2/", func(w world) *azuretest.Component { return w.foo.Component }},
+		"exchange":          {"managed", exchange, func(w world) *azuretest.Component { return w.foo.Component }},
+		"managed identity":  {"managed", "", func(w world) *azuretest.Component { return w.Identity }},
+		"service principal": {"principal", signIn, func(w world) *azuretest.Component { return w.Entra }},
+	} {
+		for way, args := range ways {
+			t.Run(name+"/"+way, func(t *testing.T) {
+				t.Parallel()
+				w := startWorld(t, toFoo)
+				writeFile(t, w.node.root, mirror.DefaultAzureConfig, configs[c.azure])
+				args := append([]string{"--root=" + w.node.root}, args...)
+				c.who(w).Fail(c.path, azuretest.Times(1, azuretest.Throttle(1)))
+				if got := run(t, w.Cloud, names[0], request(mcrImage), args...); got.code != 0 || got.took < time.Second {
+					t.Errorf("with a second to wait, it exits %d after %s with %s", got.code, got.took, got.stderr)
+				}
+				if err := os.RemoveAll(w.node.tokens()); err != nil {
+					t.Fatal(err)
+				}
+				c.who(w).Fail(c.path, azuretest.Throttle(9))
+				got := run(t, w.Cloud, names[0], request(mcrImage), append(args, "--timeout=8s")...)
+				if want := `status 429, with Retry-After "9"; try again later`; got.code != 1 || !strings.Contains(got.stderr, want) || !strings.Contains(got.stderr, name) || got.took > 8*time.Second {
+					t.Errorf("with more to wait than there is, it exits %d after %s with %s; want %s", got.code, got.took, got.stderr, want)
+				}
+			})
+		}
 	}
 }
 
@@ -131,6 +243,49 @@ func TestStop(t *testing.T) {
 		got := wait()
 		if got.code != 1 || !strings.Contains(got.stderr, "registry token exchange: context canceled after ") || !strings.Contains(got.stderr, "(told to stop: "+name) || got.took > 5*time.Second {
 			t.Errorf("%s: it exits %d after %s with %s%s", name, got.code, got.took, got.stdout, got.stderr)
+		}
+	}
+}
+
+// TestProxy holds that registries and Entra ID are asked through the proxy that
+// the environment names, and the metadata service and the cluster's binding
+// never are. 0.0.0.0 is this machine, and is no loopback address to net/http,
+// which asks those without a proxy whatever the environment says.
+func TestProxy(t *testing.T) {
+	for name, c := range map[string]struct{ azure, stdin, want string }{
+		"metadata service":  {"managed", request("foo.azurecr.io/x"), "[CONNECT foo.azurecr.io:443]"},
+		"service principal": {"principal", request(mcrImage), "[CONNECT foo.azurecr.io:443 CONNECT login.microsoftonline.com:443]"},
+		"binding":           {"managed", ofPod("foo.azurecr.io/x", podClient), "[CONNECT foo.azurecr.io:443]"},
+	} {
+		for way, args := range ways {
+			w := startWorld(t, toFoo)
+			writeFile(t, w.node.root, mirror.DefaultAzureConfig, configs[c.azure])
+			args := append([]string{"--root=" + w.node.root}, args...)
+			if name == "binding" {
+				writeFile(t, w.node.root, "/ca.crt", string(w.binding.CA))
+				args = append(args, "--ib-sni-name="+bindingName, "--ib-ca=/ca.crt",
+					"--ib-apiserver-ip="+strings.Replace(w.binding.Address, "127.0.0.1", "0.0.0.0", 1))
+			}
+			cmd := command(t, w.Cloud, names[0], args...)
+			for i, pair := range cmd.Env {
+				if strings.HasPrefix(pair, "IDENTITY_ENDPOINT=") {
+					cmd.Env[i] = strings.Replace(pair, "127.0.0.1", "0.0.0.0", 1)
+				}
+			}
+			got := finish(t, cmd, c.stdin)
+			if got.code != 0 || got.stderr != "" {
+				t.Errorf("%s/%s exits %d with %s", name, way, got.code, got.stderr)
+			}
+			var asked []string
+			for _, r := range w.Proxy.Requests() {
+				asked = append(asked, r.Method+" "+r.URL)
+			}
+			if slices.Sort(asked); fmt.Sprint(slices.Compact(asked)) != c.want {
+				t.Errorf("%s/%s: the proxy is asked %v; want %s", name, way, asked, c.want)
+			}
+			if n := len(w.Identity.Requests()) + len(w.Entra.Requests()) + len(w.binding.Requests()); n == 0 {
+				t.Errorf("%s/%s: nobody is asked for a token", name, way)
+			}
 		}
 	}
 }

@@ -97,7 +97,7 @@ func noLog(path, routes string) error {
 	if info, err := os.Stat(routes); err == nil {
 		since = " since its routes were last changed, at " + info.ModTime().Format(time.DateTime)
 	}
-	return fmt.Errorf("there is no %s: the kubelet has not run the plugin on this node%s; run a pod with an image of a mirror, and see that the kubelet has the flags --image-credential-provider-config and --image-credential-provider-bin-dir", path, since)
+	return fmt.Errorf("there is no %s: the kubelet has not run the plugin on this node%s, or with another --audit-log; run a pod with an image of a mirror, and see that the kubelet has the flags --image-credential-provider-config and --image-credential-provider-bin-dir", path, since)
 }
 
 // parseSince parses the value of --since.

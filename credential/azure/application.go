@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -30,18 +29,19 @@ type application struct {
 // ask asks for a token with the proof that proves makes. The text of the proof, if
 // it has one, is kept out of errors.
 func (a application) ask(ctx context.Context, o Options, text *credential.Secret, proves prover) (credential.Secret, error) {
-	host := a.authority
-	if u, err := url.Parse(a.authority); err == nil {
-		host = u.Hostname()
+	authority, err := url.Parse(a.authority)
+	if err != nil {
+		return "", errors.New("the sign-in endpoint of the cloud is not a URL; correct it where the cloud is described")
 	}
-	step := startStep(a.name, host)
+	step := startStep(a.name, authority.Hostname())
 	if text != nil {
-		step = startStep(a.name, host, *text)
+		step = startStep(a.name, authority.Hostname(), *text)
 	}
 	return library{
 		step:   step,
-		client: o.client(http.ProxyFromEnvironment),
+		client: o.web(),
 		config: a.tenantKey + " and " + a.clientKey,
+		trusts: func(u *url.URL) bool { return u.Scheme == "https" && (u.Host == authority.Host || isSignIn(u.Host)) },
 		make: func(o policy.ClientOptions) (azcore.TokenCredential, error) {
 			o.Cloud = azcloud.Configuration{ActiveDirectoryAuthorityHost: a.authority}
 			return proves.credential(o)

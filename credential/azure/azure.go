@@ -17,7 +17,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -71,6 +70,8 @@ type Options struct {
 	// Keep keeps the node's token of Entra ID from one registry to the
 	// next; nil keeps none.
 	Keep Keep
+
+	bundle func() *x509.CertPool // see web
 }
 
 func (o Options) withDefaults() Options {
@@ -89,6 +90,7 @@ func (o Options) withDefaults() Options {
 	if o.ReadFile == nil {
 		o.ReadFile = readFile
 	}
+	o.bundle = newBundle()
 	return o
 }
 
@@ -140,7 +142,7 @@ func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential
 	if err != nil {
 		return credential.Credential{}, err
 	}
-	client := s.opts.client(http.ProxyFromEnvironment)
+	client := s.opts.web()
 	defer client.CloseIdleConnections()
 	r := registry{ask.Registry, sender{client, s.opts}}
 
@@ -169,31 +171,41 @@ func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential
 // KiB, and the identity library reads every answer to its end.
 const mostBytes = 4 << 20
 
-var errTooLong = errors.New("the answer has no end")
+// An endless error is that of an answer which is not worth another try.
+type endless struct{}
+
+func (endless) Error() string { return "the answer has no end" }
+
+// NonRetriable keeps azidentity from asking again.
+func (endless) NonRetriable() {}
 
 // client returns an HTTP client for one credential. It follows no redirect,
 // since a redirected token is a token given away, and inflates nothing.
 func (o Options) client(proxy func(*http.Request) (*url.URL, error)) *http.Client {
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy: proxy,
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				conn, err := o.DialContext(ctx, network, address)
-				if err != nil {
-					return nil, err
-				}
-				return &boundedConn{conn, mostBytes}, nil
-			},
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: 64 << 10,
-			OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
-				if resp.StatusCode == http.StatusOK {
-					return nil
-				}
-				return fmt.Errorf("the proxy %s answered %d", proxy.Host, resp.StatusCode)
-			},
+		Transport:     o.transport(proxy),
+	}
+}
+
+func (o Options) transport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
+	return &http.Transport{
+		Proxy: proxy,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := o.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &boundedConn{conn, mostBytes}, nil
+		},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 64 << 10,
+		OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			return fmt.Errorf("the proxy %s answered %d", proxy.Host, resp.StatusCode)
 		},
 	}
 }
@@ -208,7 +220,7 @@ type boundedConn struct {
 
 func (c *boundedConn) Read(p []byte) (int, error) {
 	if c.left <= 0 {
-		return 0, errTooLong
+		return 0, endless{}
 	}
 	n, err := c.Conn.Read(p[:min(len(p), c.left)])
 	c.left -= n

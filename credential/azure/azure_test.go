@@ -261,13 +261,17 @@ func TestProgramMain(t *testing.T) {
 
 // TestProxyNotForIdentity runs where HTTP_PROXY is set before the first
 // request, since net/http reads it once: the metadata service is dialled
-// itself all the same.
+// itself all the same, and so is a registry in NO_PROXY.
 func TestProxyNotForIdentity(t *testing.T) {
-	if os.Getenv("AZURE_TEST_PROXY") == "" {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxyNotForIdentity$")
-		cmd.Env = append(os.Environ(), "AZURE_TEST_PROXY=1")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
+	want := map[string][]string{"": {"CONNECT contoso.azurecr.io:443"}, ".azurecr.io": nil}
+	except, inside := os.LookupEnv("AZURE_TEST_NO_PROXY")
+	if !inside {
+		for except := range want {
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxyNotForIdentity$")
+			cmd.Env = append(os.Environ(), "AZURE_TEST_NO_PROXY="+except)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
 		}
 		return
 	}
@@ -277,11 +281,12 @@ func TestProxyNotForIdentity(t *testing.T) {
 			t.Setenv(key, value)
 		}
 	}
+	t.Setenv("NO_PROXY", except)
 	if _, err := source(t, cloud, configs["system"]).Credential(context.Background(), ask(t, "contoso.azurecr.io")); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := lines(cloud.Proxy.Requests()...), []string{"CONNECT contoso.azurecr.io:443"}; !slices.Equal(got, want) {
-		t.Errorf("the proxy was asked %q; want %q", got, want)
+	if got := lines(cloud.Proxy.Requests()...); !slices.Equal(got, want[except]) {
+		t.Errorf("with NO_PROXY=%s the proxy was asked %q; want %q", except, got, want[except])
 	}
 	if a, b := len(acr.Requests()), len(cloud.Identity.Requests()); a != 2 || b != 1 {
 		t.Errorf("registry asked %d times, identity endpoint %d; want 2 and 1", a, b)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -30,6 +31,22 @@ func cloudNamed(name string) cloud {
 		return cloud{"https://login.microsoftonline.us/", "azurecr.us", "management.usgovcloudapi.net"}
 	}
 	return cloud{"https://login.microsoftonline.com/", "azurecr.io", "management.azure.com"}
+}
+
+// signIn are the hosts of Entra ID in the public clouds, by all their names:
+// one may send on to another, as China's old name does to its new one
+// (github.com/AzureAD/microsoft-authentication-library-for-go,
+// apps/internal/oauth/ops/authority/known_metadata.go).
+var signIn = [...]string{
+	"login.microsoftonline.com", "login.microsoft.com", "login.windows.net", "sts.windows.net",
+	"login.chinacloudapi.cn", "login.partner.microsoftonline.cn",
+	"login.microsoftonline.us", "login.usgovcloudapi.net",
+}
+
+// isSignIn reports whether a host is Entra ID in a public cloud, or in one
+// region of it, which is a label in front.
+func isSignIn(host string) bool {
+	return slices.ContainsFunc(signIn[:], func(name string) bool { return host == name || strings.HasSuffix(host, "."+name) })
 }
 
 // adfs reports whether the cloud signs in by Active Directory Federation
@@ -125,7 +142,7 @@ func (s *Source) askManager(ctx context.Context) (cloud, error) {
 		return cloud{}, errors.New("resourceManagerEndpoint: this is not the URL of a resource manager; write it as https://HOST/")
 	}
 	step := startStep(resourceManager, u.Hostname())
-	client := s.opts.client(http.ProxyFromEnvironment)
+	client := s.opts.web()
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, s.opts.RequestLimit)
 	defer cancel()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -22,28 +24,32 @@ type library struct {
 	claims string                      // see policy.TokenRequestOptions
 	busy   []int                       // statuses that go by, besides the usual ones
 	remedy func(message string) string // says what to do about a refusal
+	trusts func(*url.URL) bool         // whom to ask; nil for anybody
 }
 
 // token returns a token for registries.
 func (l library) token(ctx context.Context, o Options) (credential.Secret, error) {
 	defer l.client.CloseIdleConnections()
-	seen := &witness{}
+	ctx, cancel := context.WithTimeout(ctx, o.IdentityLimit)
+	defer cancel()
+	seen, guard := &witness{}, &guard{trusts: l.trusts}
 	cred, err := l.make(policy.ClientOptions{
 		Transport:        l.client,
 		Telemetry:        policy.TelemetryOptions{ApplicationID: userAgent},
-		Retry:            l.retries(o),
+		Retry:            l.retries(ctx, o),
+		PerCallPolicies:  []policy.Policy{guard},
 		PerRetryPolicies: []policy.Policy{seen},
 	})
 	if err != nil {
 		return "", l.refused(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.IdentityLimit)
-	defer cancel()
 	token, err := cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}, Claims: l.claims})
 	if seen.host != "" {
 		l.step.host = seen.host
 	}
 	switch {
+	case guard.kept != "":
+		return "", l.step.fault("it sends on to "+quoted(guard.kept)+", which is given nothing", unexpected)
 	case err != nil:
 		return "", l.fault(ctx, seen, err)
 	case !isTokenText(token.Token):
@@ -53,12 +59,16 @@ func (l library) token(ctx context.Context, o Options) (credential.Secret, error
 }
 
 // retries bounds what the library does by itself, which takes more than a
-// minute by default.
-func (l library) retries(o Options) policy.RetryOptions {
+// minute by default. A pause that outlasts ctx would only hide the answer.
+func (l library) retries(ctx context.Context, o Options) policy.RetryOptions {
+	longest := o.IdentityLimit / 2
+	if deadline, ok := ctx.Deadline(); ok {
+		longest = max(min(longest, time.Until(deadline)), 1)
+	}
 	return policy.RetryOptions{
 		MaxRetries:    3,
 		RetryDelay:    o.RetryDelay,
-		MaxRetryDelay: o.IdentityLimit / 2,
+		MaxRetryDelay: longest,
 		TryTimeout:    o.IdentityLimit / 2,
 		StatusCodes:   append([]int{408, 429, 500, 502, 503, 504}, l.busy...),
 	}
@@ -67,6 +77,22 @@ func (l library) retries(o Options) policy.RetryOptions {
 // refused returns the error for settings that the library does not take.
 func (l library) refused(err error) error {
 	return l.step.fault(l.step.scrub(err.Error()), "check "+l.config)
+}
+
+// A guard lets the library ask only whom it is to ask. The library takes the
+// URL that tokens are at, which is given the secret, out of an answer.
+type guard struct {
+	trusts func(*url.URL) bool
+	kept   string // whom it did not let be asked
+}
+
+// Do implements [policy.Policy].
+func (g *guard) Do(req *policy.Request) (*http.Response, error) {
+	if u := req.Raw().URL; g.trusts != nil && !g.trusts(u) {
+		g.kept = u.Scheme + "://" + u.Host
+		return nil, errors.New("not to be asked")
+	}
+	return req.Next()
 }
 
 // A witness sees each try on the wire. The library's errors are many lines

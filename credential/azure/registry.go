@@ -50,7 +50,7 @@ const notARegistry = "check that the name leads to the registry, and not to a pr
 
 func challengeRemedy(resp response) string {
 	switch {
-	case resp.status == http.StatusOK:
+	case resp.status == http.StatusOK && serverMessage(resp.body) != htmlPage:
 		return "the registry does not ask for a token; use the credential \"anonymous\" for it"
 	case resp.status == http.StatusForbidden:
 		return "allow the node's address in the registry's network rules, or reach it by its private endpoint"

@@ -63,6 +63,30 @@ func TestNames(t *testing.T) {
 	}
 }
 
+func TestIsSignIn(t *testing.T) {
+	for host, want := range map[string]bool{
+		"login.microsoftonline.com": true, "login.microsoftonline.us": true, "login.chinacloudapi.cn": true, "login.partner.microsoftonline.cn": true, "westus2.login.microsoft.com": true,
+		"": false, "evil.example": false, "evillogin.microsoftonline.com": false, "login.microsoftonline.com.evil.example": false,
+		"login.microsoftonline.com:444": false, "westus2.login.microsoft.com:444": false, "evil-login.microsoft.com": false,
+	} {
+		if got := isSignIn(host); got != want {
+			t.Errorf("isSignIn(%q) = %t", host, got)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"0": 0, "7": 7 * time.Second, "65535": 65535 * time.Second, "": -1, "-1": -1, "1.5": -1, "99999999999": -1, "soon": -1,
+		time.Now().Add(time.Hour).UTC().Format(http.TimeFormat): time.Hour,
+	} {
+		got, ok := retryAfter(text)
+		if ok != (want >= 0) || ok && (got > want || want-got > time.Minute) {
+			t.Errorf("retryAfter(%q) = %s, %t; want %s", text, got, ok, want)
+		}
+	}
+}
+
 func TestScrub(t *testing.T) {
 	s := startStep("step", "host", "p ss", "")
 	for text, want := range map[string]string{

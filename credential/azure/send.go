@@ -52,9 +52,9 @@ func (s sender) send(ctx context.Context, step step, r request) (response, error
 		if resp.status != http.StatusTooManyRequests && resp.status < 500 || try == mostTries {
 			return resp, nil
 		}
-		pause := s.opts.RetryDelay << (try - 1)
-		if seconds, err := strconv.ParseUint(resp.header.Get("Retry-After"), 10, 16); err == nil {
-			pause = time.Duration(seconds) * time.Second
+		pause, ok := retryAfter(resp.header.Get("Retry-After"))
+		if !ok {
+			pause = s.opts.RetryDelay << (try - 1)
 		}
 		// A pause that outlasts the step would only hide the answer.
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
@@ -66,6 +66,15 @@ func (s sender) send(ctx context.Context, step step, r request) (response, error
 			return response{}, step.network(ctx, ctx.Err())
 		}
 	}
+}
+
+// retryAfter reads a Retry-After: seconds or a date (RFC 9110, section 10.2.3).
+func retryAfter(text string) (time.Duration, bool) {
+	if seconds, err := strconv.ParseUint(text, 10, 16); err == nil {
+		return time.Duration(seconds) * time.Second, true
+	}
+	at, err := http.ParseTime(text)
+	return time.Until(at), err == nil
 }
 
 func (s sender) sendOnce(ctx context.Context, r request) (response, error) {

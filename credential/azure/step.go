@@ -84,8 +84,8 @@ func (s step) network(ctx context.Context, err error) error {
 		return fmt.Errorf("%s: %w after %s", s.name, context.Canceled, s.took())
 	case errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil:
 		return fmt.Errorf("%s: no answer from %s within %s (%w); %s", s.name, s.host, s.took(), context.DeadlineExceeded, s.reach())
-	case errors.Is(err, errTooLong):
-		return s.fault(errTooLong.Error(), unexpected)
+	case errors.Is(err, endless{}), strings.Contains(err.Error(), "response headers exceeded"): // of net/http, which has no name for it
+		return s.fault(endless{}.Error(), unexpected)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return s.fault("no such host", "check the name, and the node's DNS")
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -153,6 +153,9 @@ func printable(r rune) rune {
 // quoted returns foreign text in quotes, for an error.
 func quoted(text string) string { return strconv.Quote(step{}.scrub(text)) }
 
+// htmlPage is what is said of a page: its text is not worth repeating.
+const htmlPage = "a page of HTML"
+
 // serverMessage returns what a JSON body says went wrong, in the dialects of
 // Entra ID, the metadata service and registries; "" where it says nothing.
 func serverMessage(body []byte) string {
@@ -166,7 +169,7 @@ func serverMessage(body []byte) string {
 	}
 	if json.Unmarshal(body, &said) != nil {
 		if strings.HasPrefix(http.DetectContentType(body), "text/html") {
-			return "a page of HTML"
+			return htmlPage
 		}
 		return ""
 	}

@@ -1,11 +1,12 @@
 // Package audit is the log of the plugin's runs: one line of JSON for each, in
-// a file that the plugin appends to and "mirrorcred events" reads.
+// a file that the plugin appends to and "mirrorcred events" reads, or sent to
+// the journal or another socket.
 //
 // Writing never waits for anybody and never fails a pull: where a line cannot
 // be written, it is not. A line holds no secret: what goes into it is names,
 // times and errors, and the errors of this module hold none.
 //
-// Start at [Event]; for writing at [Append], for reading at [Open].
+// Start at [Event]; for writing at [ParseDestination], for reading at [Open].
 package audit
 
 import (

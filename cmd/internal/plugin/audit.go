@@ -45,12 +45,9 @@ func (n *node) ask(ctx context.Context, c mirror.Credential, source credential.S
 	return got, err
 }
 
-// write appends the run to the audit log, if it can. err is what the run ends
+// write adds the run to the audit log, if it can. err is what the run ends
 // with.
 func (n *node) write(ctx context.Context, o options, started time.Time, err error) {
-	if o.auditLog == "" {
-		return
-	}
 	now := time.Now()
 	event := audit.Event{
 		Time: audit.Time{Time: now}, Outcome: n.outcome(ctx, err),
@@ -70,7 +67,7 @@ func (n *node) write(ctx context.Context, o options, started time.Time, err erro
 	// The run may have been told to stop, which is worth a line.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditLimit)
 	defer cancel()
-	within(ctx, "the audit log", func() (any, error) { return nil, audit.Append(n.path(o.auditLog), event) })
+	within(ctx, "the audit log", func() (any, error) { return nil, o.auditLog.Append(n.root, event) })
 }
 
 func (n *node) outcome(ctx context.Context, err error) audit.Outcome {

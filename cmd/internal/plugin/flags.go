@@ -38,8 +38,10 @@ argument and flags, and answers for the sources of a mirror map as well.
                                  routes answer; "" for none (default
                                  /run/mirrorcred/tokens)
       --audit-log FILE           add a line of JSON for each run to FILE, which
-                                 "mirrorcred events" prints; "" for none
-                                 (default /var/log/mirrorcred/plugin.jsonl)
+                                 "mirrorcred events" prints (default
+                                 /var/log/mirrorcred/plugin.jsonl); send it to
+                                 the journal with "journald", to a datagram
+                                 socket with "unixgram:/PATH"; "" for none
       --root DIR                 take all paths as below DIR
       --ib-sni-name NAME         use AKS identity bindings: a pod's token is
                                  given to the API server under this name
@@ -72,8 +74,8 @@ type options struct {
 	credential, audience string
 	root                 string
 	timeout              time.Duration
-	// tokenCache and auditLog are paths, "" for none.
-	tokenCache, auditLog string
+	tokenCache           string // a path, "" for none
+	auditLog             audit.Destination
 	bindings             bindings
 	binding              *azure.Binding // nil where there is none
 	done                 bool           // nothing is left to do: help or version was printed
@@ -94,7 +96,7 @@ func parseFlags(args []string, stdout io.Writer) (options, error) {
 	flags.StringVar(&o.audience, "audience", "", "")
 	flags.StringVar(&o.root, "root", "", "")
 	flags.StringVar(&o.tokenCache, "token-cache", "/run/mirrorcred/tokens", "")
-	flags.StringVar(&o.auditLog, "audit-log", audit.DefaultFile, "")
+	auditLog := flags.String("audit-log", audit.DefaultFile, "")
 	flags.DurationVar(&o.timeout, "timeout", 45*time.Second, "")
 	flags.StringVar(&o.bindings.sni, "ib-sni-name", "", "")
 	flags.StringVar(&o.bindings.clientID, "ib-default-client-id", "", "")
@@ -127,6 +129,10 @@ func parseFlags(args []string, stdout io.Writer) (options, error) {
 	} else {
 		o.mirrors = *mirrors
 	}
+	var err error
+	if o.auditLog, err = audit.ParseDestination(*auditLog); err != nil {
+		return options{}, fmt.Errorf("--audit-log=%q: %w", *auditLog, err)
+	}
 	return o, o.check(flags.Args())
 }
 
@@ -134,8 +140,6 @@ func (o *options) check(rest []string) error {
 	switch {
 	case o.tokenCache != "" && !filepath.IsAbs(o.tokenCache):
 		return fmt.Errorf("--token-cache=%q is not an absolute path; write one, or \"\" for no cache", o.tokenCache)
-	case o.auditLog != "" && !filepath.IsAbs(o.auditLog):
-		return fmt.Errorf("--audit-log=%q is not an absolute path; write one, or \"\" for no log", o.auditLog)
 	case len(rest) > 1:
 		return fmt.Errorf("%d arguments beside the flags; give the path of one azure.json", len(rest))
 	case len(rest) == 1:

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // An Exchange is one request and the answer to it.
@@ -67,18 +68,60 @@ func HTML() Fault {
 	return Reply(http.StatusOK, "<!DOCTYPE html>\n<title>Sign in</title>\n", "Content-Type", "text/html")
 }
 
-// Endless answers with a status and a JSON string that never ends.
+// Endless answers with a status and a JSON string that never ends. With status
+// 0 it is the header that never ends.
 func Endless(status int) Fault {
 	return func(x *Exchange) bool {
-		x.W.WriteHeader(status)
+		w, end := open(x, status)
+		defer end()
 		part := strings.Repeat("x", 32<<10)
-		io.WriteString(x.W, `{"refresh_token":"`)
+		io.WriteString(w, `{"refresh_token":"`)
 		for {
-			if _, err := io.WriteString(x.W, part); err != nil {
+			if _, err := io.WriteString(w, part); err != nil {
 				return true
 			}
 		}
 	}
+}
+
+// Drip is Endless, a byte at a time.
+func Drip(status int) Fault {
+	return func(x *Exchange) bool {
+		w, end := open(x, status)
+		defer end()
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			if _, err := io.WriteString(w, "x"); err != nil {
+				return true
+			}
+			if w, ok := w.(http.Flusher); ok {
+				w.Flush()
+			}
+			select {
+			case <-tick.C:
+				continue
+			case <-x.R.Context().Done():
+			case <-x.Closed:
+			}
+			panic(http.ErrAbortHandler) // see Hang
+		}
+	}
+}
+
+// open begins an answer of a status and returns where its body goes; with
+// status 0, where its header goes.
+func open(x *Exchange, status int) (w io.Writer, end func() error) {
+	if status != 0 {
+		x.W.WriteHeader(status)
+		return x.W, func() error { return nil }
+	}
+	conn, _, err := http.NewResponseController(x.W).Hijack()
+	if err != nil {
+		panic(err) // all that is served here is HTTP/1.1
+	}
+	io.WriteString(conn, "HTTP/1.1 200 OK\r\nX-Long: ")
+	return conn, conn.Close
 }
 
 // Redirect answers 307 to the same path at another host.

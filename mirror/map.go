@@ -163,6 +163,10 @@ type Kubelet struct {
 	// MatchAny makes the kubelet run the plugin for every host without a
 	// port.
 	MatchAny bool
+	// AuditLog is where the plugin writes its runs down: the path of a file,
+	// "unixgram:" and the path of a socket, "journald" or "none"; "" for the
+	// plugin's default.
+	AuditLog string
 	// Version is the kubelet's version, such as "1.34", as the operator
 	// knows it; "" where they do not say.
 	Version string

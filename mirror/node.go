@@ -47,6 +47,11 @@ func (p *parser) kubelet(t *table) {
 	if k.Version != "" && !isVersion(k.Version) {
 		p.add(r.at("version"), "version %q of [kubelet] is none; write it such as \"1.34\", or leave it out and the kubelet that runs is asked", k.Version)
 	}
+	k.AuditLog = r.text("audit_log")
+	socket, _ := strings.CutPrefix(k.AuditLog, "unixgram:")
+	if k.AuditLog != "" && k.AuditLog != "journald" && k.AuditLog != "none" && !strings.HasPrefix(socket, "/") {
+		p.add(r.at("audit_log"), "audit_log %q of [kubelet] is not an absolute path; write one, or \"unixgram:/PATH\" for a datagram socket, \"journald\" for the journal, \"none\" for no log", k.AuditLog)
+	}
 	for _, v := range r.texts("match_images", false) {
 		if err := checkPattern(v.text); err != nil {
 			p.add(v.line, "match_images: pattern %q: %v", v.text, err)

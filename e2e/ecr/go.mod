@@ -2,7 +2,7 @@ module github.com/mirrorcred/mirrorcred/e2e/ecr
 
 go 1.26.6
 
-require k8s.io/cloud-provider-aws v1.37.0
+require k8s.io/cloud-provider-aws v1.37.0 // indirect
 
 require (
 	github.com/aws/aws-sdk-go-v2 v1.41.1 // indirect

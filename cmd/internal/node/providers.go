@@ -83,7 +83,18 @@ func (p *planner) kept(list []kubeletconfig.Provider) []kubeletconfig.Provider {
 	return kept
 }
 
-func (p *planner) args() []string { return []string{"--registry-mirror=@" + routesDir} }
+// args returns the arguments that all our providers have.
+func (p *planner) args() []string {
+	args := []string{"--registry-mirror=@" + routesDir}
+	switch log := p.m.Kubelet.AuditLog; log {
+	case "":
+	case "none":
+		args = append(args, "--audit-log=")
+	default:
+		args = append(args, "--audit-log="+log)
+	}
+	return args
+}
 
 // matchImages returns the patterns for which the kubelet shall run a provider
 // of ours.

@@ -124,6 +124,23 @@ func TestProviders(t *testing.T) {
 	}
 }
 
+func TestAuditLogArgument(t *testing.T) {
+	for value, want := range map[string]string{"": "", "none": "--audit-log=", "journald": "--audit-log=journald", "unixgram:/run/log": "--audit-log=unixgram:/run/log", "/x": "--audit-log=/x"} {
+		text := tokenMap
+		if value != "" {
+			text += "[kubelet]\naudit_log = \"" + value + "\"\n"
+		}
+		n, _ := newNode(t, text)
+		apply(t, n)
+		for name, p := range providersOf(t, n) {
+			i := slices.IndexFunc(p.Args, func(arg string) bool { return strings.HasPrefix(arg, "--audit-log") })
+			if i >= 0 != (want != "") || i >= 0 && p.Args[i] != want {
+				t.Errorf("audit_log %q makes the arguments %q of %s; want %q", value, p.Args, name, want)
+			}
+		}
+	}
+}
+
 // TestProviderWaits has a kubelet run while a credential comes to take another
 // token: its sources wait for the kubelet, and no other does.
 func TestProviderWaits(t *testing.T) {

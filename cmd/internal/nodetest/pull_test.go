@@ -37,8 +37,10 @@ var (
 // sources grant nothing, and what is not said to be asked or shared must not
 // be.
 var pulls = map[string]struct {
-	mirrorMap  string // CA-FILE stands for the path of the stand-in's CA
-	azure      string // azure.json; "" is one with a managed identity
+	mirrorMap  string            // CA-FILE stands for the path of the stand-in's CA
+	azure      string            // azure.json; "" is one with a managed identity
+	files      map[string]string // besides, executable for root
+	login      string            // the registry that the login in them is for
 	image      string
 	registries []served
 	sources    []string
@@ -170,6 +172,33 @@ var pulls = map[string]struct {
 		sources:    []string{"mcr.microsoft.com"},
 		attempts:   1,
 	},
+	"a docker config.json": {
+		mirrorMap:  mirrorOf("docker.io", "", "harbor.corp:8443/hub") + dockerConfig,
+		files:      map[string]string{"/etc/mirrorcred/harbor.json": `{"auths": {"harbor.corp:8443": {"username": "` + azuretest.DefaultClientID + `", "password": "` + azuretest.DefaultClientSecret + `"}}}`},
+		login:      "harbor.corp:8443",
+		image:      "nginx:1.27",
+		registries: []served{{host: "harbor.corp:8443", repository: "hub/library/nginx"}},
+		sources:    []string{"docker.io", "index.docker.io", "registry-1.docker.io", "auth.docker.io"},
+		attempts:   1,
+	},
+	"another provider": {
+		mirrorMap:  mirrorOf("public.ecr.aws", "", "ecr.corp/public") + "[registry.\"ecr.corp\"]\ncredential = \"ecr\"\n[credential.ecr]\nkind = \"exec\"\ncommand = \"/usr/libexec/provider\"\n",
+		files:      map[string]string{"/usr/libexec/provider": provider},
+		login:      "ecr.corp",
+		image:      "public.ecr.aws/team/app:v1",
+		registries: []served{{host: "ecr.corp", repository: "public/team/app"}},
+		sources:    []string{"public.ecr.aws"},
+		attempts:   1,
+	},
+	"two kinds of credentials": {
+		mirrorMap:  mirrorOf("docker.io", "share_credential = true", "contoso.azurecr.io", "harbor.corp:8443/hub") + dockerConfig,
+		files:      map[string]string{"/etc/mirrorcred/harbor.json": `{"auths": {"harbor.corp:8443": {"username": "` + azuretest.DefaultClientID + `", "password": "` + azuretest.DefaultClientSecret + `"}}}`},
+		image:      "nginx:1.27",
+		registries: []served{{host: "contoso.azurecr.io"}, {host: "harbor.corp:8443", repository: "hub/library/nginx"}},
+		sources:    []string{"docker.io", "index.docker.io", "registry-1.docker.io", "auth.docker.io"},
+		attempts:   2,
+		shared:     true,
+	},
 	"a registry that the map does not name": {
 		mirrorMap:  toContoso,
 		image:      "quay.io/app:v1",
@@ -190,6 +219,20 @@ var pulls = map[string]struct {
 	},
 }
 
+// dockerConfig has harbor.corp:8443 ask for what /etc/mirrorcred/harbor.json holds.
+const dockerConfig = "[registry.\"harbor.corp:8443\"]\ncredential = \"harbor\"\n[credential.harbor]\nkind = \"docker-config\"\npath = \"/etc/mirrorcred/harbor.json\"\n"
+
+// provider is a kubelet credential provider that knows one image.
+const provider = `#!/bin/sh
+read -r request
+case $request in
+*'"image":"ecr.corp/public/team/app"'*) ;;
+*) echo "asked for another image: $request" >&2; exit 1 ;;
+esac
+echo '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Registry","cacheDuration":"5m",
+"auth":{"ecr.corp":{"username":"` + azuretest.DefaultClientID + `","password":"` + azuretest.DefaultClientSecret + `"}}}'
+`
+
 // mirrorOf returns a map of one mirror, with one more line in it.
 func mirrorOf(source, line string, targets ...string) string {
 	return fmt.Sprintf("version = 1\n\n[[mirror]]\nsource  = %q\ntargets = [\"%s\"]\n%s\n", source, strings.Join(targets, `", "`), line)
@@ -204,6 +247,11 @@ func TestWholePull(t *testing.T) {
 			w := newWorld(t, test.sources...)
 			if test.azure != "" {
 				if err := w.node.WriteFile(nodetest.AzureFile, test.azure); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for path, text := range test.files {
+				if err := w.writeSecret(path, text); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -230,7 +278,7 @@ func TestWholePull(t *testing.T) {
 					t.Errorf("%s: %d attempts to pull; want %d", way, attempts, test.attempts)
 				}
 				for host, acr := range w.acrs {
-					if list := strays(host, acr.Requests()); len(list) > 0 && !test.shared {
+					if list := strays(host, test.login, acr.Requests()); len(list) > 0 && !test.shared {
 						t.Errorf("%s: a credential of another registry was offered to %s, and the map does not share it: %s", way, host, list)
 					}
 				}

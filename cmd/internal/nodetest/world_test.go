@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +53,7 @@ type world struct {
 	node    *nodetest.Node
 	acrs    map[string]*azuretest.ACR
 	sources map[string]*azuretest.Source
+	secrets []string // files that hold secrets of their own
 }
 
 // newWorld returns a node without a map, and these sources around it.
@@ -73,7 +75,7 @@ func newWorld(t *testing.T, sources ...string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t, cloud, node, map[string]*azuretest.ACR{}, map[string]*azuretest.Source{}}
+	w := &world{t, cloud, node, map[string]*azuretest.ACR{}, map[string]*azuretest.Source{}, nil}
 	for _, host := range sources {
 		if w.sources[host], err = cloud.AddSource(host, azuretest.SourceOptions{}); err != nil {
 			t.Fatal(err)
@@ -161,12 +163,21 @@ func (w *world) noSecret(where, text string) {
 	}
 }
 
-// checkFiles holds that no file of the node has a secret in it, but azure.json
-// and the token cache, which is for root alone.
+// writeSecret writes a file that holds a secret, and that root may execute.
+func (w *world) writeSecret(path, text string) error {
+	w.secrets = append(w.secrets, w.node.Path(path))
+	if err := w.node.WriteFile(path, text); err != nil {
+		return err
+	}
+	return os.Chmod(w.node.Path(path), 0o700)
+}
+
+// checkFiles holds that no file of the node has a secret in it, but those that
+// were written with one, and the token cache, which is for root alone.
 func (w *world) checkFiles() {
 	cache := w.node.Path("run/mirrorcred/tokens")
 	err := filepath.WalkDir(w.node.Root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() || path == w.node.Path(nodetest.AzureFile) {
+		if err != nil || !d.Type().IsRegular() || path == w.node.Path(nodetest.AzureFile) || slices.Contains(w.secrets, path) {
 			return err
 		}
 		if filepath.Dir(path) == cache {
@@ -197,8 +208,8 @@ func (w *world) checkPrivate(paths ...string) error {
 }
 
 // strays returns the tokens that a registry was sent and that are of another
-// registry.
-func strays(host string, requests []azuretest.Request) []string {
+// registry. login is the one that the password of the stand-in is for.
+func strays(host, login string, requests []azuretest.Request) []string {
 	var list []string
 	for _, r := range requests {
 		if strings.HasSuffix(r.URL, "/oauth2/exchange") {
@@ -206,7 +217,11 @@ func strays(host string, requests []azuretest.Request) []string {
 		}
 		_, bearer, _ := strings.Cut(r.Header.Get("Authorization"), "Bearer ")
 		for _, token := range []string{bearer, r.Form.Get("password"), r.Form.Get("refresh_token"), basic(r)} {
-			if to := audience(token); token != "" && to != host {
+			to := audience(token)
+			if token == azuretest.DefaultClientSecret {
+				to = login
+			}
+			if token != "" && to != host {
 				list = append(list, fmt.Sprintf("%s %s was sent a token of %q", r.Method, r.URL, to))
 			}
 		}

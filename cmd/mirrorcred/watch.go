@@ -35,7 +35,8 @@ restarted. A map with a fault is reported, and what was applied before stays.
                           127.0.0.1:9469 (default: not)
   --restart-kubelet       restart the kubelet when a new source needs it, and put
                           its old configuration back where it does not come up
-  --kubelet-unit UNIT     the kubelet's unit (default kubelet.service)
+  --kubelet-unit UNIT     the kubelet's unit (default: the one that it runs in, such
+                          as kubelet.service or k3s.service)
   --restart-jitter TIME   wait a random while up to this before a restart, so
                           that nodes do not restart together (default 30s)
   --socket FILE           where "mirrorcred status" asks
@@ -67,7 +68,7 @@ func runWatch(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.StringVar(&f.socket, "socket", "", "")
 	flags.DurationVar(&f.tick, "tick", 30*time.Second, "")
 	flags.BoolVar(&f.restart, "restart-kubelet", false, "")
-	flags.StringVar(&f.unit, "kubelet-unit", "kubelet.service", "")
+	flags.StringVar(&f.unit, "kubelet-unit", "", "")
 	flags.DurationVar(&f.jitter, "restart-jitter", 30*time.Second, "")
 	if done, err := parse(flags, watchUsage, args, stdout); done || err != nil {
 		return err
@@ -117,7 +118,7 @@ func (f watchFlags) run(ctx context.Context, log *slog.Logger) error {
 	}
 	stopHup := relay(ctx, hup, events)
 	alive := told.keepAlive(ctx, board, late)
-	restarts := watch.Restarts{Kubelet: kubeletUnit{f.unit, n}, Jitter: f.jitter, Log: log}
+	restarts := watch.Restarts{Kubelet: &kubeletUnit{named: f.unit, node: n}, Jitter: f.jitter, Log: log}
 
 	events.Watch(n.Watched())
 	log.Info("watching", "map", n.Map, "version", version)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -133,6 +134,9 @@ func (f watchFlags) run(ctx context.Context, log *slog.Logger) error {
 			if f.restart {
 				restarts.Consider(ctx, r)
 			}
+			// All that a look allocates is garbage now, and the next one
+			// is far away.
+			debug.FreeOSMemory()
 		},
 	}).Run(ctx)
 

@@ -134,9 +134,11 @@ func (f watchFlags) run(ctx context.Context, log *slog.Logger) error {
 			if f.restart {
 				restarts.Consider(ctx, r)
 			}
-			// All that a look allocates is garbage now, and the next one
-			// is far away.
-			debug.FreeOSMemory()
+			if len(r.Plan.Changes) == 0 {
+				// The node is at rest, and all that the look allocated
+				// is garbage.
+				debug.FreeOSMemory()
+			}
 		},
 	}).Run(ctx)
 

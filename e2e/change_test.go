@@ -86,7 +86,7 @@ func TestIdentityHangs(t *testing.T) {
 	push(t, pauseRegistry, "pause", "1")
 	k := startKubelet(t, c)
 	world.cloud.Identity.Fail("", azuretest.Hang())
-	if err := k.RunPod("hangs", "mcr.microsoft.com/app/hello:1"); err != nil {
+	if err := node.RunPod("hangs", "mcr.microsoft.com/app/hello:1"); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 55*time.Second)

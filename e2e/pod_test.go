@@ -18,9 +18,9 @@ func TestPod(t *testing.T) {
 	apply(t, oneMirror, 0)
 	push(t, contoso, "app/hello", "1")
 	push(t, pauseRegistry, "pause", "1")
-	k := startKubelet(t, c)
+	startKubelet(t, c)
 
-	if err := k.RunPod("hello", "mcr.microsoft.com/app/hello:1"); err != nil {
+	if err := node.RunPod("hello", "mcr.microsoft.com/app/hello:1"); err != nil {
 		t.Fatal(err)
 	}
 	runs(t, c, "hello")

@@ -33,10 +33,10 @@ func TestRemovedWhileAPullIsQueued(t *testing.T) {
 	push(t, contoso, "quay/queued/app", "1")
 	done, asked := hold(world.acr[public].Component, "/v2/slow/app/blobs/")
 	t.Cleanup(done)
-	k := startKubelet(t, c)
-	check(t, k.RunPod("slow", public+"/slow/app:1"))
+	startKubelet(t, c)
+	check(t, node.RunPod("slow", public+"/slow/app:1"))
 	within(t, time.Minute, asked)
-	check(t, k.RunPod("queued", "quay.io/queued/app:1"))
+	check(t, node.RunPod("queued", "quay.io/queued/app:1"))
 	within(t, time.Minute, queued)
 
 	drains := func(why string) func() error {

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs the tests on a node in a box, as root, and gets what they need: runc from
-# the system's packages, all else from Go modules. Arguments go to "go test".
+# Runs the tests on a node in a box, as root, and gets what they need: runc and
+# systemd from the system's packages, all else from Go modules. Arguments go to
+# "go test".
 #
 #	e2e/run.sh                          the containerds that every change is held against
 #	E2E_CONTAINERD=all e2e/run.sh       every line of containerd
@@ -11,9 +12,9 @@ if [ "$(id -u)" != 0 ]; then
 	echo "$0: these tests make namespaces and mounts, which takes root; run them as root" >&2
 	exit 1
 fi
-if ! command -v runc >/dev/null; then
+if ! command -v runc >/dev/null || ! command -v systemctl >/dev/null; then
 	apt-get update -q
-	apt-get install -y -q --no-install-recommends runc
+	apt-get install -y -q --no-install-recommends runc systemd
 fi
 # Never from Go's cache of results: it does not see the programs under test.
 # The kubelet's code as a library: built as the kubelet is, with which it shares

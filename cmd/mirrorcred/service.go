@@ -1,20 +1,39 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
-	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
 	"github.com/mirrorcred/mirrorcred/systemd"
 )
 
 // A kubeletUnit is the kubelet as a unit of systemd.
 type kubeletUnit struct {
-	unit string
-	node *node.Node
+	named string // by the operator, "" where the unit is to be found
+	seen  string // what was found last
+	node  interface {
+		KubeletUnit() (string, error)
+		RestoreKubelet(context.Context) error
+	}
+}
+
+// unit returns the name of the unit. It outlives the kubelet, which may not
+// come up again.
+func (k *kubeletUnit) unit() (string, error) {
+	if k.named != "" {
+		return k.named, nil
+	}
+	unit, err := k.node.KubeletUnit()
+	if err != nil {
+		return "", fmt.Errorf("look for the kubelet's unit: %w; name it with --kubelet-unit", err)
+	}
+	k.seen = cmp.Or(unit, k.seen, "kubelet.service")
+	return k.seen, nil
 }
 
 // steady is how long a restarted kubelet has to stay up. One that refuses its
@@ -22,16 +41,20 @@ type kubeletUnit struct {
 const steady = 10 * time.Second
 
 // Restart implements [watch.Kubelet].
-func (k kubeletUnit) Restart(ctx context.Context) error {
+func (k *kubeletUnit) Restart(ctx context.Context) error {
+	unit, err := k.unit()
+	if err != nil {
+		return err
+	}
 	bus, err := systemd.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer bus.Close()
-	if err := bus.Restart(ctx, k.unit); err != nil {
+	if err := bus.Restart(ctx, unit); err != nil {
 		return err
 	}
-	first, err := bus.State(ctx, k.unit)
+	first, err := bus.State(ctx, unit)
 	if err != nil {
 		return err
 	}
@@ -41,15 +64,15 @@ func (k kubeletUnit) Restart(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s is %s/%s: %w; see why with: journalctl -u %s", k.unit, first.Active, first.Sub, ctx.Err(), k.unit)
+			return fmt.Errorf("%s is %s/%s: %w; see why with: journalctl -u %s", unit, first.Active, first.Sub, ctx.Err(), unit)
 		case <-ticker.C:
 		}
-		now, err := bus.State(ctx, k.unit)
+		now, err := bus.State(ctx, unit)
 		switch {
 		case err != nil:
 			return err
-		case now.Active == "failed" || now.Restarts > first.Restarts || first.MainPID != 0 && now.MainPID != first.MainPID:
-			return fmt.Errorf("%s did not stay up (%s/%s, %s); see why with: journalctl -u %s", k.unit, now.Active, now.Sub, now.Result, k.unit)
+		case now.Active == "failed" || strings.HasPrefix(now.Sub, "auto-restart") || now.Restarts > first.Restarts || first.MainPID != 0 && now.MainPID != first.MainPID:
+			return fmt.Errorf("%s did not stay up (%s/%s, %s); see why with: journalctl -u %s", unit, now.Active, now.Sub, now.Result, unit)
 		case now.Active == "active" && time.Since(up) >= steady:
 			return nil
 		}
@@ -57,7 +80,7 @@ func (k kubeletUnit) Restart(ctx context.Context) error {
 }
 
 // Restore implements [watch.Kubelet].
-func (k kubeletUnit) Restore(ctx context.Context) error { return k.node.RestoreKubelet(ctx) }
+func (k *kubeletUnit) Restore(ctx context.Context) error { return k.node.RestoreKubelet(ctx) }
 
 // A service tells systemd how the watcher fares.
 type service struct {

@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/pflag"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/systemd"
 )
 
@@ -41,42 +40,17 @@ func runUnits(_ context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	n := node.New(*root, "", false)
 	p := printer{w: stdout}
 	for _, unit := range units {
 		if !*install {
 			p.printf("# %s\n%s\n", unit.Path, unit.Data)
 			continue
 		}
-		path := filepath.Join(*root, "/", unit.Path)
-		if *root == "" {
-			path = unit.Path
-		}
-		if err := writeUnit(path, unit.Data); err != nil {
+		if err := n.Install(unit.Path, unit.Data, 0o644); err != nil {
 			return err
 		}
-		p.printf("wrote %s\n", path)
+		p.printf("wrote %s\n", filepath.Join(*root, unit.Path))
 	}
 	return p.err
-}
-
-// writeUnit writes a unit whole or not at all.
-func writeUnit(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("%w; run this as root, or name another --root", err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".mirrorcred-*")
-	if err != nil {
-		return fmt.Errorf("%w; run this as root, or name another --root", err)
-	}
-	defer os.Remove(f.Name()) // gone already where all went well
-	_, err = f.Write(data)
-	for _, step := range []func() error{func() error { return f.Chmod(0o644) }, f.Sync, f.Close} {
-		if stepErr := step(); err == nil {
-			err = stepErr
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -35,7 +36,8 @@ restarted. A map with a fault is reported, and what was applied before stays.
                           127.0.0.1:9469 (default: not)
   --restart-kubelet       restart the kubelet when a new source needs it, and put
                           its old configuration back where it does not come up
-  --kubelet-unit UNIT     the kubelet's unit (default kubelet.service)
+  --kubelet-unit UNIT     the kubelet's unit (default: the one that it runs in, such
+                          as kubelet.service or k3s.service)
   --restart-jitter TIME   wait a random while up to this before a restart, so
                           that nodes do not restart together (default 30s)
   --socket FILE           where "mirrorcred status" asks
@@ -67,7 +69,7 @@ func runWatch(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.StringVar(&f.socket, "socket", "", "")
 	flags.DurationVar(&f.tick, "tick", 30*time.Second, "")
 	flags.BoolVar(&f.restart, "restart-kubelet", false, "")
-	flags.StringVar(&f.unit, "kubelet-unit", "kubelet.service", "")
+	flags.StringVar(&f.unit, "kubelet-unit", "", "")
 	flags.DurationVar(&f.jitter, "restart-jitter", 30*time.Second, "")
 	if done, err := parse(flags, watchUsage, args, stdout); done || err != nil {
 		return err
@@ -117,7 +119,7 @@ func (f watchFlags) run(ctx context.Context, log *slog.Logger) error {
 	}
 	stopHup := relay(ctx, hup, events)
 	alive := told.keepAlive(ctx, board, late)
-	restarts := watch.Restarts{Kubelet: kubeletUnit{f.unit, n}, Jitter: f.jitter, Log: log}
+	restarts := watch.Restarts{Kubelet: &kubeletUnit{named: f.unit, node: n}, Jitter: f.jitter, Log: log}
 
 	board.Hear(events.Watch(n.Watched()))
 	log.Info("watching", "map", n.Map, "version", version)
@@ -131,6 +133,11 @@ func (f watchFlags) run(ctx context.Context, log *slog.Logger) error {
 			told.tell(board.Status())
 			if f.restart {
 				restarts.Consider(ctx, r)
+			}
+			if len(r.Plan.Changes) == 0 {
+				// The node is at rest, and all that the look allocated
+				// is garbage.
+				debug.FreeOSMemory()
 			}
 		},
 	}).Run(ctx)

@@ -8,7 +8,7 @@
 // third is the program proper. Killing any of them ends all, and all that they
 // started: the kernel sees to it.
 //
-// Start at [Run].
+// Start at [Run]. A box has no service manager; [Systemd] gives it one.
 package box
 
 import (
@@ -34,8 +34,12 @@ func Inside() bool { return os.Getenv(stage) == "inside" }
 // process alone, and its error ends that. A process that is [Inside] does not
 // call Run.
 func Run(before func() (env []string, err error)) int {
-	if os.Getenv(stage) == "init" {
+	switch os.Getenv(stage) {
+	case "init":
 		return initialize()
+	case "systemd":
+		fmt.Fprintf(os.Stderr, "become systemd: %v\n", becomeSystemd())
+		return 1
 	}
 	if os.Geteuid() != 0 {
 		fmt.Fprintln(os.Stderr, "these tests make namespaces and mounts, which takes root; run them as root")

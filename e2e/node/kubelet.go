@@ -47,6 +47,26 @@ type Kubelet struct{ *process }
 // StartKubelet starts the kubelet in the file named, with further flags, and
 // waits until it says that it is healthy.
 func StartKubelet(ctx context.Context, file string, flags ...string) (*Kubelet, error) {
+	args, err := KubeletArgs(flags...)
+	if err != nil {
+		return nil, err
+	}
+	p, err := start(filepath.Join(logs, "kubelet.log"), nil, file, args...)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := p.ready(ctx, Healthy); err != nil {
+		p.stop()
+		return nil, err
+	}
+	return &Kubelet{p}, nil
+}
+
+// KubeletArgs writes what a kubelet needs to start, and returns its arguments
+// with further flags.
+func KubeletArgs(flags ...string) ([]string, error) {
 	for _, dir := range []string{manifests, logs + "/pods"} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
@@ -55,21 +75,11 @@ func StartKubelet(ctx context.Context, file string, flags ...string) (*Kubelet, 
 	if err := os.WriteFile(kubeletFile, []byte(kubeletConfig), 0o644); err != nil {
 		return nil, err
 	}
-	args := append([]string{"--config=" + kubeletFile, "--root-dir=" + KubeletRoot, "--hostname-override=node", "--v=2"}, flags...)
-	p, err := start(filepath.Join(logs, "kubelet.log"), nil, file, args...)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if err := p.ready(ctx, healthy); err != nil {
-		p.stop()
-		return nil, err
-	}
-	return &Kubelet{p}, nil
+	return append([]string{"--config=" + kubeletFile, "--root-dir=" + KubeletRoot, "--hostname-override=node", "--v=2"}, flags...), nil
 }
 
-func healthy(ctx context.Context) error {
+// Healthy fails unless the kubelet that runs says that it is healthy.
+func Healthy(ctx context.Context) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, healthz, nil)
 	if err != nil {
 		return err
@@ -88,9 +98,9 @@ func healthy(ctx context.Context) error {
 // Stop ends the kubelet and waits for it. The pods run on.
 func (k *Kubelet) Stop() { k.stop() }
 
-// RunPod gives the kubelet a static pod of one container. It is on the node's
+// RunPod gives the node's kubelet a static pod of one container. It is on the node's
 // own network, so that no network plugin is needed.
-func (k *Kubelet) RunPod(name, image string) error {
+func RunPod(name, image string) error {
 	pod := fmt.Sprintf(`apiVersion: v1
 kind: Pod
 metadata:

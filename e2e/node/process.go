@@ -1,7 +1,7 @@
 // Package node starts the daemons of a Kubernetes node inside a box: a
 // containerd of any version and a kubelet without an API server, at the paths
-// where a node has them, each with its log in a file. It waits for them by
-// asking them.
+// where a node has them, each with its log in a file, and a systemd for units
+// of the test's. It waits for them by asking them.
 //
 // It knows nothing of mirrors and credentials. Start at [StartContainerd].
 package node
@@ -30,13 +30,19 @@ type process struct {
 // start starts a daemon whose output goes to log. env is added to its
 // environment.
 func start(log string, env []string, path string, args ...string) (*process, error) {
+	c := exec.Command(path, args...)
+	c.Env = append(os.Environ(), env...)
+	return run(log, c)
+}
+
+// run starts a command whose output goes to log.
+func run(log string, c *exec.Cmd) (*process, error) {
 	file, err := os.Create(log)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	p := &process{name: filepath.Base(path), log: log, cmd: exec.Command(path, args...), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
+	p := &process{name: filepath.Base(c.Path), log: log, cmd: c, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = file, file
 	if err := p.cmd.Start(); err != nil {
 		return nil, err

@@ -41,6 +41,8 @@ type process struct {
 	// embedded says that the kubelet is part of another program, so that
 	// its flags are not among args.
 	embedded bool
+	// unit is the service of systemd's that the process belongs to, or "".
+	unit string
 }
 
 // flag returns the value of a flag of the process, and false where it is not
@@ -113,7 +115,8 @@ func (linux) kubelets() ([]process, error) {
 		}
 		pid, _ := strconv.Atoi(filepath.Base(dir))
 		args := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
-		list = append(list, process{pid, Moment{boot, since}, args, embedded})
+		groups, _ := os.ReadFile(dir + "/cgroup") // without them it is of no unit
+		list = append(list, process{pid, Moment{boot, since}, args, embedded, unitOf(groups)})
 	}
 	return list, nil
 }
@@ -150,4 +153,38 @@ func startTime(stat []byte) (time.Duration, bool) {
 	}
 	ticks, err := strconv.ParseInt(fields[19], 10, 64)
 	return time.Duration(ticks) * 10 * time.Millisecond, err == nil
+}
+
+// KubeletUnit returns the service of systemd's that runs the kubelet, "" where
+// none does.
+func (n *Node) KubeletUnit() (string, error) {
+	running, err := n.host.kubelets()
+	for _, k := range running {
+		if k.unit != "" {
+			return k.unit, nil
+		}
+	}
+	return "", err
+}
+
+// unitOf returns the service that a process belongs to by its /proc/PID/cgroup
+// (cgroups(7)), "" where it belongs to none. systemd has its cgroups in the
+// hierarchy of version 2 or, under its name, in one of version 1.
+func unitOf(groups []byte) string {
+	for line := range strings.Lines(string(groups)) {
+		field := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(field) < 3 || field[1] != "" && field[1] != "name=systemd" {
+			continue
+		}
+		// A unit is below slices, and what is below it is its own.
+		for name := range strings.SplitSeq(strings.Trim(field[2], "/"), "/") {
+			if strings.HasSuffix(name, ".service") {
+				return name
+			}
+			if !strings.HasSuffix(name, ".slice") {
+				break
+			}
+		}
+	}
+	return ""
 }

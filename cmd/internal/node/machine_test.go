@@ -47,6 +47,49 @@ func TestFlag(t *testing.T) {
 	}
 }
 
+func TestUnitOf(t *testing.T) {
+	tests := map[string]string{
+		"0::/system.slice/kubelet.service\n":                                          "kubelet.service",
+		"0::/kubelet.slice/kubelet.service\n":                                         "kubelet.service",
+		"0::/system.slice/k3s-agent.service\n":                                        "k3s-agent.service",
+		"0::/system.slice/rke2-server.service\n":                                      "rke2-server.service",
+		"0::/system.slice/snap.microk8s.daemon-kubelite.service\n":                    "snap.microk8s.daemon-kubelite.service",
+		"0::/system.slice/k3s.service/init\n":                                         "k3s.service",
+		"0::/system.slice/system-kubelet.slice/kubelet@1.service\n":                   "kubelet@1.service",
+		"12:pids:/system.slice/a.service\n1:name=systemd:/system.slice/k3s.service\n": "k3s.service",
+		"1:name=systemd:/system.slice/kubelet.service\n0::/\n":                        "kubelet.service",
+		// Not that of a user's own systemd, or of a container's.
+		"0::/user.slice/user-0.slice/session-1.scope\n":               "",
+		"0::/machine.slice/node.scope/system.slice/kubelet.service\n": "",
+		"0::/kubepods.slice/pod1/system.slice/kubelet.service\n":      "",
+		"0::/\n":      "",
+		"12:pids:/\n": "",
+		"":            "",
+	}
+	for groups, want := range tests {
+		if got := unitOf([]byte(groups)); got != want {
+			t.Errorf("unitOf(%q) = %q; want %q", groups, got, want)
+		}
+	}
+}
+
+func TestKubeletUnit(t *testing.T) {
+	kubelet := func(unit string) process { return process{unit: unit} }
+	tests := map[string][]process{
+		"":                    nil,
+		"k3s.service":         {kubelet("k3s.service")},
+		"rke2-server.service": {kubelet(""), kubelet("rke2-server.service")}, // and that of a container
+		"kubelet.service":     {kubelet("kubelet.service"), kubelet("")},
+	}
+	for want, running := range tests {
+		n, host := newNode(t, oneMap)
+		host.run = running
+		if got, err := n.KubeletUnit(); got != want || err != nil {
+			t.Errorf("KubeletUnit of %+v = %q, %v; want %q", running, got, err, want)
+		}
+	}
+}
+
 // at is a moment of one boot.
 func at(seconds int) Moment { return Moment{"boot", time.Duration(seconds) * time.Second} }
 

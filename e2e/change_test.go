@@ -117,7 +117,7 @@ func TestRetargetWhilePulling(t *testing.T) {
 	c := startContainerd(t, versions()[0])
 	apply(t, oneMirror, 0)
 	const before, during = 0, 1 // moments
-	tr := startTraffic(t, c, func(moment int) string {
+	tr := startTraffic(t, byCRI(t, c), func(moment int) string {
 		if moment <= before {
 			return contoso
 		}

@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"path"
@@ -41,14 +43,53 @@ type pulled struct {
 // within reports whether the pull is over and saw no moment but one.
 func (p *pulled) within(moment int) bool { return p.begun == moment && p.ended == moment }
 
-// startTraffic begins the pulls. They end with the test at the latest.
-func startTraffic(t *testing.T, c *node.Containerd, target func(moment int) string) *traffic {
+// byCRI pulls as the kubelet does.
+func byCRI(t *testing.T, c *node.Containerd) func(number int) error {
+	return func(number int) error {
+		return pull(t.Context(), c, "mcr.microsoft.com/"+looped(number), "1")
+	}
+}
+
+// byPods has the kubelet pull, for a pod, and waits until the image is there. A
+// pull that failed is made again by the kubelet; see [traffic.checkLog].
+func byPods(t *testing.T, c *node.Containerd) func(number int) error {
+	return func(number int) error {
+		name, image := fmt.Sprintf("loop%d", number), "mcr.microsoft.com/"+looped(number)+":1"
+		if err := node.RunPod(name, image); err != nil {
+			return err
+		}
+		defer node.RemovePod(name)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		return node.Until(ctx, func() error { return c.Has(ctx, image) })
+	}
+}
+
+// checkLog ends the traffic, and takes down which pulls the kubelet says in its
+// log to have failed.
+func (tr *traffic) checkLog(log string) {
+	tr.stop()
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, "PullImage from image service failed") {
+			continue
+		}
+		for _, found := range loopedName.FindAllStringSubmatch(line, -1) {
+			if number, err := strconv.Atoi(found[2]); err == nil && number < len(tr.pulls) {
+				tr.pulls[number].err = errors.New(strings.TrimSpace(line))
+			}
+		}
+	}
+}
+
+// startTraffic begins the pulls, each by a call of pull. They end with the test
+// at the latest.
+func startTraffic(t *testing.T, pull func(number int) error, target func(moment int) string) *traffic {
 	tr := &traffic{t: t, target: target}
 	var workers sync.WaitGroup
 	for range 4 {
 		workers.Go(func() {
 			for number := tr.begin(); number >= 0; number = tr.begin() {
-				tr.end(number, pull(t.Context(), c, "mcr.microsoft.com/"+looped(number), "1"))
+				tr.end(number, pull(number))
 			}
 		})
 	}

@@ -16,19 +16,21 @@ import (
 // retargets is how often the map is edited.
 const retargets = 50
 
-// The map is edited again and again while "mirrorcred watch" runs and pulls go
-// on. Once status reports an edit, no pull fails and none goes elsewhere, and
-// at no time is the source asked.
+// The map is edited again and again while "mirrorcred watch" runs and the kubelet
+// pulls for pods. Once status reports an edit, no pull fails and none goes
+// elsewhere, and at no time is the source asked.
 func TestRetargetWhileWatching(t *testing.T) {
 	freshNode(t)
 	c := startContainerd(t, versions()[0])
 	write(t, mapFile, retargeted(0))
 	startWatcher(t)
 	awaitStep(t, time.Time{})
-	tr := startTraffic(t, c, func(moment int) string { return nthTarget((moment + 1) / 2) })
+	push(t, pauseRegistry, "pause", "1")
+	k := startKubelet(t, c)
+	tr := startTraffic(t, byPods(t, c), func(moment int) string { return nthTarget((moment + 1) / 2) })
 	var took []time.Duration
 	for n := 1; n <= retargets; n++ {
-		tr.settle(3)
+		tr.settle(2)
 		tr.next()
 		write(t, mapFile, retargeted(n))
 		edited := time.Now()
@@ -40,6 +42,7 @@ func TestRetargetWhileWatching(t *testing.T) {
 		tr.next()
 	}
 	tr.settle(4)
+	tr.checkLog(k.Log())
 	tr.checkCalm(func(moment int) bool { return moment%2 == 0 })
 	slices.Sort(took)
 	t.Logf("%d edits; status reported one after %s at the median, %s at most", retargets, took[len(took)/2], took[len(took)-1])
@@ -79,7 +82,7 @@ func TestHostsDeletedWhileWatching(t *testing.T) {
 		}
 		return false
 	}
-	tr := startTraffic(t, c, func(int) string { return contoso })
+	tr := startTraffic(t, byCRI(t, c), func(int) string { return contoso })
 	// Not more often: that would be a fight, which the watcher does not take on.
 	for range 4 {
 		tr.settle(4)

@@ -154,6 +154,15 @@ func (c *Containerd) Pull(ctx context.Context, image string, auth *cri.AuthConfi
 	return err
 }
 
+// Has has no error where an image is there.
+func (c *Containerd) Has(ctx context.Context, image string) error {
+	status, err := c.Images.ImageStatus(ctx, &cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: image}})
+	if err == nil && status.Image == nil {
+		err = fmt.Errorf("there is no image %s", image)
+	}
+	return err
+}
+
 // clean empties directories without removing them: some are mounts.
 func clean(dirs ...string) error {
 	for _, dir := range dirs {

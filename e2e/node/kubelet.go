@@ -122,5 +122,8 @@ spec:
 	return os.Rename(temporary, filepath.Join(manifests, name+".yaml"))
 }
 
+// RemovePod takes a static pod away from the kubelet.
+func RemovePod(name string) error { return os.Remove(filepath.Join(manifests, name+".yaml")) }
+
 // RemovePods takes all static pods away from the kubelet.
 func RemovePods() error { return clean(manifests) }

@@ -3,7 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X github.com/mirrorcred/mirrorcred/cmd/internal/plugin.Version=$(VERSION)
 # Without this tag grpc links a package that has the linker keep every method
-# there is: a quarter of the manager.
+# there is: a fifth of the manager.
 TAGS     = grpcnotrace
 BIN      = bin
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2

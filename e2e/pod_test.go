@@ -59,3 +59,46 @@ func runs(t *testing.T, c *node.Containerd, name string) {
 		t.Fatal(strings.TrimSpace(err.Error()))
 	}
 }
+
+// A kubelet starts with a provider that is handed pods' tokens, and pods that
+// need none run, as do those without a service account at a mirror that takes
+// one where it can get along without it.
+//
+// There is no API server, so that no pod has a token here: see e2e/kubelet for
+// those that do.
+func TestPodBesideTokens(t *testing.T) {
+	freshNode(t)
+	c := startContainerd(t, versions()[0])
+	const tokens = `
+[registry."partner.azurecr.io"]
+[registry."quay.corp"]
+credential = "pods"
+[credential.azure]
+kind     = "azure"
+audience = "api://AzureADTokenExchange"
+[credential.pods]
+kind     = "service-account-token"
+username = "robot"
+audience = "quay.corp"
+`
+	apply(t, oneMirror+tokens, 0)
+	push(t, contoso, "app/hello", "1")
+	push(t, partner, "app/direct", "1")
+	push(t, pauseRegistry, "pause", "1")
+	k := startKubelet(t, c)
+	check(t, node.RunPod("hello", "mcr.microsoft.com/app/hello:1"))
+	runs(t, c, "hello")
+	credited(t, contoso, "app/hello")
+	check(t, node.RunPod("direct", partner+"/app/direct:1"))
+	runs(t, c, "direct")
+	credited(t, partner, "app/direct")
+	silent(t, "mcr.microsoft.com")
+
+	more := tokens + "[registry.\"registry.corp\"]\ncredential = \"pods\"\n"
+	if said := apply(t, oneMirror+more, 2); !strings.Contains(said, "pending  registry.corp: the kubelet") {
+		t.Errorf("mirrorcred apply does not say that registry.corp is pending:\n%s", said)
+	}
+	k.Stop()
+	startKubelet(t, c)
+	apply(t, oneMirror+more, 0)
+}

@@ -50,6 +50,9 @@ It looks at once when it gets SIGHUP. The log goes to standard error.
 // statusSocket is where the watcher answers for its status.
 const statusSocket = "/run/mirrorcred/status.sock"
 
+// restartStamp has the date of the last restart of the kubelet.
+const restartStamp = "/run/mirrorcred/kubelet-restart"
+
 // watchFlags are the flags of the command watch.
 type watchFlags struct {
 	mapFile, root, metrics, socket string
@@ -119,7 +122,7 @@ func (f watchFlags) run(ctx context.Context, log *slog.Logger) error {
 	}
 	stopHup := relay(ctx, hup, events)
 	alive := told.keepAlive(ctx, board, late)
-	restarts := watch.Restarts{Kubelet: &kubeletUnit{named: f.unit, node: n}, Jitter: f.jitter, Log: log}
+	restarts := watch.Restarts{Kubelet: &kubeletUnit{named: f.unit, node: n}, Jitter: f.jitter, Stamp: filepath.Join(f.root, restartStamp), Log: log}
 
 	board.Hear(events.Watch(n.Watched()))
 	log.Info("watching", "map", n.Map, "version", version)

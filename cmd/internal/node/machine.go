@@ -127,17 +127,21 @@ const versionTime = 10 * time.Second
 var kubernetesVersion = regexp.MustCompile(`\bv([1-9][0-9]*\.[0-9]+\.[0-9]+)`)
 
 // version runs the program with --version, which each kubelet takes, and k3s
-// too.
+// too: the one of the process's path, which is what starts next.
 func (linux) version(p process) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), versionTime)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, fmt.Sprintf("/proc/%d/exe", p.pid), "--version").Output()
+	path := ""
+	if words := strings.Fields(strings.Join(p.args, " ")); len(words) > 0 {
+		path = words[0] // k3s has all of its arguments in the first
+	}
+	out, err := exec.CommandContext(ctx, path, "--version").Output()
 	if err != nil {
-		return "", fmt.Errorf("the program of process %d with --version: %w", p.pid, err)
+		return "", fmt.Errorf("%s --version (process %d): %w", path, p.pid, err)
 	}
 	found := kubernetesVersion.FindSubmatch(out)
 	if found == nil {
-		return "", fmt.Errorf("the program of process %d with --version prints no version of Kubernetes: %.80q", p.pid, out)
+		return "", fmt.Errorf("%s --version (process %d) prints no version of Kubernetes: %.80q", path, p.pid, out)
 	}
 	return string(found[1]), nil
 }

@@ -1,7 +1,10 @@
 package node
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -144,5 +147,30 @@ func TestSourceOf(t *testing.T) {
 		if got := sourceOf(namespace); got != want {
 			t.Errorf("sourceOf(%q) = %q; want %q", namespace, got, want)
 		}
+	}
+}
+
+func TestVersionOfProgram(t *testing.T) {
+	dir := t.TempDir()
+	for name, test := range map[string]struct{ prints, want, fault string }{
+		"kubelet":     {"Kubernetes v1.34.2", "1.34.2", ""},
+		"k3s":         {"k3s version v1.35.1+k3s1 (abcdef12)\ngo version go1.25.5", "1.35.1", ""},
+		"development": {"Kubernetes v0.0.0-master+$Format:%H$", "", "prints no version of Kubernetes"},
+		"silent":      {"", "", "prints no version of Kubernetes"},
+	} {
+		path := filepath.Join(dir, name)
+		write(t, path, "#!/bin/sh\n[ \"$*\" = --version ] && echo '"+test.prints+"'\n")
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{path, "--root-dir=/x"}, {path + " server"}} {
+			got, err := linux{}.version(process{pid: 1, args: args})
+			if got != test.want || (err == nil) != (test.fault == "") || err != nil && !strings.Contains(err.Error(), test.fault) {
+				t.Errorf("version of %q = %q, %v; want %q, %q", args, got, err, test.want, test.fault)
+			}
+		}
+	}
+	if _, err := (linux{}).version(process{pid: 7, args: []string{filepath.Join(dir, "gone")}}); err == nil || !strings.Contains(err.Error(), "(process 7)") {
+		t.Errorf("version of a program that is gone: %v", err)
 	}
 }

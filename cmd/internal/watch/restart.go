@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -28,9 +30,13 @@ type Restarts struct {
 	Floor time.Duration
 	// Limit is how long a restart may take; 0 means 2 min.
 	Limit time.Duration
+	// Stamp is a file whose date is the last restart, so that the floor holds
+	// across restarts of the watcher too; "" for none.
+	Stamp string
 	Log   *slog.Logger
 
 	due, last time.Time // zero where none is
+	stamped   bool      // Stamp was read
 }
 
 // Consider restarts the kubelet where the report says that sources wait for
@@ -41,6 +47,7 @@ func (r *Restarts) Consider(ctx context.Context, report Report) {
 		return
 	}
 	now := time.Now()
+	r.readStamp(now)
 	if r.due.IsZero() {
 		r.due = now
 		if r.Jitter > 0 {
@@ -57,7 +64,36 @@ func (r *Restarts) Consider(ctx context.Context, report Report) {
 		return
 	}
 	r.due, r.last = time.Time{}, now
+	r.stamp()
 	r.restart(ctx)
+}
+
+// readStamp takes over the last restart of a watcher before this one. A date to
+// come is no restart's: the clock was set.
+func (r *Restarts) readStamp(now time.Time) {
+	if r.stamped || r.Stamp == "" {
+		return
+	}
+	r.stamped = true
+	if info, err := os.Stat(r.Stamp); err == nil && info.ModTime().Before(now) {
+		r.last = info.ModTime()
+	}
+}
+
+func (r *Restarts) stamp() {
+	if r.Stamp == "" {
+		return
+	}
+	err := os.MkdirAll(filepath.Dir(r.Stamp), 0o700)
+	if err == nil {
+		err = os.WriteFile(r.Stamp, nil, 0o644)
+	}
+	if err == nil {
+		err = os.Chtimes(r.Stamp, r.last, r.last)
+	}
+	if err != nil {
+		r.Log.Warn("restart of the kubelet not noted; another watcher may restart it again soon", "error", err)
+	}
 }
 
 func (r *Restarts) floor() time.Duration {

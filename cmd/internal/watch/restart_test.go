@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -91,6 +92,29 @@ func TestRestartsJitter(t *testing.T) {
 		}
 		if len(kubelet.done) != 1 {
 			t.Errorf("%q; want one restart within the minute", kubelet.done)
+		}
+	})
+}
+
+// TestRestartsStamp has a second watcher come soon after the first one has
+// restarted the kubelet.
+func TestRestartsStamp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kubelet := &fakeKubelet{start: time.Now()}
+		stamp := filepath.Join(t.TempDir(), "run", "kubelet-restart")
+		pending := Report{Plan: node.Plan{NeedsRestart: true}}
+		for len(kubelet.done) < 2 {
+			// Each look is another watcher's.
+			r := Restarts{Kubelet: kubelet, Stamp: stamp, Log: slog.New(slog.DiscardHandler)}
+			r.Consider(t.Context(), pending)
+			time.Sleep(time.Second)
+			r.Consider(t.Context(), pending)
+			if time.Since(kubelet.start) > time.Hour {
+				break
+			}
+		}
+		if want := []string{"restart 0s", "restart 5m0s"}; !slices.Equal(kubelet.done, want) {
+			t.Errorf("%q; want %q", kubelet.done, want)
 		}
 	})
 }

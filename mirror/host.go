@@ -18,7 +18,7 @@ type Host struct{ name string }
 // written. The error says what to write instead.
 func ParseHost(s string) (Host, error) {
 	if s == "" {
-		return Host{}, errors.New("a host is missing")
+		return Host{}, errors.New("a host is missing; write host[:port] first, such as \"contoso.azurecr.io\"")
 	}
 	if i := strings.Index(s, "://"); i >= 0 {
 		return Host{}, fmt.Errorf("a host has no scheme; write %q", s[i+len("://"):])
@@ -88,7 +88,7 @@ func parseHostname(s string) (string, error) {
 		return "[" + addr.String() + "]", nil
 	}
 	if s == "" {
-		return "", errors.New("a host is missing")
+		return "", errors.New("a host is missing; write host[:port] first, such as \"contoso.azurecr.io\"")
 	}
 	if len(s) > 253 {
 		return "", errors.New("a host name has at most 253 characters")

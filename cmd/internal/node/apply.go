@@ -38,7 +38,7 @@ func (n *Node) ApplyUnless(ctx context.Context, hold func(source string) bool, v
 	plan, err := n.plan(hold)
 	var unarmed *NotArmedError
 	if errors.As(err, &unarmed) {
-		return Plan{}, errors.Join(err, n.disarm())
+		return Plan{}, errors.Join(err, n.disarm(), n.unmap())
 	}
 	if err != nil || veto(plan) {
 		return plan, err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // previousFile keeps what the kubelet's configuration was before our last
@@ -64,7 +65,11 @@ func (n *Node) RestoreKubelet(ctx context.Context) error {
 	if err := n.writeState(s); err != nil {
 		return err
 	}
-	entries := ourEntries(kubeletconfig.File{Name: filepath.Base(old.Path), Data: old.Data})
+	stock := s.newest(mirror.Stock)
+	entries := ourEntries(stock != nil, kubeletconfig.File{Name: filepath.Base(old.Path), Data: old.Data})
+	for i := range entries {
+		entries[i].Made = entries[i].Name == mirror.Stock && stock.Made
+	}
 	if err := n.restoreLinks(old.BinDir, entries); err != nil {
 		return err
 	}

@@ -85,6 +85,25 @@ func (s state) readBy(started Moment) []entry {
 	return nil
 }
 
+// last returns the provider of that name in the last configuration that we
+// wrote, nil where there is none.
+func (s state) last(name string) *entry {
+	if n := len(s.Provided); n > 0 {
+		return state{Provided: s.Provided[n-1:]}.newest(name)
+	}
+	return nil
+}
+
+// newest is [state.last] in whatever configuration had it last.
+func (s state) newest(name string) *entry {
+	for _, p := range slices.Backward(s.Provided) {
+		if i := slices.IndexFunc(p.Entries, func(e entry) bool { return e.Name == name }); i >= 0 {
+			return &p.Entries[i]
+		}
+	}
+	return nil
+}
+
 // provide records what our providers are from now on, and forgets what no
 // kubelet that runs can have read.
 func (s *state) provide(entries []entry, now Moment, kubelets []process) {

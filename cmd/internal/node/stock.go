@@ -1,0 +1,353 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mirrorcred/mirrorcred/credential/azure/azurejson"
+	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/hosts"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// In the place of our plugin the map may drive [mirror.Stock]. It reads no
+// routes: which credential it answers for a source is an argument of it, in the
+// kubelet's configuration, and so holds from one start of the kubelet to the
+// next. What a kubelet that runs has read is therefore what everything waits
+// for.
+
+// stockCache is how long the kubelet keeps an answer that does not say it, where
+// the entry is not there yet; it is what AKS writes.
+const stockCache = 10 * time.Minute
+
+// stock returns the entry of [mirror.Stock] as the map has it: the one that is
+// there, of which the patterns and the mirrors alone are ours, or a new one.
+func (p *planner) stock(old kubeletconfig.Provider, there bool) (kubeletconfig.Provider, error) {
+	before := readStockArgs(old.Args)
+	p.stockBefore = before.mirrors()
+	var mirrors, match []string
+	for _, m := range p.m.Mirrors {
+		if to := p.mapping(m); to != "" {
+			mirrors = append(mirrors, m.Source.String()+":"+to)
+			match = append(match, m.Source.String())
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.held)) {
+		if source := sourceOf(name); p.stockBefore[source] != "" {
+			mirrors = append(mirrors, source+":"+p.stockBefore[source])
+			match = append(match, source)
+		}
+	}
+	azure := p.azureFile()
+	if azure != "" {
+		match = append(match, kubeletconfig.ACRHosts()...)
+	}
+	match = append(match, p.m.Kubelet.MatchImages...)
+	switch {
+	case there:
+	case len(match) == 0 && len(p.entries()) == 0:
+		return kubeletconfig.Provider{}, nil
+	default:
+		old = kubeletconfig.Provider{
+			Name: mirror.Stock, APIVersion: "credentialprovider.kubelet.k8s.io/v1",
+			DefaultCacheDuration: &metav1.Duration{Duration: stockCache},
+		}
+	}
+	if before.azure == "" {
+		before.azure = azure
+		if azure == "" {
+			before.azure = mirror.DefaultAzureConfig
+		}
+		old.Args = append([]string{before.azure}, old.Args...)
+	}
+	if len(mirrors) > 0 {
+		if err := p.checkIdentity(before.azure, azure); err != nil {
+			return kubeletconfig.Provider{}, err
+		}
+	}
+	return withMirrors(old, match, strings.Join(mirrors, ",")), nil
+}
+
+// mapping returns where a mirror's source is to be mapped, "" for nowhere. As
+// long as its hosts.toml is somebody else's, it stays as it is: answered under
+// that file, a credential goes wherever it says.
+func (p *planner) mapping(m mirror.Mirror) string {
+	to, ok := m.Mapping()
+	ns := p.seen.namespaces[hosts.Namespace(m.Source)]
+	switch {
+	case !ok:
+		return ""
+	case p.foreign(ns) == "":
+		return to.String()
+	case ns.whose() == hosts.Edited:
+		return ""
+	}
+	return p.stockBefore[m.Source.String()]
+}
+
+// azureFile returns the azure.json of the map, "" where it needs none.
+func (p *planner) azureFile() string {
+	for _, c := range p.m.Credentials {
+		if c.Kind == mirror.Azure {
+			return c.File
+		}
+	}
+	return ""
+}
+
+// withMirrors returns an entry with other mirrors and with patterns added. The
+// patterns that stand there for a mirror which goes, go with it.
+func withMirrors(p kubeletconfig.Provider, match []string, mirrors string) kubeletconfig.Provider {
+	gone := readStockArgs(p.Args).mirrors()
+	patterns := slices.DeleteFunc(slices.Clone(p.MatchImages), func(s string) bool {
+		_, named := gone[s]
+		return s == noImage || named && !slices.Contains(match, s)
+	})
+	for _, s := range match {
+		if !slices.Contains(patterns, s) {
+			patterns = append(patterns, s)
+		}
+	}
+	if len(patterns) == 0 {
+		patterns = []string{noImage}
+	}
+	p.MatchImages, p.Args = patterns, withMirrorArg(p.Args, mirrors)
+	return p
+}
+
+// checkIdentity refuses an identity with which the plugin answers no mirror
+// (kubernetes-sigs/cloud-provider-azure, azure_credentials.go, GetCredentials).
+// A file that is not there yet is no fault: it may come with the node's join.
+func (p *planner) checkIdentity(file, said string) error {
+	if file != said {
+		return fmt.Errorf("%s has %s read %s, and the map says %s; make them one, by config under [credential.azure]", p.path(p.m.Kubelet.Config), mirror.Stock, file, said)
+	}
+	name := p.path(file)
+	data, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return describe(err)
+	}
+	azure, err := azurejson.Read(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if !azure.Managed {
+		return fmt.Errorf("%s names no managed identity, and with a service principal %s answers nothing for a mirror and says nothing of it; set useManagedIdentityExtension: true there, or leave plugin under [kubelet] out of the map", name, mirror.Stock)
+	}
+	return nil
+}
+
+// stockArgs is what the arguments of [mirror.Stock] say, as far as it matters.
+type stockArgs struct {
+	azure   string // the path of azure.json
+	mirrorv string // of the last --registry-mirror, which is the one that counts
+}
+
+func readStockArgs(args []string) stockArgs {
+	var s stockArgs
+	eachStockArg(args, func(flag, value string, _ []string) {
+		switch {
+		case isMirrorFlag(flag):
+			s.mirrorv = value
+		case flag == "" && s.azure == "":
+			s.azure = value
+		}
+	})
+	return s
+}
+
+// mirrors parses the mirrors as that plugin does: a colon more or less, such as
+// a port's, and the pair is skipped; of two for one source the later counts
+// (azure_credentials.go, processMirrorMapping).
+func (s stockArgs) mirrors() map[string]string {
+	mirrors := map[string]string{}
+	for pair := range strings.SplitSeq(strings.ReplaceAll(s.mirrorv, " ", ""), ",") {
+		if parts := strings.Split(pair, ":"); len(parts) == 2 {
+			mirrors[parts[0]] = parts[1]
+		}
+	}
+	return mirrors
+}
+
+// withMirrorArg returns the arguments with other mirrors, in the place of those
+// that are there.
+func withMirrorArg(args []string, mirrors string) []string {
+	var list []string
+	add := func() {
+		if mirrors != "" {
+			list = append(list, "--registry-mirror="+mirrors)
+		}
+		mirrors = ""
+	}
+	eachStockArg(args, func(flag, _ string, as []string) {
+		if isMirrorFlag(flag) {
+			add()
+			return
+		}
+		list = append(list, as...)
+	})
+	add()
+	return list
+}
+
+func isMirrorFlag(name string) bool { return name == "r" || name == "registry-mirror" }
+
+// eachStockArg calls f for each argument with its flag, "" for none, its value,
+// and as it is written: "--flag value", "--flag=value", "-f value" and "-fvalue".
+func eachStockArg(args []string, f func(flag, value string, as []string)) {
+	for i := 0; i < len(args); i++ {
+		start, arg := i, args[i]
+		if len(arg) < 2 || arg[0] != '-' {
+			f("", arg, args[i:i+1])
+			continue
+		}
+		flag, value, hasValue := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
+		if arg[1] != '-' {
+			flag, value, hasValue = arg[1:2], strings.TrimPrefix(arg[2:], "="), len(arg) > 2
+		}
+		if !hasValue && !slices.Contains([]string{"h", "help", "version"}, flag) && i+1 < len(args) {
+			i++
+			value = args[i]
+		}
+		f(flag, value, args[start:i+1])
+	}
+}
+
+// mirrored returns the login server whose credential the kubelet has
+// [mirror.Stock] answer for a source, "" where it has none. A mirror of some of
+// the source's repositories counts: more is not known of a pull.
+func (k kubelet) mirrored(source string) string {
+	for from, to := range k.mirrors {
+		host, _, _ := strings.Cut(from, "/")
+		if host == source {
+			to, _, _ = strings.Cut(to, "/")
+			return to
+		}
+	}
+	return ""
+}
+
+// stockKeeps returns why the hosts that containerd asks for a source cannot be
+// only to yet ("" for others than those that may have a credential): a kubelet
+// that runs has [mirror.Stock] answer another one's credential for it. "" where
+// none does.
+func (p *planner) stockKeeps(source, only string) string {
+	for _, k := range p.kubelets() {
+		to := k.mirrored(source)
+		switch {
+		case to == "" || to == only:
+		case p.rejected:
+			return fmt.Sprintf("the kubelet (process %d) has %s answer the credential of %q for it, and did not come up with the configuration that ends that; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again", k.pid, mirror.Stock, to)
+		default:
+			p.plan.NeedsRestart = true
+			return fmt.Sprintf("the kubelet (process %d) has %s answer the credential of %q for it, which no time ends; restart the kubelet, then run this again", k.pid, mirror.Stock, to)
+		}
+	}
+	return ""
+}
+
+// stockMayKeep is [planner.stockKeeps] where a kubelet counts of which it is not
+// known what it read, unless the source is new to it.
+func (p *planner) stockMayKeep(source, only string, ns namespace) string {
+	if reason := p.stockKeeps(source, only); reason != "" || !p.m.Kubelet.Stock {
+		return reason
+	}
+	if _, named := p.stockBefore[source]; !named && len(ns.hosts) == 0 {
+		return ""
+	}
+	for _, k := range p.kubelets() {
+		if !k.known {
+			p.plan.NeedsRestart = !p.rejected
+			return fmt.Sprintf("the kubelet (process %d) may have %s answer a credential for it, since it is not known with which configuration it started; restart the kubelet, then run this again", k.pid, mirror.Stock)
+		}
+	}
+	return ""
+}
+
+// only returns the one host that is asked for the mirror's images, "" where
+// there are more or none is to be offered a credential.
+func only(m mirror.Mirror) string {
+	if to, ok := m.Mapping(); ok && len(m.Targets) == 1 {
+		return to.String()
+	}
+	return ""
+}
+
+// stockDrain reports whether a removed namespace has to stay because a kubelet
+// still has [mirror.Stock] answer for its source.
+func (p *planner) stockDrain(name string, ns namespace) bool {
+	source := sourceOf(name)
+	reason := p.stockMayKeep(source, "", ns)
+	if reason == "" {
+		return false
+	}
+	d, begun := p.seen.state.Drains[name]
+	if !begun {
+		d = drain{Source: source, Since: p.now}
+		p.plan.withdraw = append(p.plan.withdraw, name)
+	}
+	p.plan.next.Drains[name] = d
+	p.plan.Draining = append(p.plan.Draining, Wait{source, reason})
+	return true
+}
+
+// needsRoutes reports whether our plugin may be run on the node: it is the map's,
+// or a kubelet still has it from before.
+func (p *planner) needsRoutes() bool {
+	if !p.m.Kubelet.Stock {
+		return true
+	}
+	return len(p.seen.routes) > 0 && slices.ContainsFunc(p.kubelets(), func(k kubelet) bool { return !k.known || k.hasOurs })
+}
+
+// unmap takes the mirrors out of the entry of [mirror.Stock], where the last
+// good map drives that: what [Node.disarm] is for our plugin. The error says
+// which kubelet still has them.
+func (n *Node) unmap() error {
+	if n.driven == nil {
+		return nil
+	}
+	m := *n.driven
+	m.Mirrors = nil
+	p := planner{Node: n, m: &m}
+	var err error
+	if p.seen, err = n.observe(&m, nil, func() (routeFiles, error) { return routeFiles{}, nil }); err != nil {
+		return err
+	}
+	if p.now, err = n.host.now(); err != nil {
+		return err
+	}
+	p.begin(0)
+	p.plan.next.Drains = p.seen.state.Drains
+	if _, there, err := p.findStock(); err != nil || !there {
+		return err
+	}
+	if err := p.kubelet(); err != nil {
+		return err
+	}
+	if err := n.carryOut(p.plan); err != nil {
+		return err
+	}
+	for _, k := range p.kubelets() {
+		if !k.known || len(k.mirrors) > 0 {
+			return fmt.Errorf("the kubelet (process %d) has %s answer for mirrors as before, which no time ends; restart it", k.pid, mirror.Stock)
+		}
+	}
+	return p.err
+}
+
+// findStock returns the entry of [mirror.Stock] as it is.
+func (p *planner) findStock() (kubeletconfig.Provider, bool, error) {
+	return kubeletconfig.Find(p.seen.kubelet.list(), mirror.Stock)
+}

@@ -17,10 +17,11 @@ type kubelet struct {
 	known  bool   // whether it is known which providers it has
 	// has are its providers of ours, by name and which token they are handed.
 	has map[[2]string]matcher
-	// hasOurs says that one of them runs our plugin, and mirrors are what
-	// the other one is told.
+	// hasOurs says that one of them runs our plugin.
 	hasOurs bool
-	mirrors map[string]string
+	// mirrors are what [mirror.Stock] is told, and answers the login server
+	// whose credential it answers for a host.
+	mirrors, answers map[string]string
 }
 
 // lacks returns what the kubelet's configuration does not name of what a mirror
@@ -73,6 +74,7 @@ func (p *planner) kubelets() []kubelet {
 			k.hasOurs = k.hasOurs || isOurs(e.Name)
 			if e.Name == mirror.Stock {
 				k.mirrors = stockArgs{mirrorv: e.Mirrors}.mirrors()
+				k.answers = byHost(k.mirrors)
 			}
 		}
 		p.run = append(p.run, k)
@@ -112,7 +114,11 @@ func (p *planner) kubeletWait(m mirror.Mirror) string {
 			return "the kubelet did not come up with the configuration that names " + lacks + ", and has its old one back; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again"
 		case lacks != "":
 			p.plan.NeedsRestart = true
-			return fmt.Sprintf("the kubelet (process %d) started before its configuration named %s; restart it, then run this again", k.pid, lacks)
+			do := "restart it, then run this again"
+			if p.m.Kubelet.Stock {
+				do = again
+			}
+			return fmt.Sprintf("the kubelet (process %d) started before its configuration named %s; %s", k.pid, lacks, do)
 		}
 	}
 	return ""

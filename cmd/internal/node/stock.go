@@ -106,16 +106,22 @@ func (p *planner) azureFile() string {
 // withMirrors returns an entry with other mirrors and with patterns added. The
 // patterns that stand there for a mirror which goes, go with it.
 func withMirrors(p kubeletconfig.Provider, match []string, mirrors string) kubeletconfig.Provider {
-	gone := readStockArgs(p.Args).mirrors()
-	patterns := slices.DeleteFunc(slices.Clone(p.MatchImages), func(s string) bool {
-		_, named := gone[s]
-		return s == noImage || named && !slices.Contains(match, s)
-	})
-	for _, s := range match {
-		if !slices.Contains(patterns, s) {
-			patterns = append(patterns, s)
-		}
+	drop := map[string]bool{noImage: true}
+	for source := range readStockArgs(p.Args).mirrors() {
+		drop[source] = true
 	}
+	for _, s := range match {
+		drop[s] = false
+	}
+	patterns := slices.DeleteFunc(slices.Clone(p.MatchImages), func(s string) bool { return drop[s] })
+	for _, s := range patterns {
+		drop[s] = true // it is there
+	}
+	patterns = append(patterns, slices.DeleteFunc(match, func(s string) bool {
+		there := drop[s]
+		drop[s] = true
+		return there
+	})...)
 	if len(patterns) == 0 {
 		patterns = []string{noImage}
 	}
@@ -224,19 +230,20 @@ func eachStockArg(args []string, f func(flag, value string, as []string)) {
 	}
 }
 
-// mirrored returns the login server whose credential the kubelet has
-// [mirror.Stock] answer for a source, "" where it has none. A mirror of some of
-// the source's repositories counts: more is not known of a pull.
-func (k kubelet) mirrored(source string) string {
-	for from, to := range k.mirrors {
-		host, _, _ := strings.Cut(from, "/")
-		if host == source {
-			to, _, _ = strings.Cut(to, "/")
-			return to
-		}
+// byHost returns the hosts of mirrors. A mirror of some of a source's
+// repositories counts as one of the source: more is not known of a pull.
+func byHost(mirrors map[string]string) map[string]string {
+	hosts := make(map[string]string, len(mirrors))
+	for from, to := range mirrors {
+		from, _, _ = strings.Cut(from, "/")
+		hosts[from], _, _ = strings.Cut(to, "/")
 	}
-	return ""
+	return hosts
 }
+
+// again is what to do about a kubelet that has other mirrors than the map:
+// between its start and this there shall be no pull.
+const again = "stop the kubelet, run this, and start it again"
 
 // stockKeeps returns why the hosts that containerd asks for a source cannot be
 // only to yet ("" for others than those that may have a credential): a kubelet
@@ -244,14 +251,14 @@ func (k kubelet) mirrored(source string) string {
 // none does.
 func (p *planner) stockKeeps(source, only string) string {
 	for _, k := range p.kubelets() {
-		to := k.mirrored(source)
+		to := k.answers[source]
 		switch {
 		case to == "" || to == only:
 		case p.rejected:
 			return fmt.Sprintf("the kubelet (process %d) has %s answer the credential of %q for it, and did not come up with the configuration that ends that; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again", k.pid, mirror.Stock, to)
 		default:
 			p.plan.NeedsRestart = true
-			return fmt.Sprintf("the kubelet (process %d) has %s answer the credential of %q for it, which no time ends; restart the kubelet, then run this again", k.pid, mirror.Stock, to)
+			return fmt.Sprintf("the kubelet (process %d) has %s answer the credential of %q for it, which no time ends; %s", k.pid, mirror.Stock, to, again)
 		}
 	}
 	return ""
@@ -269,7 +276,7 @@ func (p *planner) stockMayKeep(source, only string, ns namespace) string {
 	for _, k := range p.kubelets() {
 		if !k.known {
 			p.plan.NeedsRestart = !p.rejected
-			return fmt.Sprintf("the kubelet (process %d) may have %s answer a credential for it, since it is not known with which configuration it started; restart the kubelet, then run this again", k.pid, mirror.Stock)
+			return fmt.Sprintf("the kubelet (process %d) may have %s answer a credential for it, since it is not known with which configuration it started; %s", k.pid, mirror.Stock, again)
 		}
 	}
 	return ""

@@ -178,7 +178,7 @@ func TestStock(t *testing.T) {
 	n, host := newNode(t, stockMap)
 	host.startKubelet(theFlags...)
 	plan := apply(t, n)
-	wantLeft(t, plan, `pending mcr.microsoft.com: the kubelet (process 100) started before its configuration named the mirror at "contoso.azurecr.io"; restart it, then run this again`)
+	wantLeft(t, plan, `pending mcr.microsoft.com: the kubelet (process 100) started before its configuration named the mirror at "contoso.azurecr.io"; stop the kubelet, run this, and start it again`)
 	if !plan.NeedsRestart {
 		t.Error("the plan does not say that a restart would help")
 	}
@@ -202,11 +202,13 @@ func TestStock(t *testing.T) {
 	wantLeft(t, applyMap(t, n, strings.Replace(stockMap, "contoso.azurecr.io", "contoso.azurecr.io/mcr", 1)), "")
 	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io/v2/mcr")
 
-	keeps := `mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider answer the credential of "contoso.azurecr.io" for it, which no time ends; restart the kubelet, then run this again`
+	keeps := `mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider answer the credential of "contoso.azurecr.io" for it, which no time ends; stop the kubelet, run this, and start it again`
 	wantLeft(t, applyMap(t, n, stockOtherMap), "pending "+keeps)
 	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
 	host.after(100 * time.Hour)
 	wantLeft(t, apply(t, n), "pending "+keeps)
+	host.run = nil // as it is told: stopped, and this run before it starts
+	wantLeft(t, apply(t, n), "")
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
 	wantRouted(t, n, "mcr.microsoft.com", "fabrikam.azurecr.io")

@@ -488,3 +488,16 @@ func TestStockArgs(t *testing.T) {
 		}
 	}
 }
+
+// TestStockMatched tells that it is not enough that a kubelet runs the plugin
+// for a source: it has to be told the mirror too.
+func TestStockMatched(t *testing.T) {
+	const match = stocked + "match_images = [\"mcr.microsoft.com\"]\n"
+	n, host := newNode(t, emptyMap+match)
+	in(emptyMap+match)(t, n, host)
+	wantLeft(t, applyMap(t, n, oneMap+match), `pending mcr.microsoft.com: the kubelet (process 100) started before its configuration named the mirror at "contoso.azurecr.io"`)
+	wantRouted(t, n, "mcr.microsoft.com", "")
+	host.startKubelet(theFlags...)
+	wantLeft(t, apply(t, n), "")
+	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
+}

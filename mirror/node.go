@@ -76,6 +76,9 @@ func (p *parser) kubelet(t *table) {
 	if k.Stock && k.MatchAny {
 		p.add(r.at("match"), "match \"any\": %s gives the node's token to any host that has azurecr.io in its name, and the patterns alone keep it from that; write \"sources\", or %s", Stock, ours)
 	}
+	if k.Stock && k.AuditLog != "" {
+		p.add(r.at("audit_log"), "audit_log %q: %s writes its runs down nowhere; leave it out, or %s", k.AuditLog, Stock, ours)
+	}
 	r.rest(nil)
 	p.m.Kubelet = k
 }

@@ -46,9 +46,6 @@ func (p *planner) kubelet() error {
 	if p.wants = newEntries(wanted); p.wants == nil {
 		p.wants = []entry{} // the entry that is changed is none of ours any more
 	}
-	if p.made {
-		p.wants[0].Made = true
-	}
 	p.plan.entries = p.wants
 	hash, err := hashProviders(slices.Concat(ours.Providers, ours.Shared))
 	if err != nil {

@@ -111,11 +111,11 @@ type planner struct {
 	// rejected says that the kubelet did not come up with what the map asks
 	// for, and has its old configuration.
 	rejected bool
-	// routed says that there are to be routes, made that there was no entry
-	// of [mirror.Stock] before us, and stockBefore what that one maps.
-	routed, made bool
-	stockBefore  map[string]string
-	err          error
+	// routed says that there are to be routes, and stockBefore is what the
+	// entry of [mirror.Stock] maps as it is.
+	routed      bool
+	stockBefore map[string]string
+	err         error
 }
 
 // Plan reads the map and the node and returns what has to be done. It changes

@@ -48,19 +48,19 @@ func (p *planner) ours() (kubeletconfig.Ours, error) {
 		return o, fmt.Errorf("%s: the kubelet would not start with it: %w", p.path(p.m.Kubelet.Config), err)
 	case p.m.Kubelet.Stock:
 		o.Stale = isOurs
-		p.made = !there || had != nil && had.Made
+		p.plan.next.Made = !there || p.stillMade(stock)
 		if stock, err = p.stock(stock, there); stock.Name == "" {
 			return o, err
 		}
 	case !there:
 		return o, nil
-	case had.Made && len(o.Providers) > 0:
+	case p.stillMade(stock) && len(o.Providers) > 0:
 		o.Stale = func(name string) bool { return isTokenProvider(name) || name == mirror.Stock }
 		return o, nil
 	default:
 		stock = withMirrors(stock, nil, "")
 	}
-	if p.made {
+	if p.plan.next.Made {
 		o.Providers = append(o.Providers, stock)
 	} else {
 		o.Shared = []kubeletconfig.Provider{stock}
@@ -220,8 +220,6 @@ type entry struct {
 	Token string `json:"token,omitempty"`
 	// Mirrors are those that [mirror.Stock] is told, as it is told them.
 	Mirrors string `json:"mirrors,omitempty"`
-	// Made says that its entry was not there before us.
-	Made bool `json:"made,omitempty"`
 }
 
 func newEntry(p kubeletconfig.Provider) entry {

@@ -65,11 +65,7 @@ func (n *Node) RestoreKubelet(ctx context.Context) error {
 	if err := n.writeState(s); err != nil {
 		return err
 	}
-	stock := s.newest(mirror.Stock)
-	entries := ourEntries(stock != nil, kubeletconfig.File{Name: filepath.Base(old.Path), Data: old.Data})
-	for i := range entries {
-		entries[i].Made = entries[i].Name == mirror.Stock && stock.Made
-	}
+	entries := ourEntries(s.newest(mirror.Stock) != nil, kubeletconfig.File{Name: filepath.Base(old.Path), Data: old.Data})
 	if err := n.restoreLinks(old.BinDir, entries); err != nil {
 		return err
 	}

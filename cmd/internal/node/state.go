@@ -22,6 +22,8 @@ type state struct {
 	// from when on; the newest is last. A kubelet has what was there when it
 	// started.
 	Provided []provided `json:"provided,omitempty"`
+	// Made says that the entry of [mirror.Stock] was not there before us.
+	Made bool `json:"made,omitempty"`
 	// Drains are the removed mirrors whose hosts.toml still stands, by
 	// namespace.
 	Drains map[string]drain `json:"drains,omitempty"`

@@ -93,6 +93,15 @@ func (p *planner) mapping(m mirror.Mirror) string {
 	return p.stockBefore[m.Source.String()]
 }
 
+// stillMade reports whether an entry that is there is the one that we made, and
+// nobody wrote another since.
+func (p *planner) stillMade(stock kubeletconfig.Provider) bool {
+	s := p.seen.state
+	last := s.last(mirror.Stock)
+	same := last != nil && sameEntries([]entry{*last}, []entry{newEntry(stock)})
+	return s.Made && (same || s.Memo.File == hashFiles(p.seen.kubelet.files))
+}
+
 // azureFile returns the azure.json of the map, "" where it needs none.
 func (p *planner) azureFile() string {
 	for _, c := range p.m.Credentials {
@@ -133,7 +142,7 @@ func withMirrors(p kubeletconfig.Provider, match []string, mirrors string) kubel
 // (kubernetes-sigs/cloud-provider-azure, azure_credentials.go, GetCredentials).
 // A file that is not there yet is no fault: it may come with the node's join.
 func (p *planner) checkIdentity(file, said string) error {
-	if file != said {
+	if said != "" && file != said {
 		return fmt.Errorf("%s has %s read %s, and the map says %s; make them one, by config under [credential.azure]", p.path(p.m.Kubelet.Config), mirror.Stock, file, said)
 	}
 	name := p.path(file)

@@ -489,6 +489,24 @@ func TestStockArgs(t *testing.T) {
 	}
 }
 
+// TestStockHeld tells that a removal which is held takes nothing away.
+func TestStockHeld(t *testing.T) {
+	n, host := newNode(t, stockMap)
+	write(t, n.path(mirror.DefaultAzureConfig), managed)
+	in(stockMap)(t, n, host)
+	plan := holding(t, n, stockEmptyMap)
+	wantLeft(t, plan, "")
+	if len(plan.Held) != 1 {
+		t.Errorf("the plan holds %v; want one source", plan.Held)
+	}
+	wantMirrors(t, n, "mcr.microsoft.com:contoso.azurecr.io")
+	host.startKubelet(theFlags...)
+	wantLeft(t, holding(t, n, stockMap), "")
+	wantLeft(t, applyMap(t, n, stockEmptyMap), "draining mcr.microsoft.com: ")
+	wantMirrors(t, n, "")
+	wantLeft(t, holding(t, n, stockEmptyMap), "draining mcr.microsoft.com: ") // it has begun
+}
+
 // TestStockMatched tells that it is not enough that a kubelet runs the plugin
 // for a source: it has to be told the mirror too.
 func TestStockMatched(t *testing.T) {

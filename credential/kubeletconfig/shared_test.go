@@ -73,3 +73,26 @@ func TestSharedInADirectory(t *testing.T) {
 		t.Errorf("Dir = %s, %s, %v", name, data, err)
 	}
 }
+
+// TestSharedJSON changes the entry in a file that is JSON, and keeps the others.
+func TestSharedJSON(t *testing.T) {
+	entry := func(name, more string) string {
+		return `{"name":"` + name + `","matchImages":["a.io"],"defaultCacheDuration":"10m","apiVersion":"` + execVersion + `"` + more + `}`
+	}
+	old := `{"apiVersion":"kubelet.config.k8s.io/v1","kind":"CredentialProviderConfig","providers":[` + entry("acr-credential-provider", `,"args":["/a"]`) + "," + entry("other", "") + "]}"
+	p, ok, err := Find([]File{{"f", []byte(old)}}, "acr-credential-provider")
+	if !ok || err != nil {
+		t.Fatal(p, ok, err)
+	}
+	if same, err := Config([]byte(old), Ours{Shared: []Provider{p}}); err != nil || string(same) != old {
+		t.Errorf("Config of the same = %s, %v; want it untouched", same, err)
+	}
+	p.Args = append(p.Args, "--registry-mirror=a.io:b.azurecr.io")
+	data, err := Config([]byte(old), Ours{Shared: []Provider{p}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := decodeAsKubelet(data); err != nil || len(got) != 2 || !reflect.DeepEqual(got[0], p) || got[1].Name != "other" {
+		t.Errorf("Config = %s, %v", data, err)
+	}
+}

@@ -170,7 +170,7 @@ func sourceOf(namespace string) string {
 // drainWait returns why a mirror that goes has to stay, "" where no pull that
 // was given its credential can begin any more.
 func (p *planner) drainWait(d drain, route credential.Route) string {
-	if reason := p.stockKeeps(d.Source, ""); reason != "" {
+	if reason := p.stockKeeps(d.Source, d.Source); reason != "" {
 		return reason
 	}
 	if d.Since.Boot != p.now.Boot {

@@ -32,8 +32,8 @@ type Plan struct {
 	Left []Left `json:"left"`
 	// Sources is the number of sources in the map.
 	Sources int `json:"sources"`
-	// NeedsRestart says that pending sources go on when the kubelet is
-	// restarted.
+	// NeedsRestart says that sources which are pending, or draining, go on
+	// when the kubelet is restarted.
 	NeedsRestart bool `json:"needs_kubelet_restart"`
 	// NewAudiences are those of the pods' tokens that the kubelet is to hand
 	// on from this plan on, which the cluster has to allow its nodes.

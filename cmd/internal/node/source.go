@@ -31,7 +31,7 @@ func (p *planner) source(m mirror.Mirror, f hosts.File) {
 	if reason := p.foreign(ns); reason != "" {
 		p.route(StageRoutes, m.Source, f, now)
 		p.plan.Left = append(p.plan.Left, Left{place, reason})
-		p.pending(m, p.stockKeeps(m.Source.String(), ""))
+		p.pending(m, p.stockKeeps(m.Source.String(), m.Source.String()))
 		return
 	}
 	if !bytes.Equal(ns.hosts, f.Data) {

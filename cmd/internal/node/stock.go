@@ -250,19 +250,37 @@ func byHost(mirrors map[string]string) map[string]string {
 	return hosts
 }
 
+// stockAnswer returns the login server whose credential the kubelet has
+// [mirror.Stock] answer for a source, "" where it has none: that of a mirror, or
+// of the source itself.
+func (k kubelet) stockAnswer(source string) string {
+	if to := k.answers[source]; to != "" {
+		return to
+	}
+	m, ok := k.has[[2]string{mirror.Stock, ""}]
+	if !ok {
+		return ""
+	}
+	if s, err := mirror.ParseSource(source); err == nil && m.has(s) {
+		if _, acr := s.Host().ACRSuffix(); acr {
+			return source
+		}
+	}
+	return ""
+}
+
 // again is what to do about a kubelet that has other mirrors than the map:
 // between its start and this there shall be no pull.
 const again = "stop the kubelet, run this, and start it again"
 
-// stockKeeps returns why the hosts that containerd asks for a source cannot be
-// only to yet ("" for others than those that may have a credential): a kubelet
-// that runs has [mirror.Stock] answer another one's credential for it. "" where
-// none does.
-func (p *planner) stockKeeps(source, only string) string {
+// stockKeeps returns why containerd cannot be sent to one host for a source, or
+// to many where that is "": a kubelet that runs has [mirror.Stock] answer the
+// credential of another for it. "" where none does.
+func (p *planner) stockKeeps(source, host string) string {
 	for _, k := range p.kubelets() {
-		to := k.answers[source]
+		to := k.stockAnswer(source)
 		switch {
-		case to == "" || to == only:
+		case to == "" || to == host:
 		case p.rejected:
 			return fmt.Sprintf("the kubelet (process %d) has %s answer the credential of %q for it, and did not come up with the configuration that ends that; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again", k.pid, mirror.Stock, to)
 		default:
@@ -275,8 +293,8 @@ func (p *planner) stockKeeps(source, only string) string {
 
 // stockMayKeep is [planner.stockKeeps] where a kubelet counts of which it is not
 // known what it read, unless the source is new to it.
-func (p *planner) stockMayKeep(source, only string, ns namespace) string {
-	if reason := p.stockKeeps(source, only); reason != "" || !p.m.Kubelet.Stock {
+func (p *planner) stockMayKeep(source, host string, ns namespace) string {
+	if reason := p.stockKeeps(source, host); reason != "" || !p.m.Kubelet.Stock {
 		return reason
 	}
 	if _, named := p.stockBefore[source]; !named && len(ns.hosts) == 0 {
@@ -291,10 +309,16 @@ func (p *planner) stockMayKeep(source, only string, ns namespace) string {
 	return ""
 }
 
-// only returns the one host that is asked for the mirror's images, "" where
-// there are more or none is to be offered a credential.
+// only returns the one host that is asked for a mirror's images, "" where there
+// are more, or no credential is meant for it.
 func only(m mirror.Mirror) string {
-	if to, ok := m.Mapping(); ok && len(m.Targets) == 1 {
+	to, ok := m.Mapping()
+	switch {
+	case len(m.Targets) > 1:
+		return ""
+	case m.Targets[0].Self():
+		return m.Source.String()
+	case ok:
 		return to.String()
 	}
 	return ""
@@ -304,7 +328,7 @@ func only(m mirror.Mirror) string {
 // still has [mirror.Stock] answer for its source.
 func (p *planner) stockDrain(name string, ns namespace) bool {
 	source := sourceOf(name)
-	reason := p.stockMayKeep(source, "", ns)
+	reason := p.stockMayKeep(source, source, ns) // which is asked itself then
 	if reason == "" {
 		return false
 	}

@@ -316,11 +316,30 @@ func TestStockSwitched(t *testing.T) {
 		wantLeft(t, applyMap(t, n, text), "pending "+keeps)
 		wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
 	}
+	// So does what it answers for an ACR registry without being told.
+	const itself = "[[mirror]]\nsource = \"northwind.azurecr.io\"\ntargets = [\"mirror.example\"]\n"
+	if got := summary(applyMap(t, n, oneMap+itself)); !strings.Contains(got, `pending northwind.azurecr.io: the kubelet (process 100) has acr-credential-provider answer the credential of "northwind.azurecr.io" for it`) {
+		t.Errorf("an ACR registry's mirror is not pending: %s", got)
+	}
+	wantRouted(t, n, "northwind.azurecr.io", "")
 	applyMap(t, n, emptyMap)
 	host.after(100 * time.Hour)
 	wantLeft(t, apply(t, n), "draining "+keeps)
 	host.startKubelet(theFlags...)
 	wantGone(t, n, apply(t, n))
+}
+
+// TestStockServesACR has a registry that is served as itself, with settings: its
+// own credential is what it may have.
+func TestStockServesACR(t *testing.T) {
+	n, host := newNode(t, stockMap)
+	in(stockMap)(t, n, host)
+	own := stockMap + "[registry.\"northwind.azurecr.io\"]\nca = \"/etc/ca.pem\"\n"
+	wantLeft(t, applyMap(t, n, own), "")
+	wantRouted(t, n, "northwind.azurecr.io", "/etc/ca.pem")
+	wantMirrors(t, n, "mcr.microsoft.com:contoso.azurecr.io")
+	wantLeft(t, applyMap(t, n, stockMap), "")
+	wantRouted(t, n, "northwind.azurecr.io", "")
 }
 
 // TestStockForeign tells that no mirror is added while containerd is told by

@@ -226,7 +226,7 @@ func newEntry(p kubeletconfig.Provider) entry {
 	e := entry{Name: p.Name, Match: p.MatchImages}
 	if p.Name == mirror.Stock {
 		// Its tokens are not ours: it answers a mirror without.
-		e.Mirrors = readStockArgs(p.Args).mirrorv
+		e.Mirrors = readStockArgs(p.Args).pairs
 		return e
 	}
 	if p.TokenAttributes != nil {

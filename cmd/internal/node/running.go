@@ -73,7 +73,7 @@ func (p *planner) kubelets() []kubelet {
 			k.has[[2]string{e.Name, e.Token}] = newMatcher(e.Match)
 			k.hasOurs = k.hasOurs || isOurs(e.Name)
 			if e.Name == mirror.Stock {
-				k.mirrors = stockArgs{mirrorv: e.Mirrors}.mirrors()
+				k.mirrors = stockArgs{pairs: e.Mirrors}.mirrors()
 				k.answers = byHost(k.mirrors)
 			}
 		}

@@ -168,7 +168,7 @@ func wantMirrors(t *testing.T, n *Node, want string) {
 		t.Fatal(err)
 	}
 	p, _ := stockOf(t, data)
-	if got := readStockArgs(p.Args).mirrorv; got != want {
+	if got := readStockArgs(p.Args).pairs; got != want {
 		t.Errorf("acr-credential-provider is told %q; want %q", got, want)
 	}
 }

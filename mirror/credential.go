@@ -22,6 +22,7 @@ func (p *parser) credentials(t *table) {
 			p.add(v.line, "credential %q is not a table; write [credential.%s]", name, name)
 		default:
 			p.m.Credentials = append(p.m.Credentials, p.credential(name, v.table))
+			p.credentialLines[name] = v.line
 		}
 	}
 }

@@ -26,6 +26,7 @@ func (p *parser) join() {
 	}
 	p.serveRegistries()
 	p.implyAzure()
+	p.checkStock()
 }
 
 // credentialName returns the name of the credential that a registry asks for,

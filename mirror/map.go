@@ -170,6 +170,8 @@ type Kubelet struct {
 	// Version is the kubelet's version, such as "1.34", as the operator
 	// knows it; "" where they do not say.
 	Version string
+	// Stock says that the plugin is [Stock] and not ours.
+	Stock bool
 }
 
 // The defaults of [containerd], [kubelet] and [credential.azure].

@@ -68,10 +68,16 @@ func (p *parser) kubelet(t *table) {
 	}
 	switch plugin := r.text("plugin"); plugin {
 	case "", "mirror-credential-provider":
-	case "acr-credential-provider":
-		p.add(r.at("plugin"), "plugin %q: this version of mirrorcred drives its own plugin only, which takes the same arguments; leave the key out", plugin)
+	case Stock:
+		k.Stock, p.pluginLine = true, r.at("plugin")
 	default:
-		p.add(r.at("plugin"), "plugin %q is unknown; leave the key out", plugin)
+		p.add(r.at("plugin"), "plugin %q is unknown; leave the key out, or write %q", plugin, Stock)
+	}
+	if k.Stock && k.MatchAny {
+		p.add(r.at("match"), "match \"any\": %s gives the node's token to any host that has azurecr.io in its name, and the patterns alone keep it from that; write \"sources\", or %s", Stock, ours)
+	}
+	if k.Stock && k.AuditLog != "" {
+		p.add(r.at("audit_log"), "audit_log %q: %s writes its runs down nowhere; leave it out, or %s", k.AuditLog, Stock, ours)
 	}
 	r.rest(nil)
 	p.m.Kubelet = k

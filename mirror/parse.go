@@ -17,7 +17,7 @@ func Parse(file string, data []byte) (*Map, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := parser{faults: faults{file: file}, m: &Map{bySource: map[string]int{}}}
+	p := parser{faults: faults{file: file}, m: &Map{bySource: map[string]int{}}, credentialLines: map[string]int{}}
 	r := p.reader(root, "the map")
 	if !p.version(r) {
 		return nil, p.err()
@@ -46,6 +46,9 @@ type parser struct {
 	registries []registry
 	byHost     map[string][]int // indices in registries
 	headers    map[int][]Header // of a mirror, by its index in m.Mirrors
+
+	credentialLines map[string]int // by name; 0 for one that is implied
+	pluginLine      int            // of plugin under [kubelet]
 }
 
 // version reports whether the map is of the version that we know.

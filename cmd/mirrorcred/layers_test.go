@@ -13,14 +13,15 @@ const module = "github.com/mirrorcred/mirrorcred/"
 // layers says which packages of ours each package may import; one that is not
 // named may import all of those that are.
 var layers = map[string][]string{
-	"mirror":                   {},
-	"hosts":                    {"mirror"},
-	"credential":               {"mirror"},
-	"credential/kubeletconfig": {"mirror"},
-	"credential/azure":         {"credential", "mirror"},
-	"credential/dockerconfig":  {"credential", "credential/internal/child", "mirror"},
-	"credential/execprovider":  {"credential", "credential/internal/child", "mirror"},
-	"systemd":                  {},
+	"mirror":                     {},
+	"hosts":                      {"mirror"},
+	"credential":                 {"mirror"},
+	"credential/kubeletconfig":   {"mirror"},
+	"credential/azure":           {"credential", "credential/azure/azurejson", "mirror"},
+	"credential/azure/azurejson": {"credential"},
+	"credential/dockerconfig":    {"credential", "credential/internal/child", "mirror"},
+	"credential/execprovider":    {"credential", "credential/internal/child", "mirror"},
+	"systemd":                    {},
 	"cmd/internal/plugin": {
 		"mirror", "hosts", "credential", "credential/azure", "credential/dockerconfig", "credential/execprovider",
 		"cmd/internal/audit", "cmd/internal/tokens",
@@ -28,11 +29,11 @@ var layers = map[string][]string{
 	"cmd/internal/audit":             {},
 	"cmd/internal/tokens":            {"credential"},
 	"cmd/mirror-credential-provider": {"cmd/internal/plugin"},
-	"cmd/internal/node":              {"mirror", "hosts", "credential", "credential/kubeletconfig"},
+	"cmd/internal/node":              {"mirror", "hosts", "credential", "credential/azure/azurejson", "credential/kubeletconfig"},
 }
 
 // pure are the packages that touch neither a file nor the network nor a log.
-var pure = []string{"mirror", "hosts", "credential", "credential/kubeletconfig"}
+var pure = []string{"mirror", "hosts", "credential", "credential/azure/azurejson", "credential/kubeletconfig"}
 
 var impure = []string{"os", "net/http", "log", "log/slog", "os/exec"}
 

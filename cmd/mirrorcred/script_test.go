@@ -54,6 +54,7 @@ func newRoot(root string) error {
 	for name, text := range map[string]string{
 		"etc/containerd/config.toml":                                     "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n",
 		"var/lib/kubelet/credential-provider/mirror-credential-provider": "#!/bin/sh\n",
+		"var/lib/kubelet/credential-provider/acr-credential-provider":    "#!/bin/sh\n",
 	} {
 		path := filepath.Join(root, name)
 		if _, err := os.Stat(path); err == nil {

@@ -1,16 +1,12 @@
 package azure
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/credential/azure/azurejson"
 )
 
 // A Config is what azure.json says about the node's identity. Make one by
@@ -35,29 +31,11 @@ type Config struct {
 	adfs                 bool
 }
 
-// file is azure.json; encoding/json ignores the case of its keys.
-type file struct {
-	Cloud                   string `json:"cloud"`
-	TenantID                string `json:"tenantId"`
-	Managed                 bool   `json:"useManagedIdentityExtension"`
-	Assigned                string `json:"userAssignedIdentityID"`
-	ClientID                string `json:"aadClientId"`
-	ClientSecret            string `json:"aadClientSecret"`
-	CertPath                string `json:"aadClientCertPath"`
-	CertPassword            string `json:"aadClientCertPassword"`
-	Federated               bool   `json:"useFederatedWorkloadIdentityExtension"`
-	TokenFile               string `json:"aadFederatedTokenFile"`
-	IdentitySystem          string `json:"identitySystem"`
-	ResourceManagerEndpoint string `json:"resourceManagerEndpoint"`
-}
-
-// ReadConfig parses an azure.json, JSON or YAML, as acr-credential-provider
-// reads it: the case of keys does not matter and unknown ones are let pass.
-// The error names the line or the key and holds no value; the caller adds the
-// file's name. A file that names no usable identity is not an error here: it
-// is one when a credential is asked for.
+// ReadConfig parses an azure.json as [azurejson.Read] does. A file that names no
+// usable identity is not an error here: it is one when a credential is asked
+// for.
 func ReadConfig(data []byte) (Config, error) {
-	f, err := decode(data)
+	f, err := azurejson.Read(data)
 	if err != nil {
 		return Config{}, err
 	}
@@ -82,88 +60,11 @@ func ReadConfig(data []byte) (Config, error) {
 	return c, nil
 }
 
-func secretOrNil(s string) *credential.Secret {
+func secretOrNil(s credential.Secret) *credential.Secret {
 	if s == "" {
 		return nil
 	}
-	return (*credential.Secret)(&s)
-}
-
-// decode reads JSON where that is what the bytes look like. What looks like
-// JSON and is not may still be YAML, of which JSON is a part: a comment or a
-// comma too many.
-func decode(data []byte) (file, error) {
-	var f file
-	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
-		return decodeYAML(data)
-	}
-	err := json.Unmarshal(data, &f)
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &kind):
-		return file{}, kindError(kind.Field, kind.Type.Kind().String())
-	case errors.As(err, &syntax):
-		if f, err := decodeYAML(data); err == nil {
-			return f, nil
-		}
-		line := 1 + bytes.Count(data[:min(int(syntax.Offset), len(data))], []byte("\n"))
-		return file{}, fmt.Errorf("line %d: this is not JSON", line)
-	case err != nil:
-		return file{}, errors.New("this is not a JSON object")
-	}
-	return f, nil
-}
-
-// decodeYAML reads the keys that are known and leaves the rest undecoded.
-// Errors of the YAML library quote the file (an unquoted secret that begins
-// with "*" is an unknown anchor, by name), so none is handed on.
-func decodeYAML(data []byte) (file, error) {
-	var doc yaml.Node
-	if yaml.Unmarshal(data, &doc) != nil {
-		return file{}, errors.New("this is neither JSON nor YAML; look for a tab, or for a value that wants quotes")
-	}
-	if len(doc.Content) == 0 {
-		return file{}, errors.New("the file is empty")
-	}
-	top := doc.Content[0]
-	if top.Kind != yaml.MappingNode {
-		return file{}, errors.New("this is not an object of keys and values")
-	}
-	var f file
-	fields := map[string]any{
-		"cloud": &f.Cloud, "tenantid": &f.TenantID,
-		"usemanagedidentityextension": &f.Managed, "userassignedidentityid": &f.Assigned,
-		"aadclientid": &f.ClientID, "aadclientsecret": &f.ClientSecret,
-		"aadclientcertpath": &f.CertPath, "aadclientcertpassword": &f.CertPassword,
-		"usefederatedworkloadidentityextension": &f.Federated, "aadfederatedtokenfile": &f.TokenFile,
-		"identitysystem": &f.IdentitySystem, "resourcemanagerendpoint": &f.ResourceManagerEndpoint,
-	}
-	for i := 0; i+1 < len(top.Content); i += 2 {
-		key := top.Content[i].Value
-		field, ok := fields[strings.ToLower(key)]
-		if !ok {
-			continue
-		}
-		if err := top.Content[i+1].Decode(field); err != nil {
-			kind := "string"
-			if _, ok := field.(*bool); ok {
-				kind = "bool"
-			}
-			return file{}, kindError(key, kind)
-		}
-	}
-	return f, nil
-}
-
-func kindError(key, kind string) error {
-	switch {
-	case key == "":
-		return errors.New("this is not an object of keys and values")
-	case kind == "bool":
-		return fmt.Errorf("%s is neither true nor false; write one of them, without quotes", key)
-	}
-	return fmt.Errorf("%s is not a string; put it in quotes", key)
+	return &s
 }
 
 // ServicePrincipal returns the id and secret of the service principal that the

@@ -171,7 +171,7 @@ func TestConfigBytes(t *testing.T) {
 	}
 	proveConfig(t, nil, full, ours)
 	dos := func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
-	entry := strings.Join(indent(2, lines(ours)), "\n") + "\n"
+	entry := strings.Join(indent(2, append([]string{marker}, lines(ours)...)), "\n") + "\n"
 	for in, want := range map[string]string{
 		"":                                       string(full),
 		"# mine\n\n---\n":                        "# mine\n\n---\n" + string(full),

@@ -76,6 +76,20 @@ func Read(files ...File) ([]Entry, error) {
 	return entries, nil
 }
 
+// Find returns the provider of a name among files, as the kubelet reads it, and
+// false where there is none. The error holds the faults of a file that has it.
+func Find(files []File, name string) (Provider, bool, error) {
+	for _, file := range files {
+		doc, faults := decode(file.Data)
+		for _, p := range doc.config.Providers {
+			if p.Name == name {
+				return p, true, joinFaults(file.Name, append(faults, doc.validate()...))
+			}
+		}
+	}
+	return Provider{}, false, nil
+}
+
 // Dir is [Config] for a directory of files, which kubelets read from 1.34 on.
 // Given its files by name it returns the name of the file to write, always
 // [FileName], and its bytes. A provider of ours in another file is an error,
@@ -90,10 +104,16 @@ func Dir(files map[string][]byte, ours Ours) (name string, data []byte, err erro
 		}
 		doc, _ := decode(file.Data)
 		for i, other := range doc.config.Providers {
-			if ours.owns(other.Name) {
-				return "", nil, &Fault{file.Name, doc.line(fmt.Sprintf("providers[%d]", i)), fmt.Sprintf("providers[%d].name", i),
-					fmt.Sprintf("%q is mirrorcred's, and the kubelet refuses a second; take this one out, and %s will have it", other.Name, FileName)}
+			text := ""
+			switch {
+			case ours.owns(other.Name):
+				text = fmt.Sprintf("%q is mirrorcred's, and the kubelet refuses a second; take this one out, and %s will have it", other.Name, FileName)
+			case has(ours.Shared, other.Name):
+				text = fmt.Sprintf("%q is to be changed, and of these files mirrorcred writes %s alone; move the entry there", other.Name, FileName)
+			default:
+				continue
 			}
+			return "", nil, &Fault{file.Name, doc.line(fmt.Sprintf("providers[%d]", i)), fmt.Sprintf("providers[%d].name", i), text}
 		}
 	}
 	data, err = config(FileName, files[FileName], ours)

@@ -22,7 +22,7 @@ var errLayout = errors.New("the file's layout cannot be edited safely; write it 
 // what proves right.
 func merge(file string, old []byte, ours Ours) ([]byte, error) {
 	data := old
-	for _, p := range ours.Providers {
+	for _, p := range slices.Concat(ours.Providers, ours.Shared) {
 		var err error
 		if data, err = put(file, data, p.Name, &p, ours); err != nil {
 			return nil, err
@@ -47,7 +47,7 @@ func stale(data []byte, ours Ours) []string {
 	doc, _ := decode(data)
 	var names []string
 	for _, p := range doc.config.Providers {
-		if ours.Stale(p.Name) && !slices.ContainsFunc(ours.Providers, func(o Provider) bool { return o.Name == p.Name }) {
+		if ours.Stale(p.Name) && !has(ours.Providers, p.Name) && !has(ours.Shared, p.Name) {
 			names = append(names, p.Name)
 		}
 	}
@@ -67,15 +67,19 @@ func put(file string, old []byte, name string, p *Provider, ours Ours) ([]byte, 
 		return nil, &Fault{file, doc.line("apiVersion"), "apiVersion", fmt.Sprintf("%q knows no tokenAttributes, which %q has; write \"apiVersion: %s\"", doc.config.APIVersion, name, versions[0])}
 	}
 	at := slices.IndexFunc(doc.config.Providers, func(e Provider) bool { return e.Name == name })
+	if p != nil && at >= 0 && has(ours.Shared, name) && reflect.DeepEqual(doc.config.Providers[at], *p) {
+		return old, nil // laid out as its owner likes it
+	}
 	want := doc.with(at, p)
 	if isJSON(old) {
 		return mergeJSON(old, doc, at, want, ours)
 	}
-	if data, ok := editText(old, at, p); ok && prove(data, want, ours) == nil {
+	entry := ours.lines(p)
+	if data, ok := editText(old, at, entry); ok && prove(data, want, ours) == nil {
 		return data, nil
 	}
 	if block, ok := toBlock(old); ok {
-		if data, ok := editText(block, at, p); ok && prove(data, want, ours) == nil {
+		if data, ok := editText(block, at, entry); ok && prove(data, want, ours) == nil {
 			return data, nil
 		}
 	}
@@ -136,7 +140,7 @@ func isBare(data []byte) bool {
 // fresh returns a whole file, below the comments of the one there is.
 func fresh(old []byte, p Provider, ours Ours) ([]byte, error) {
 	t := newText(old)
-	t.insert(len(t.lines), append([]string{"apiVersion: " + versions[0], "kind: " + kind, "providers:"}, indent(2, lines(p))...))
+	t.insert(len(t.lines), append([]string{"apiVersion: " + versions[0], "kind: " + kind, "providers:"}, indent(2, ours.lines(&p))...))
 	var want document
 	want.config.APIVersion, want.config.Kind = versions[0], kind
 	if err := prove(t.bytes(), want.with(-1, &p), ours); err != nil {

@@ -62,12 +62,13 @@ func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, "
 func isComment(line string) bool { return strings.HasPrefix(strings.TrimSpace(line), "#") }
 func isBlank(line string) bool   { return strings.TrimSpace(line) == "" }
 
-// editText writes p over item at of the providers, or after the last of them
-// for -1, and takes the item out where p is nil. It works on lines, by the places of yaml.v3's nodes, since encoding
-// the tree would change quotes, indents and blank lines of others. False means
-// that the text is not laid out for that. A true one may still be wrong, and
-// is proved by the caller.
-func editText(old []byte, at int, p *Provider) ([]byte, bool) {
+// editText writes the lines of an entry over item at of the providers, or after
+// the last of them for -1, and takes the item out where there are none. It works
+// on lines, by the places of yaml.v3's nodes, since encoding the tree would
+// change quotes, indents and blank lines of others. False means that the text is
+// not laid out for that. A true one may still be wrong, and is proved by the
+// caller.
+func editText(old []byte, at int, entry []string) ([]byte, bool) {
 	t := newText(old)
 	joined := strings.Join(t.lines, "")
 	// YAML 1.1 ends lines at these too, and its line numbers are not ours.
@@ -86,9 +87,9 @@ func editText(old []byte, at int, p *Provider) ([]byte, bool) {
 	switch {
 	case key == nil:
 		end := t.contentEnd(root.Line-1, t.documentEnd(root.Line-1), -1)
-		t.insert(end, indent(root.Column-1, append([]string{"providers:"}, indent(2, lines(*p))...)))
+		t.insert(end, indent(root.Column-1, append([]string{"providers:"}, indent(2, entry)...)))
 	case len(list.Content) == 0:
-		if !t.fillEmpty(root, key, list, *p) {
+		if !t.fillEmpty(root, key, list, entry) {
 			return nil, false
 		}
 	case list.Kind != yaml.SequenceNode || list.Style&yaml.FlowStyle != 0:
@@ -96,8 +97,8 @@ func editText(old []byte, at int, p *Provider) ([]byte, bool) {
 	case at < 0:
 		dash := list.Column - 1
 		end := t.contentEnd(list.Line-1, t.listEnd(root, key), dash)
-		t.insert(end, indent(dash, lines(*p)))
-	case !t.replace(root, key, list, at, p):
+		t.insert(end, indent(dash, entry))
+	case !t.replace(root, key, list, at, entry):
 		return nil, false
 	}
 	return t.bytes(), true
@@ -140,7 +141,7 @@ func (t *text) contentEnd(start, end, dash int) int {
 }
 
 // fillEmpty handles "providers:", "providers: null" and "providers: []".
-func (t *text) fillEmpty(root, key, list *yaml.Node, p Provider) bool {
+func (t *text) fillEmpty(root, key, list *yaml.Node, entry []string) bool {
 	line, column := key.Line-1, key.Column-1
 	value := ""
 	if list.Line > 0 && list.Kind == yaml.SequenceNode {
@@ -166,14 +167,14 @@ func (t *text) fillEmpty(root, key, list *yaml.Node, p Provider) bool {
 	}
 	end := t.contentEnd(line, t.listEnd(root, key), column+2)
 	t.lines[line] = head + ":" + tail
-	t.insert(end, indent(column+2, lines(p)))
+	t.insert(end, indent(column+2, entry))
 	return true
 }
 
-// replace writes p over the lines of item at, or takes them out. Comments that
+// replace writes an entry over the lines of item at, or takes them out. Comments that
 // stand in an entry we did not write are moved above it; in one we wrote they
 // go.
-func (t *text) replace(root, key, list *yaml.Node, at int, p *Provider) bool {
+func (t *text) replace(root, key, list *yaml.Node, at int, entry []string) bool {
 	dash := list.Column - 1
 	start := t.itemStart(list.Content[at].Line-1, dash)
 	end := t.listEnd(root, key)
@@ -195,10 +196,7 @@ func (t *text) replace(root, key, list *yaml.Node, at int, p *Provider) bool {
 		above = comments(t.lines[start:end], list.Content[at])
 	}
 	t.lines = slices.Delete(t.lines, start, end)
-	if p != nil {
-		above = append(above, lines(*p)...)
-	}
-	t.insert(start, indent(dash, above))
+	t.insert(start, indent(dash, append(above, entry...)))
 	return true
 }
 

@@ -38,7 +38,7 @@ func (n *Node) ApplyUnless(ctx context.Context, hold func(source string) bool, v
 	plan, err := n.plan(hold)
 	var unarmed *NotArmedError
 	if errors.As(err, &unarmed) {
-		return Plan{}, errors.Join(err, n.disarm())
+		return Plan{}, errors.Join(err, n.disarm(), n.unmap())
 	}
 	if err != nil || veto(plan) {
 		return plan, err
@@ -139,7 +139,10 @@ func (n *Node) locate(plan Plan) error {
 // run can tell it from one that somebody else wrote, also where this one is
 // killed halfway.
 func (n *Node) announce(plan Plan) error {
-	s := state{Containerd: plan.next.Containerd, Provided: plan.next.Provided, Memo: plan.memo, Drains: map[string]drain{}}
+	s := state{
+		Containerd: plan.next.Containerd, Provided: plan.next.Provided, Memo: plan.memo, Drains: map[string]drain{},
+		Made: plan.next.Made || plan.seen.Made,
+	}
 	for name, d := range plan.next.Drains {
 		if !slices.Contains(plan.withdraw, name) {
 			s.Drains[name] = d

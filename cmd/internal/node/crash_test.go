@@ -98,6 +98,16 @@ func drained(maps ...string) func(*testing.T, *Node, *fake) {
 	}
 }
 
+// restarted has the kubelet restart after the last of the maps, and nothing done
+// since.
+func restarted(maps ...string) func(*testing.T, *Node, *fake) {
+	return func(t *testing.T, n *Node, host *fake) {
+		in(maps[:len(maps)-1]...)(t, n, host)
+		applyMap(t, n, maps[len(maps)-1])
+		host.startKubelet(theFlags...)
+	}
+}
+
 // tokenMap is oneMap and a mirror that is pulled from with the pod's token.
 const tokenMap = oneMap + `[[mirror]]
 source = "docker.io"
@@ -136,6 +146,22 @@ var transitions = map[string]transition{
 		in(otherMap)(t, n, host)
 		write(t, n.path("/etc/containerd/certs.d/mcr.microsoft.com/hosts.toml"), "server = \"https://mcr.microsoft.com\"\n")
 	}, after: oneMap, adopt: true},
+	"stock first":       {before: in(), after: stockMap},
+	"stock added":       {before: in(stockMap), after: stockMoreMap},
+	"stock retargeted":  {before: in(stockMap), after: stockOtherMap},
+	"stock withdrawn":   {before: in(stockMap), after: stockEmptyMap},
+	"stock to nobody":   {before: in(stockMap), after: stockAnonymousMap},
+	"stock gone":        {before: restarted(stockMap, stockEmptyMap), after: stockEmptyMap},
+	"to stock":          {before: in(tokenMap), after: stockMap},
+	"to stock at once":  {before: in(sharedMap), after: stockMoreMap},
+	"to stock, done":    {before: restarted(oneMap, stockMap), after: stockMap},
+	"from stock":        {before: in(stockMap), after: tokenMap},
+	"from stock, done":  {before: restarted(stockMap, oneMap), after: oneMap},
+	"from AKS to stock": {before: withUnmapped, after: stockMap},
+	"from stock to AKS": {before: func(t *testing.T, n *Node, host *fake) {
+		withUnmapped(t, n, host)
+		in(stockMap)(t, n, host)
+	}, after: oneMap},
 	"kubelet's file edited": {before: func(t *testing.T, n *Node, host *fake) {
 		in(oneMap)(t, n, host)
 		write(t, n.path("/var/lib/kubelet/credential-provider-config.yaml"), otherProvider)

@@ -32,7 +32,7 @@ func (p *planner) holdBack() {
 		p.holds(name)
 	}
 	if len(p.held) > 0 {
-		p.before = ourProviders(p.seen.kubelet.list()...)
+		p.before = ourProviders(false, p.seen.kubelet.list()...)
 	}
 }
 
@@ -40,7 +40,9 @@ func (p *planner) holdBack() {
 // was withdrawn is not: that its drain ends was decided then.
 func (p *planner) holds(name string) bool {
 	source := sourceOf(name)
-	if own, _ := p.seenRoute(name); own.Withdrawn != "" || !p.hold(source) {
+	own, _ := p.seenRoute(name)
+	_, begun := p.seen.state.Drains[name]
+	if own.Withdrawn != "" || begun && p.m.Kubelet.Stock || !p.hold(source) {
 		return false
 	}
 	p.held[name] = true
@@ -72,7 +74,7 @@ func (p *planner) remove(name string, ns namespace, place string) {
 	route, _ := p.seenRoute(name)
 	_, known := inForce(route, ns)
 	anonymous := known && route.Withdrawn == "" && !slices.ContainsFunc(route.Generations, asksCredential)
-	if !anonymous && !p.elsewhere && p.drain(name, route, "its mirror was taken out of the mirror map") {
+	if !anonymous && !p.elsewhere && p.routed && p.drain(name, route, "its mirror was taken out of the mirror map") || p.stockDrain(name, ns) {
 		return
 	}
 	p.add(Change{Stage: StageRemove, Path: place, Old: ns.hosts, secret: ns.secret(), dir: !ns.more})
@@ -103,7 +105,7 @@ func (p *planner) fallback() {
 func (p *planner) staleRoutes() {
 	for _, name := range slices.Sorted(maps.Keys(p.seen.routes)) {
 		inMap := p.wanted[name]
-		if inMap || p.draining(name) || p.held[name] || name == hosts.Default {
+		if p.routed && (inMap || p.draining(name) || p.held[name] || name == hosts.Default) {
 			continue
 		}
 		p.add(Change{Stage: StageForget, Path: path.Join(routesDir, name+".json"), Old: p.seen.routes[name]})
@@ -168,6 +170,9 @@ func sourceOf(namespace string) string {
 // drainWait returns why a mirror that goes has to stay, "" where no pull that
 // was given its credential can begin any more.
 func (p *planner) drainWait(d drain, route credential.Route) string {
+	if reason := p.stockKeeps(d.Source, d.Source); reason != "" {
+		return reason
+	}
 	if d.Since.Boot != p.now.Boot {
 		return ""
 	}

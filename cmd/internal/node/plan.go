@@ -32,8 +32,8 @@ type Plan struct {
 	Left []Left `json:"left"`
 	// Sources is the number of sources in the map.
 	Sources int `json:"sources"`
-	// NeedsRestart says that pending sources go on when the kubelet is
-	// restarted.
+	// NeedsRestart says that sources which are pending, or draining, go on
+	// when the kubelet is restarted.
 	NeedsRestart bool `json:"needs_kubelet_restart"`
 	// NewAudiences are those of the pods' tokens that the kubelet is to hand
 	// on from this plan on, which the cluster has to allow its nodes.
@@ -111,7 +111,11 @@ type planner struct {
 	// rejected says that the kubelet did not come up with what the map asks
 	// for, and has its old configuration.
 	rejected bool
-	err      error
+	// routed says that there are to be routes, and stockBefore is what the
+	// entry of [mirror.Stock] maps as it is.
+	routed      bool
+	stockBefore map[string]string
+	err         error
 }
 
 // Plan reads the map and the node and returns what has to be done. It changes
@@ -130,6 +134,10 @@ func (n *Node) plan(hold func(source string) bool) (Plan, error) {
 	m, secrets, err := n.readMap()
 	if err != nil {
 		return Plan{}, errors.Join(err, n.stillArmed(routes))
+	}
+	n.driven = nil
+	if m.Kubelet.Stock {
+		n.driven = m
 	}
 	if err := n.checkArmed(m.Containerd); err != nil {
 		return Plan{}, err
@@ -170,15 +178,15 @@ func background[T any](f func() (T, error)) func() (T, error) {
 
 // make plans everything, in the order of the files where there is no other.
 func (p *planner) make(files []hosts.File) (Plan, error) {
-	p.plan = Plan{
-		Changes: []Change{}, Pending: []Wait{}, Draining: []Wait{}, Held: []Wait{}, Left: []Left{}, Sources: len(files),
-		hostsDir: p.m.Containerd.HostsDir, binDir: p.m.Kubelet.BinDir, leftovers: p.seen.leftovers,
-		seen: p.seen.state,
-		next: state{Containerd: p.m.Containerd, Drains: map[string]drain{}, Provided: p.seen.state.Provided},
-	}
+	p.begin(len(files))
 	p.holdBack()
 	if err := p.kubelet(); err != nil {
 		return Plan{}, err
+	}
+	if p.routed = p.needsRoutes(); !p.routed {
+		if err := p.links(nil); err != nil {
+			return Plan{}, err
+		}
 	}
 	for i, f := range files {
 		p.source(p.m.Mirrors[i], f)
@@ -195,6 +203,16 @@ func (p *planner) make(files []hosts.File) (Plan, error) {
 		)
 	})
 	return p.plan, p.err
+}
+
+// begin makes the plan an empty one for a map with that many sources.
+func (p *planner) begin(sources int) {
+	p.plan = Plan{
+		Changes: []Change{}, Pending: []Wait{}, Draining: []Wait{}, Held: []Wait{}, Left: []Left{}, Sources: sources,
+		hostsDir: p.m.Containerd.HostsDir, binDir: p.m.Kubelet.BinDir, leftovers: p.seen.leftovers,
+		seen: p.seen.state,
+		next: state{Containerd: p.m.Containerd, Drains: map[string]drain{}, Provided: p.seen.state.Provided},
+	}
 }
 
 func (c Change) rank() int {

@@ -32,8 +32,44 @@ func isTokenProvider(name string) bool { return strings.HasPrefix(name, PluginNa
 // isOurs reports whether a provider of that name is ours.
 func isOurs(name string) bool { return name == PluginName || isTokenProvider(name) }
 
-// providers returns our providers as the map has them, the plugin's own first
-// where there is one.
+// ours returns what of the kubelet's providers is ours, as the map has it.
+func (p *planner) ours() (kubeletconfig.Ours, error) {
+	var o kubeletconfig.Ours
+	had := p.seen.state.last(mirror.Stock)
+	if !p.m.Kubelet.Stock {
+		o.Providers, o.Stale = p.providers(), isTokenProvider
+		if had == nil {
+			return o, nil
+		}
+	}
+	stock, there, err := p.findStock()
+	switch {
+	case err != nil:
+		return o, fmt.Errorf("%s: the kubelet would not start with it: %w", p.path(p.m.Kubelet.Config), err)
+	case p.m.Kubelet.Stock:
+		o.Stale = isOurs
+		p.plan.next.Made = !there || p.stillMade(stock)
+		if stock, err = p.stock(stock, there); stock.Name == "" {
+			return o, err
+		}
+	case !there:
+		return o, nil
+	case p.stillMade(stock) && len(o.Providers) > 0:
+		o.Stale = func(name string) bool { return isTokenProvider(name) || name == mirror.Stock }
+		return o, nil
+	default:
+		stock = withMirrors(stock, nil, "")
+	}
+	if p.plan.next.Made {
+		o.Providers = append(o.Providers, stock)
+	} else {
+		o.Shared = []kubeletconfig.Provider{stock}
+	}
+	return o, nil
+}
+
+// providers returns the providers of our plugin as the map has them, the
+// plugin's own first where there is one.
 func (p *planner) providers() []kubeletconfig.Provider {
 	var list []kubeletconfig.Provider
 	for _, c := range p.m.Credentials {
@@ -62,7 +98,7 @@ func (p *planner) providers() []kubeletconfig.Provider {
 	list = append(list, p.kept(list)...)
 	own := kubeletconfig.Provider{Name: PluginName, MatchImages: p.matchImages(PluginName), Args: p.args()}
 	if len(own.MatchImages) == 0 {
-		if len(list) == 0 && len(p.entries()) == 0 {
+		if len(list) == 0 && !slices.ContainsFunc(p.entries(), func(e entry) bool { return isOurs(e.Name) }) {
 			return nil // nothing to match, and nothing of ours there
 		}
 		own.MatchImages = []string{noImage}
@@ -146,6 +182,9 @@ func (p *planner) matchImages(provider string) []string {
 // one for each credential that is got with a pod's token, and the plugin's own
 // for the rest.
 func (p *planner) needs(m mirror.Mirror) []string {
+	if p.m.Kubelet.Stock {
+		return onlyStock
+	}
 	if !p.hasTokens {
 		return onlyOwn
 	}
@@ -168,8 +207,9 @@ func (p *planner) needs(m mirror.Mirror) []string {
 	return names
 }
 
-// onlyOwn is what mirrors need where no credential is got with a token.
-var onlyOwn = []string{PluginName}
+// onlyOwn is what mirrors need where no credential is got with a token, and
+// onlyStock where the plugin is not ours.
+var onlyOwn, onlyStock = []string{PluginName}, []string{mirror.Stock}
 
 // An entry is a provider of ours in the kubelet's configuration, as far as it
 // matters which kubelet has read it.
@@ -178,10 +218,17 @@ type entry struct {
 	Match []string `json:"match"`
 	// Token is a hash of what says which token it is handed, "" for none.
 	Token string `json:"token,omitempty"`
+	// Mirrors are those that [mirror.Stock] is told, as it is told them.
+	Mirrors string `json:"mirrors,omitempty"`
 }
 
 func newEntry(p kubeletconfig.Provider) entry {
 	e := entry{Name: p.Name, Match: p.MatchImages}
+	if p.Name == mirror.Stock {
+		// Its tokens are not ours: it answers a mirror without.
+		e.Mirrors = readStockArgs(p.Args).pairs
+		return e
+	}
 	if p.TokenAttributes != nil {
 		data, err := json.Marshal(p.TokenAttributes)
 		if err != nil {
@@ -202,12 +249,14 @@ func newEntries(list []kubeletconfig.Provider) []entry {
 
 func sameEntries(a, b []entry) bool {
 	return slices.EqualFunc(a, b, func(a, b entry) bool {
-		return a.Name == b.Name && a.Token == b.Token && slices.Equal(a.Match, b.Match)
+		return a.Name == b.Name && a.Token == b.Token && a.Mirrors == b.Mirrors && slices.Equal(a.Match, b.Match)
 	})
 }
 
 // entries returns our providers in the kubelet's configuration as it is.
-func (p *planner) entries() []entry { return ourEntries(p.seen.kubelet.list()...) }
+func (p *planner) entries() []entry {
+	return ourEntries(p.seen.state.last(mirror.Stock) != nil, p.seen.kubelet.list()...)
+}
 
 // list returns the files in the order of their names.
 func (k kubeletFiles) list() []kubeletconfig.File {
@@ -219,11 +268,13 @@ func (k kubeletFiles) list() []kubeletconfig.File {
 }
 
 // ourEntries returns our providers in files of the kubelet's, the plugin's own
-// first.
-func ourEntries(files ...kubeletconfig.File) []entry { return newEntries(ourProviders(files...)) }
+// first, and with them [mirror.Stock] where we drive it.
+func ourEntries(withStock bool, files ...kubeletconfig.File) []entry {
+	return newEntries(ourProviders(withStock, files...))
+}
 
 // ourProviders is [ourEntries] with all that the files say of them.
-func ourProviders(files ...kubeletconfig.File) []kubeletconfig.Provider {
+func ourProviders(withStock bool, files ...kubeletconfig.File) []kubeletconfig.Provider {
 	read, err := kubeletconfig.Read(files...)
 	if err != nil {
 		return nil
@@ -233,7 +284,7 @@ func ourProviders(files ...kubeletconfig.File) []kubeletconfig.Provider {
 		switch {
 		case e.Name == PluginName:
 			list = slices.Insert(list, 0, e.CredentialProvider)
-		case isTokenProvider(e.Name):
+		case isTokenProvider(e.Name), withStock && e.Name == mirror.Stock:
 			list = append(list, e.CredentialProvider)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // previousFile keeps what the kubelet's configuration was before our last
@@ -64,7 +65,7 @@ func (n *Node) RestoreKubelet(ctx context.Context) error {
 	if err := n.writeState(s); err != nil {
 		return err
 	}
-	entries := ourEntries(kubeletconfig.File{Name: filepath.Base(old.Path), Data: old.Data})
+	entries := ourEntries(s.newest(mirror.Stock) != nil, kubeletconfig.File{Name: filepath.Base(old.Path), Data: old.Data})
 	if err := n.restoreLinks(old.BinDir, entries); err != nil {
 		return err
 	}

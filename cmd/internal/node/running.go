@@ -17,20 +17,42 @@ type kubelet struct {
 	known  bool   // whether it is known which providers it has
 	// has are its providers of ours, by name and which token they are handed.
 	has map[[2]string]matcher
+	// hasOurs says that one of them runs our plugin.
+	hasOurs bool
+	// mirrors are what [mirror.Stock] is told, and answers the login server
+	// whose credential it answers for a host.
+	mirrors, answers map[string]string
 }
 
-// lacks returns what the kubelet's configuration does not name of what a source
-// needs, "" where it has all that for all images of the source.
-func (k kubelet) lacks(needs []entry, s mirror.Source) string {
+// lacks returns what the kubelet's configuration does not name of what a mirror
+// needs, "" where it has all that for all images of its source.
+func (k kubelet) lacks(needs []entry, one mirror.Mirror) string {
 	for _, e := range needs {
-		if m, ok := k.has[[2]string{e.Name, e.Token}]; !ok || !m.has(s) {
-			if e.Token != "" {
-				return "the token that its credential is got with"
-			}
+		m, ok := k.has[[2]string{e.Name, e.Token}]
+		to, mapped := one.Mapping()
+		switch {
+		case ok && m.has(one.Source) && (e.Name != mirror.Stock || !mapped || k.mirrors[one.Source.String()] == to.String()):
+		case e.Token != "":
+			return "the token that its credential is got with"
+		case e.Name == mirror.Stock && mapped:
+			return fmt.Sprintf("the mirror at %q", to)
+		default:
 			return "the source"
 		}
 	}
 	return ""
+}
+
+// hasOther reports whether the kubelet gets the credential of a mirror from the
+// plugin that is not the map's any more, as it should have it.
+func (k kubelet) hasOther(one mirror.Mirror, stock bool) bool {
+	for key, m := range k.has {
+		to, mapped := one.Mapping()
+		if (key[0] != mirror.Stock) == stock && m.has(one.Source) && (stock || !mapped || k.mirrors[one.Source.String()] == to.String()) {
+			return true
+		}
+	}
+	return false
 }
 
 // kubelets returns the kubelets that run on the node, which is none where the
@@ -46,9 +68,14 @@ func (p *planner) kubelets() []kubelet {
 	p.run = []kubelet{}
 	for _, process := range running {
 		read := p.plan.next.readBy(process.started)
-		k := kubelet{process, p.astray(process), read != nil, map[[2]string]matcher{}}
+		k := kubelet{process: process, astray: p.astray(process), known: read != nil, has: map[[2]string]matcher{}}
 		for _, e := range read {
 			k.has[[2]string{e.Name, e.Token}] = newMatcher(e.Match)
+			k.hasOurs = k.hasOurs || isOurs(e.Name)
+			if e.Name == mirror.Stock {
+				k.mirrors = stockArgs{pairs: e.Mirrors}.mirrors()
+				k.answers = byHost(k.mirrors)
+			}
 		}
 		p.run = append(p.run, k)
 	}
@@ -79,7 +106,7 @@ func (p *planner) astray(k process) string {
 func (p *planner) kubeletWait(m mirror.Mirror) string {
 	needs := p.needed(m)
 	for _, k := range p.kubelets() {
-		lacks := k.lacks(needs, m.Source)
+		lacks := k.lacks(needs, m)
 		switch {
 		case k.astray != "":
 			return k.astray
@@ -87,7 +114,11 @@ func (p *planner) kubeletWait(m mirror.Mirror) string {
 			return "the kubelet did not come up with the configuration that names " + lacks + ", and has its old one back; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again"
 		case lacks != "":
 			p.plan.NeedsRestart = true
-			return fmt.Sprintf("the kubelet (process %d) started before its configuration named %s; restart it, then run this again", k.pid, lacks)
+			do := "restart it, then run this again"
+			if p.m.Kubelet.Stock {
+				do = again
+			}
+			return fmt.Sprintf("the kubelet (process %d) started before its configuration named %s; %s", k.pid, lacks, do)
 		}
 	}
 	return ""
@@ -99,10 +130,13 @@ func (p *planner) kubeletWait(m mirror.Mirror) string {
 func (p *planner) kubeletMisses(m mirror.Mirror) string {
 	needs := p.needed(m)
 	for _, k := range p.kubelets() {
-		lacks := k.lacks(needs, m.Source)
+		lacks := k.lacks(needs, m)
 		switch {
 		case k.astray != "":
 			return "it is routed, and its pulls have no credential: " + k.astray
+		case k.known && lacks != "" && k.hasOther(m, p.m.Kubelet.Stock):
+			p.plan.NeedsRestart = !p.rejected
+			return fmt.Sprintf("it is routed, and the kubelet (process %d) has its credential from the plugin of before; restart the kubelet", k.pid)
 		case k.known && lacks != "":
 			p.plan.NeedsRestart = !p.rejected
 			return fmt.Sprintf("it is routed, and its pulls have no credential: the kubelet (process %d) started with a configuration that does not name %s; restart the kubelet", k.pid, lacks)

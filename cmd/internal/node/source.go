@@ -19,9 +19,11 @@ func (p *planner) source(m mirror.Mirror, f hosts.File) {
 	after := append([]credential.Generation{next}, p.spent(f.Namespace, next)...)
 	if ns.holds(f) {
 		p.route(StageRoutes, m.Source, f, after)
-		if reason := p.kubeletMisses(m); reason != "" && !next.Anonymous() {
-			p.plan.Pending = append(p.plan.Pending, Wait{m.Source.String(), reason})
+		reason := p.stockKeeps(m.Source.String(), only(m))
+		if reason == "" && !next.Anonymous() {
+			reason = p.kubeletMisses(m)
 		}
+		p.pending(m, reason)
 		return
 	}
 	now := p.withInForce(after, f.Namespace, ns)
@@ -29,12 +31,17 @@ func (p *planner) source(m mirror.Mirror, f hosts.File) {
 	if reason := p.foreign(ns); reason != "" {
 		p.route(StageRoutes, m.Source, f, now)
 		p.plan.Left = append(p.plan.Left, Left{place, reason})
+		p.pending(m, p.stockKeeps(m.Source.String(), m.Source.String()))
 		return
 	}
 	if !bytes.Equal(ns.hosts, f.Data) {
-		if reason := p.kubeletWait(m); reason != "" && !next.Anonymous() {
+		reason := p.stockMayKeep(m.Source.String(), only(m), ns)
+		if reason == "" && !next.Anonymous() {
+			reason = p.kubeletWait(m)
+		}
+		if reason != "" {
 			p.route(StageRoutes, m.Source, f, now)
-			p.plan.Pending = append(p.plan.Pending, Wait{m.Source.String(), reason})
+			p.pending(m, reason)
 			return
 		}
 		if before, ok := p.exposed(m, f.Namespace, next); ok {
@@ -53,6 +60,13 @@ func (p *planner) source(m mirror.Mirror, f hosts.File) {
 	p.addHosts(place, ns, f)
 	if len(now) > len(after) {
 		p.route(StageForget, m.Source, f, after)
+	}
+}
+
+// pending has a mirror wait for a reason, "" for none.
+func (p *planner) pending(m mirror.Mirror, reason string) {
+	if reason != "" {
+		p.plan.Pending = append(p.plan.Pending, Wait{m.Source.String(), reason})
 	}
 }
 
@@ -188,6 +202,9 @@ func (p *planner) direct() *mirror.Credential {
 }
 
 func (p *planner) writeRoute(stage Stage, name string, secret bool, r credential.Route) {
+	if !p.routed {
+		return
+	}
 	data, err := r.Encode()
 	if err != nil {
 		p.err = err

@@ -22,6 +22,8 @@ type state struct {
 	// from when on; the newest is last. A kubelet has what was there when it
 	// started.
 	Provided []provided `json:"provided,omitempty"`
+	// Made says that the entry of [mirror.Stock] was not there before us.
+	Made bool `json:"made,omitempty"`
 	// Drains are the removed mirrors whose hosts.toml still stands, by
 	// namespace.
 	Drains map[string]drain `json:"drains,omitempty"`
@@ -80,6 +82,25 @@ func (s state) readBy(started Moment) []entry {
 	for _, p := range slices.Backward(s.Provided) {
 		if p.From.before(started) {
 			return p.Entries
+		}
+	}
+	return nil
+}
+
+// last returns the provider of that name in the last configuration that we
+// wrote, nil where there is none.
+func (s state) last(name string) *entry {
+	if n := len(s.Provided); n > 0 {
+		return state{Provided: s.Provided[n-1:]}.newest(name)
+	}
+	return nil
+}
+
+// newest is [state.last] in whatever configuration had it last.
+func (s state) newest(name string) *entry {
+	for _, p := range slices.Backward(s.Provided) {
+		if i := slices.IndexFunc(p.Entries, func(e entry) bool { return e.Name == name }); i >= 0 {
+			return &p.Entries[i]
 		}
 	}
 	return nil

@@ -21,11 +21,13 @@ import (
 func checkWhole(t testing.TB, n *Node, maps []string, when string) {
 	t.Helper()
 	rendered := map[string][]rendered{} // by source
+	stock := false
 	for _, text := range maps {
 		m, err := mirror.Parse("map", []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
+		stock = stock || m.Kubelet.Stock
 		files, err := hosts.Render(m, hosts.Options{Secrets: map[string]string{"/etc/mirrorcred/harbor.header": "canary-header"}})
 		if err != nil {
 			t.Fatal(err)
@@ -40,7 +42,11 @@ func checkWhole(t testing.TB, n *Node, maps []string, when string) {
 		if source == "*" {
 			host = "unnamed.example"
 		}
-		checkSource(t, n, host, append(list, rendered["*"]...), when)
+		if list = append(list, rendered["*"]...); stock {
+			checkStockSource(t, n, host, list, when)
+			continue
+		}
+		checkSource(t, n, host, list, when)
 	}
 	checkNamespaces(t, n, when)
 	checkKubeletFile(t, n, when)
@@ -180,7 +186,7 @@ func checkKubeletFile(t testing.TB, n *Node, when string) {
 	}
 	for _, e := range entries {
 		// As the kubelet looks for them when it starts.
-		if _, missing := exec.LookPath(n.path(mirror.DefaultBinDir, e.Name)); missing != nil && isOurs(e.Name) {
+		if _, missing := exec.LookPath(n.path(mirror.DefaultBinDir, e.Name)); missing != nil && (isOurs(e.Name) || e.Name == mirror.Stock) {
 			err = missing
 		}
 	}

@@ -43,6 +43,14 @@ func (h Host) acrSuffix(suffixes []string) (string, bool) {
 	return "", false
 }
 
+// mayBePrivateACR reports whether h is named as a login server of a private
+// cloud is: NAME.azurecr.DOMAIN or NAME.azsacr.REGION.DOMAIN. Whether it is one
+// its resource manager says, before the plugin sends it anything.
+func (h Host) mayBePrivateACR() bool {
+	labels := strings.Split(h.Hostname(), ".")
+	return len(labels) > 3 && (labels[1] == "azurecr" || labels[1] == "azsacr") && isWord(labels[0])
+}
+
 // isWord reports whether s is letters and digits, and not empty.
 func isWord(s string) bool {
 	for i := range len(s) {

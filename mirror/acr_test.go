@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -87,5 +88,17 @@ func TestACRSuffixInPrivateCloud(t *testing.T) {
 	}
 	if suffix, ok := host.ACRSuffix(); ok || strings.HasSuffix(suffix, "cloud") {
 		t.Errorf("%q.ACRSuffix() = %q, %t; want none", host, suffix, ok)
+	}
+}
+
+func TestPrivateACR(t *testing.T) {
+	const text = "version = 1\n[registry.%q]\ncredential = \"azure\"\n"
+	for host, want := range map[string]bool{
+		"foo.azurecr.cloud.corp": true, "foo.azsacr.local.cloud.corp": true, "foo.azurecr.io": true,
+		"azurecr.cloud.corp": false, "foo.evilazurecr.cloud.corp": false, "foo.x.azurecr.cloud.corp": false, "foo.azurecr.corp": false, "evil.example": false,
+	} {
+		if _, err := Parse("map", fmt.Appendf(nil, text, host)); (err == nil) != want {
+			t.Errorf("%s with an Azure credential: %v; want it allowed: %t", host, err, want)
+		}
 	}
 }

@@ -49,7 +49,7 @@ func (p *parser) credentialName(r registry) string {
 		case !ok:
 			p.add(r.line, "registry %q: there is no [credential.%s]; %s", r, name, p.otherCredentials(name))
 		}
-		if c.Kind == Azure && !acr {
+		if c.Kind == Azure && !acr && !r.host.mayBePrivateACR() {
 			p.add(r.line, "registry %q: credential %q is of kind \"azure\", and %q is no ACR login server (NAME.azurecr.io); name another credential", r, name, r.host)
 		}
 		return name

@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -74,6 +75,42 @@ func TestWarmCache(t *testing.T) {
 	}
 	if identity, exchanges := asked(cloud, foo, bar); identity != 2 || exchanges[0] != 2 {
 		t.Errorf("after another identity: %d requests for an identity, %d exchanges; want 2, 2", identity, exchanges)
+	}
+	checkCache(t, n)
+}
+
+// TestPrivateCloudByRoute holds that mirrors may be in a private cloud, whose
+// resource manager is asked once for all runs.
+func TestPrivateCloudByRoute(t *testing.T) {
+	cloud, err := azuretest.Start(azuretest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cloud.Close()
+	manager, err := cloud.AddResourceManager("management.cloud.corp", azuretest.Environment{
+		Name: "AzureCorp", Manager: "https://management.cloud.corp/", SignIn: "https://login.cloud.corp/", Registry: "azurecr.cloud.corp",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "version = 1\n"
+	for _, name := range []string{"foo", "bar"} {
+		host := name + ".azurecr.cloud.corp"
+		if _, err := cloud.AddACR(host, azuretest.ACROptions{}); err != nil {
+			t.Fatal(err)
+		}
+		text += fmt.Sprintf("[[mirror]]\nsource = \"%s.example\"\ntargets = [%q]\n[registry.%q]\ncredential = \"azure\"\n", name, host, host)
+	}
+	n := plant(t, text)
+	writeFile(t, n.root, mirror.DefaultAzureConfig, `{"cloud":"AzureCorp","tenantId":"`+tenant+`","useManagedIdentityExtension":true,"resourceManagerEndpoint":"https://management.cloud.corp/"}`)
+	for _, image := range []string{"foo.example/x", "bar.example/x", "foo.example/y"} {
+		got := run(t, cloud, names[0], request(image), fromRoute, "--root="+n.root)
+		if host, _, _ := strings.Cut(image, "/"); !strings.Contains(got.answer(), `"`+host+`":`+token) {
+			t.Errorf("%s: it exits %d with %s%s", image, got.code, got.answer(), got.stderr)
+		}
+	}
+	if asked := len(manager.Requests()); asked != 1 {
+		t.Errorf("the resource manager was asked %d times; want once", asked)
 	}
 	checkCache(t, n)
 }

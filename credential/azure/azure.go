@@ -70,6 +70,9 @@ type Options struct {
 	// Keep keeps the node's token of Entra ID from one registry to the
 	// next; nil keeps none.
 	Keep Keep
+	// KeepCloud keeps where the endpoints of a private cloud are, in the form
+	// of a credential, from one run to the next; nil keeps nothing.
+	KeepCloud Keep
 
 	bundle func() *x509.CertPool // see web
 }

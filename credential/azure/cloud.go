@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -109,7 +110,26 @@ func (s *Source) findCloud(ctx context.Context) (cloud, error) {
 			return cloud{}, fmt.Errorf("cloud %q: nothing says where its registries are; set resourceManagerEndpoint, or %s to the file that describes the cloud", s.config.cloudName, environmentVariable)
 		}
 	}
-	return s.askManager(ctx)
+	return s.keptCloud(ctx)
+}
+
+// cloudFor is how long it is kept where the endpoints of a cloud are.
+const cloudFor = 24 * time.Hour
+
+// keptCloud is askManager, or what Options.KeepCloud has of it: nothing in it is
+// secret, but a cloud too is believed for a time.
+func (s *Source) keptCloud(ctx context.Context) (cloud, error) {
+	if s.opts.KeepCloud == nil {
+		return s.askManager(ctx)
+	}
+	kept, err := s.opts.KeepCloud(ctx, func(ctx context.Context) (credential.Credential, error) {
+		c, err := s.askManager(ctx)
+		return credential.Credential{Username: c.authority, Password: credential.Secret(c.suffix), Expires: time.Now().Add(cloudFor)}, err
+	})
+	if err != nil {
+		return cloud{}, err
+	}
+	return newCloud(kept.Username, kept.Password.Reveal())
 }
 
 // readCloud reads the description of a cloud, in the form of go-autorest

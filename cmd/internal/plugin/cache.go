@@ -57,9 +57,9 @@ func (n *node) keptExec(ctx context.Context, c mirror.Credential, source *execpr
 	})
 }
 
-// keepToken keeps the token that the identity of an azure.json has of Entra
-// ID; nil where there is no cache.
-func (n *node) keepToken(path string) azure.Keep {
+// keep returns what keeps something that is got by an azure.json, from whom it
+// is named; nil where there is no cache.
+func (n *node) keep(from, path string) azure.Keep {
 	if n.tokens == nil {
 		return nil
 	}
@@ -68,7 +68,7 @@ func (n *node) keepToken(path string) azure.Keep {
 		if err != nil {
 			return credential.Credential{}, err
 		}
-		key := tokens.NewKey("Entra ID", append(identityOf(mirror.Credential{Kind: mirror.Azure, File: path}), string(config))...)
+		key := tokens.NewKey(from, append(identityOf(mirror.Credential{Kind: mirror.Azure, File: path}), string(config))...)
 		got, _, err := n.tokens.Get(ctx, []tokens.Key{key}, func(ctx context.Context) (credential.Credential, tokens.Key, error) {
 			got, err := fetch(ctx)
 			return got, key, err

@@ -38,7 +38,7 @@ func (n *node) azureSource(c mirror.Credential) (*azure.Source, error) {
 		return nil, err
 	}
 	o := n.azure
-	o.Keep = n.keepToken(c.File)
+	o.Keep, o.KeepCloud = n.keep("Entra ID", c.File), n.keep("resource manager", c.File)
 	if c.Token != nil {
 		o.ClientID, o.TenantID, o.RequireServiceAccount = c.ClientID, c.TenantID, c.Token.Required
 	}

@@ -23,7 +23,7 @@ demo: build
 # Never from Go's cache of results: it does not see the programs that some tests
 # build and run.
 test:
-	go test -count=1 ./...
+	go test -count=1 -timeout 20m ./...
 
 lint:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
@@ -34,8 +34,8 @@ lint:
 	cd e2e && go vet ./... && go run $(STATICCHECK) ./...
 	cd e2e/ecr && go vet ./... && go run $(STATICCHECK) ./...
 
-# A real kubelet, a real containerd and a credential provider of others, as root: the containerds that every
-# change is held against, or every line of them.
+# A real kubelet, a real containerd and a credential provider of others, as root:
+# the containerds that every change is held against, or every line of them.
 e2e:
 	e2e/run.sh
 
@@ -43,8 +43,8 @@ e2e-all:
 	E2E_CONTAINERD=all e2e/run.sh
 
 # Figures for docs/performance.md. Each benchmark repeats what it measures by
-# itself and reports medians. One package at a time: two
-# would be in each other's way.
+# itself and reports medians. One package at a time: two would be in each other's
+# way.
 bench:
 	go test -p 1 -run '^$$' -bench . -benchtime 1x -timeout 30m ./cmd/internal/node ./cmd/mirror-credential-provider ./cmd/mirrorcred
 

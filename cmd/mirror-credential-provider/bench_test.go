@@ -22,7 +22,8 @@ import (
 )
 
 // BenchmarkStart times whole runs of the plugin beside an empty program that
-// reads and writes JSON, the two in turn, and reports medians.
+// reads and writes JSON, and beside the same with azidentity linked into it, in
+// turn, and reports medians.
 func BenchmarkStart(b *testing.B) {
 	cloud, err := azuretest.Start(azuretest.Options{})
 	if err != nil {
@@ -32,7 +33,7 @@ func BenchmarkStart(b *testing.B) {
 	if _, err := cloud.AddACR("foo.azurecr.io", azuretest.ACROptions{}); err != nil {
 		b.Fatal(err)
 	}
-	plugin, empty := buildStripped(b, "."), buildStripped(b, "./testdata/empty")
+	plugin, empty, linked := buildStripped(b, "."), buildStripped(b, "./testdata/empty"), buildStripped(b, "./testdata/linked")
 	info, err := os.Stat(plugin)
 	if err != nil {
 		b.Fatal(err)
@@ -49,15 +50,17 @@ func BenchmarkStart(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			stdin := request(c.image)
-			var ours, theirs []time.Duration
+			var ours, theirs, least []time.Duration
 			for range 150 {
 				theirs = append(theirs, timeOf(b, cloud, stdin, empty))
+				least = append(least, timeOf(b, cloud, stdin, linked))
 				ours = append(ours, timeOf(b, cloud, stdin, plugin, c.args...))
 			}
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(milliseconds(ours), "ms")
 			b.ReportMetric(milliseconds(theirs), "empty-ms")
 			b.ReportMetric(milliseconds(ours)/milliseconds(theirs), "times-empty")
+			b.ReportMetric(milliseconds(least)/milliseconds(theirs), "linked-times-empty")
 			b.ReportMetric(peakMiB(b, cloud.Env(), stdin, empty, plugin, c.args...), "peak-MiB")
 			b.ReportMetric(float64(info.Size())/(1<<20), "binary-MiB")
 		})

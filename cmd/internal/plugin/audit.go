@@ -25,7 +25,6 @@ type journal struct {
 
 // ask gets a credential from a source, and writes down what came of it.
 func (n *node) ask(ctx context.Context, c mirror.Credential, source credential.Source, ask credential.Ask) (credential.Credential, error) {
-	n.settleIn()
 	t := audit.Target{Host: ask.Registry.String(), Credential: c.Name, Identity: string(c.Kind)}
 	if source, ok := source.(*azure.Source); ok {
 		t.Identity = source.Identity(ask)

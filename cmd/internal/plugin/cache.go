@@ -27,6 +27,7 @@ func (n *node) kept(ctx context.Context, c mirror.Credential, source credential.
 		}
 		// A docker config.json is read faster than the cache.
 	}
+	n.settleIn()
 	got, err = source.Credential(ctx, ask)
 	return got, false, err
 }
@@ -38,6 +39,7 @@ func (n *node) keptAzure(ctx context.Context, c mirror.Credential, source *azure
 	}
 	key := tokens.NewKey(ask.Registry.String(), append(identityOf(c), string(config))...)
 	return n.tokens.Get(ctx, []tokens.Key{key}, func(ctx context.Context) (credential.Credential, tokens.Key, error) {
+		n.settleIn()
 		got, err := source.Credential(ctx, ask)
 		return got, key, err
 	})
@@ -49,6 +51,7 @@ func (n *node) keptExec(ctx context.Context, c mirror.Credential, source *execpr
 	whole := tokens.NewKey(ask.Registry.String(), identityOf(c)...)
 	image := tokens.NewKey(ask.Registry.String(), append(identityOf(c), ask.Image)...)
 	return n.tokens.Get(ctx, []tokens.Key{image, whole}, func(ctx context.Context) (credential.Credential, tokens.Key, error) {
+		n.settleIn()
 		got, isWhole, err := source.Scoped(ctx, ask)
 		if isWhole {
 			return got, whole, err

@@ -123,7 +123,7 @@ func newNode(o options) *node {
 // interrupt, so that the line says what it was in the middle of, and for the few
 // MiB that it allocates, of which to look for garbage would take more memory than
 // it gives back; the limit is for a run that goes wrong. Both are kept from the
-// runs that need no credential, of which they would take a quarter of the time.
+// runs that fetch nothing, of which they would take a quarter of the time.
 func (n *node) settleIn() {
 	n.settle.Do(func() {
 		debug.SetGCPercent(-1)

@@ -197,17 +197,20 @@ func TestNoLeakEveryByte(t *testing.T) {
 	}
 	n := plant(t, toFoo)
 	args := []string{fromRoute, "--root=" + n.root}
-	answer := func() (string, error) {
-		var stdout, stderr bytes.Buffer
-		err := plugin.Run(t.Context(), args, strings.NewReader(request(mcrImage)), &stdout, &stderr)
-		if stderr.Len() > 0 {
-			t.Errorf("it says %q, and then more", stderr.String())
+	answer := func() (stdout, stderr string, code int) {
+		var out, errs bytes.Buffer
+		code = plugin.Run(t.Context(), append([]string{names[0]}, args...), strings.NewReader(request(mcrImage)), &out, &errs, func(int) {
+			t.Error("it hangs")
+		})
+		return tokenText.ReplaceAllString(out.String(), "<$1>"), errs.String(), code
+	}
+	whole := func(what string) {
+		t.Helper()
+		if got, said, code := answer(); got != mcrAnswer || said != "" || code != 0 {
+			t.Fatalf("the %s tree is answered %s, %s and exit code %d", what, got, said, code)
 		}
-		return tokenText.ReplaceAllString(stdout.String(), "<$1>"), err
 	}
-	if got, err := answer(); got != mcrAnswer || err != nil {
-		t.Fatalf("the whole tree is answered %s, %v", got, err)
-	}
+	whole("planted")
 	foo.Forget()
 	shared.Identity.Forget()
 	shared.Proxy.Forget()
@@ -216,9 +219,9 @@ func TestNoLeakEveryByte(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		got, err := answer()
-		if got != "" || err == nil || strings.ContainsAny(err.Error(), "\n\r") {
-			t.Errorf("%s %s at %d: %s, %v; want one line that refuses it", filepath.Base(path), what, i, got, err)
+		got, said, code := answer()
+		if line, more, ended := strings.Cut(said, "\n"); got != "" || code != 1 || !ended || more != "" || line == "" || strings.Contains(line, "\r") {
+			t.Errorf("%s %s at %d: %s, %q, exit code %d; want one line that refuses it", filepath.Base(path), what, i, got, said, code)
 		}
 		if i%97 == 0 {
 			if r := run(t, shared, names[0], request(mcrImage), args...); r.code != 1 {
@@ -227,23 +230,21 @@ func TestNoLeakEveryByte(t *testing.T) {
 		}
 	}
 	for _, path := range []string{n.hosts(mcr), n.route(mcr)} {
-		whole := read(t, path)
-		for i := range whole {
-			refused(path, whole[:i], "cut short", i)
+		data := read(t, path)
+		for i := range data {
+			refused(path, data[:i], "cut short", i)
 			for bit := range 8 {
-				flipped := bytes.Clone(whole)
+				flipped := bytes.Clone(data)
 				flipped[i] ^= 1 << bit
 				refused(path, flipped, "changed", i)
 			}
-			refused(path, append(bytes.Clone(whole[:i+1]), whole[i:]...), "with a byte doubled", i)
-			refused(path, append(bytes.Clone(whole[:i]), whole[i+1:]...), "without a byte", i)
+			refused(path, append(bytes.Clone(data[:i+1]), data[i:]...), "with a byte doubled", i)
+			refused(path, append(bytes.Clone(data[:i]), data[i+1:]...), "without a byte", i)
 		}
-		if err := os.WriteFile(path, whole, 0o644); err != nil {
+		if err := os.WriteFile(path, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	checkUnasked(t, shared, foo)
-	if got, err := answer(); got != mcrAnswer || err != nil {
-		t.Fatalf("the mended tree is answered %s, %v", got, err)
-	}
+	whole("mended")
 }

@@ -26,7 +26,7 @@ func (n *node) byFlags(ctx context.Context, o options) (credential.Response, err
 	n.notes = append(n.notes, faults...)
 	// azure.json is read whatever the image, so that a node without one does
 	// not look well until the first private image.
-	config, err := within(ctx, "azure.json; look for a dead mount", func() (azure.Config, error) { return n.azureConfig(o.azureJSON) })
+	config, err := await(n, "azure.json; look for a dead mount", func() (azure.Config, error) { return n.azureConfig(o.azureJSON) })
 	if err != nil {
 		return credential.Response{}, err
 	}

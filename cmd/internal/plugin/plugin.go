@@ -31,37 +31,92 @@ import (
 // The largest is a request with a token and annotations, of some KiB.
 const maxRead = 1 << 20
 
-// Run reads one request from stdin and writes the response to stdout. The
-// error is one line and holds no secret; nothing has been written then. stderr
-// takes what does not stop an answer.
-func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	o, err := parseFlags(args, stdout)
-	if err != nil || o.done {
-		return oneLine(err)
+// Run reads one request from stdin and writes the response to stdout. args are
+// those of the process, its name first. It returns the exit code: 0, or 1 where
+// one line on stderr says why, which holds no secret; nothing has been written to
+// stdout then. stderr also takes what does not stop an answer.
+//
+// A read of standard input, or of a file on a dead mount, hears of no end. Where
+// the time is up in the middle of one, exit ends the process from another
+// goroutine, with the code that Run would have returned: to have each step on a
+// goroutine of its own would be a tenth of a run that fetches nothing.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, exit func(code int)) int {
+	r := run{name: filepath.Base(args[0]), started: time.Now(), stdout: stdout, stderr: stderr, exit: exit}
+	var err error
+	if r.options, err = parseFlags(args[1:], stdout); err != nil || r.options.done {
+		return r.say(oneLine(err))
 	}
-	started := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	ctx, cancel := context.WithTimeout(ctx, r.options.timeout)
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	n := newNode(o)
-	n.stop = stop
-	line, err := n.respond(ctx, o, stdin)
+	r.node = newNode(r.options)
+	r.node.stop = stop
+	context.AfterFunc(ctx, func() { r.giveUp(ctx) })
+	line, err := r.node.respond(ctx, r.options, stdin)
+	if !r.node.end() {
+		select {} // it was given up, and the process is about to end
+	}
+	return r.over(ctx, line, err)
+}
+
+// A run is one run of the program.
+type run struct {
+	name           string
+	options        options
+	started        time.Time
+	stdout, stderr io.Writer
+	exit           func(code int)
+	node           *node
+}
+
+// say writes why a run fails, if it does, and returns its exit code.
+func (r run) say(err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(r.stderr, "%s: %v\n", r.name, err)
+	return 1
+}
+
+// over ends a run: with a response, or with an error.
+func (r run) over(ctx context.Context, line []byte, err error) int {
+	n := r.node
 	if n.tokens != nil {
 		n.notes = append(n.notes, n.tokens.Notes()...)
 	}
 	if err != nil {
 		// The notes go into the same line: the kubelet shows one error, and
 		// what was left out may be why it came to this.
-		err = oneLine(append([]error{o.explain(ctx, err, time.Since(started))}, n.notes...)...)
+		err = oneLine(append([]error{r.options.explain(ctx, err, time.Since(r.started))}, n.notes...)...)
 	} else {
 		for _, note := range n.notes {
-			fmt.Fprintln(stderr, oneLine(note))
+			fmt.Fprintln(r.stderr, oneLine(note))
 		}
-		_, err = stdout.Write(line)
+		_, err = r.stdout.Write(line)
 	}
-	n.write(ctx, o, started, err)
-	return err
+	code := r.say(err)
+	// A disk that hangs keeps nobody from pulling.
+	hung := time.AfterFunc(auditLimit, func() { r.exit(code) })
+	defer hung.Stop()
+	n.write(ctx, r.options, r.started, err)
+	return code
+}
+
+// giveUp ends the process where ctx has ended in the middle of what does not
+// listen to it. All other steps end by themselves, with a better reason.
+func (r run) giveUp(ctx context.Context) {
+	for {
+		what, over := r.node.inMiddleOf()
+		switch {
+		case over:
+			return
+		case what != "":
+			r.exit(r.over(ctx, nil, fmt.Errorf("waited for %s", what)))
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // explain adds to an error that the run was out of time, or was told to stop.
@@ -97,6 +152,7 @@ type node struct {
 	journal  journal
 	stop     context.CancelCauseFunc // ends the run
 	settle   sync.Once
+	waits    waits
 	once     sync.Mutex
 	files    map[string][]byte // what readOnce has read, by path
 	// request is behind a pointer since fmt calls no method on an unexported
@@ -136,7 +192,7 @@ func (n *node) settleIn() {
 
 // respond reads the request and returns the line that answers it.
 func (n *node) respond(ctx context.Context, o options, stdin io.Reader) ([]byte, error) {
-	data, err := within(ctx, "standard input to end; the kubelet closes it after the request", func() ([]byte, error) {
+	data, err := await(n, "standard input to end; the kubelet closes it after the request", func() ([]byte, error) {
 		return readAll(stdin, "the request on standard input")
 	})
 	if err != nil {
@@ -167,9 +223,52 @@ func (n *node) respond(ctx context.Context, o options, stdin io.Reader) ([]byte,
 	return response.Encode()
 }
 
+// waits are what a run is in the middle of and cannot leave.
+type waits struct {
+	mu    sync.Mutex
+	what  string
+	ended bool // by respond, or by giveUp
+}
+
+// await returns what f returns, which does not listen to a context and is called
+// by the goroutine that runs respond; see [Run] for what comes of it where it
+// hangs. What is got by other goroutines is for [within].
+func await[T any](n *node, what string, f func() (T, error)) (T, error) {
+	n.setWait(what)
+	defer n.setWait("")
+	return f()
+}
+
+func (n *node) setWait(what string) {
+	n.waits.mu.Lock()
+	defer n.waits.mu.Unlock()
+	n.waits.what = what
+}
+
+// end claims the end of the run, and reports whether nobody else has.
+func (n *node) end() bool {
+	n.waits.mu.Lock()
+	defer n.waits.mu.Unlock()
+	first := !n.waits.ended
+	n.waits.ended = true
+	return first
+}
+
+// inMiddleOf returns what the run cannot leave, "" for nothing, and claims its
+// end then. over says that the end was claimed before.
+func (n *node) inMiddleOf() (what string, over bool) {
+	n.waits.mu.Lock()
+	defer n.waits.mu.Unlock()
+	if n.waits.ended {
+		return "", true
+	}
+	n.waits.ended = n.waits.what != ""
+	return n.waits.what, false
+}
+
 // within returns what f returns, or that it was waited for in vain where ctx
-// ends first. It is for what does not listen to a context: reading standard
-// input and files. f is then left behind; the process is about to end.
+// ends first. It is for reading files on the way to a credential, of which there
+// may be several; f is then left behind.
 func within[T any](ctx context.Context, what string, f func() (T, error)) (T, error) {
 	type result struct {
 		value T

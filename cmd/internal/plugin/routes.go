@@ -33,7 +33,7 @@ func (n *node) byRoutes(ctx context.Context, o options) (credential.Response, er
 // which containerd may have been sent elsewhere, so that the files are read
 // again before one is handed out.
 func (n *node) byRoute(ctx context.Context, dir string, image mirror.Image) ([]*credential.Credential, error) {
-	offers, err := n.settled(ctx, dir, image)
+	offers, err := n.settled(dir, image)
 	for range mostTurns {
 		if err != nil || len(offers) == 0 {
 			return nil, err
@@ -43,7 +43,7 @@ func (n *node) byRoute(ctx context.Context, dir string, image mirror.Image) ([]*
 			return nil, err
 		}
 		before := offers
-		if offers, err = n.settled(ctx, dir, image); err != nil {
+		if offers, err = n.settled(dir, image); err != nil {
 			return nil, err
 		}
 		if reflect.DeepEqual(offers, before) {
@@ -58,8 +58,8 @@ const mostTurns = 3
 
 // settled returns the offers for an image. Where there is a fault it looks
 // once more: the manager may have been at work between the two reads.
-func (n *node) settled(ctx context.Context, dir string, image mirror.Image) ([]credential.Offer, error) {
-	return within(ctx, "the files of the route; look for a dead mount", func() ([]credential.Offer, error) {
+func (n *node) settled(dir string, image mirror.Image) ([]credential.Offer, error) {
+	return await(n, "the files of the route; look for a dead mount", func() ([]credential.Offer, error) {
 		offers, err := n.offers(dir, image)
 		if err != nil {
 			offers, err = n.offers(dir, image)

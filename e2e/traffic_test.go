@@ -51,11 +51,13 @@ func byCRI(t *testing.T, c *node.Containerd) func(number int) error {
 }
 
 // byPods has the kubelet pull, for a pod, and waits until the image is there. A
-// pull that failed is made again by the kubelet; see [traffic.checkLog].
+// pull that failed is made again by the kubelet; see [traffic.checkLog]. There is
+// no program in the image, so that the kubelet tries again and again to start it:
+// it must not pull for that.
 func byPods(t *testing.T, c *node.Containerd) func(number int) error {
 	return func(number int) error {
 		name, image := fmt.Sprintf("loop%d", number), "mcr.microsoft.com/"+looped(number)+":1"
-		if err := node.RunPod(name, image); err != nil {
+		if err := node.RunPodOnce(name, image); err != nil {
 			return err
 		}
 		defer node.RemovePod(name)

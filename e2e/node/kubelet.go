@@ -98,9 +98,15 @@ func Healthy(ctx context.Context) error {
 // Stop ends the kubelet and waits for it. The pods run on.
 func (k *Kubelet) Stop() { k.stop() }
 
-// RunPod gives the node's kubelet a static pod of one container. It is on the node's
-// own network, so that no network plugin is needed.
-func RunPod(name, image string) error {
+// RunPod gives the node's kubelet a static pod of one container, whose image is
+// pulled whenever that is started. It is on the node's own network, so that no
+// network plugin is needed.
+func RunPod(name, image string) error { return runPod(name, image, "Always") }
+
+// RunPodOnce is [RunPod] with an image that is pulled once.
+func RunPodOnce(name, image string) error { return runPod(name, image, "IfNotPresent") }
+
+func runPod(name, image, policy string) error {
 	pod := fmt.Sprintf(`apiVersion: v1
 kind: Pod
 metadata:
@@ -112,8 +118,8 @@ spec:
   containers:
   - name: %[1]s
     image: %[2]s
-    imagePullPolicy: Always
-`, name, image)
+    imagePullPolicy: %[3]s
+`, name, image, policy)
 	// The kubelet passes over names that begin with a dot.
 	temporary := filepath.Join(manifests, "."+name)
 	if err := os.WriteFile(temporary, []byte(pod), 0o644); err != nil {

@@ -35,11 +35,14 @@ func (p *planner) kubelet() error {
 	wanted := ours.Providers
 	if p.m.Kubelet.Stock {
 		wanted = slices.Concat(wanted, ours.Shared)
-	} else if err := p.links(wanted); err != nil {
-		return err
 	}
 	if len(wanted) > 0 {
 		if err := p.checkBinary(wanted[0].Name); err != nil {
+			return err
+		}
+	}
+	if !p.m.Kubelet.Stock {
+		if err := p.links(wanted); err != nil {
 			return err
 		}
 	}
@@ -78,10 +81,12 @@ func (p *planner) addKubelet(ours kubeletconfig.Ours) error {
 	if string(old) == string(data) {
 		return nil
 	}
-	if err := p.checkVersion(ours.Providers); err != nil {
-		return err
+	if slices.ContainsFunc(ours.Providers, func(one kubeletconfig.Provider) bool { return one.TokenAttributes != nil }) {
+		if err := p.checkVersion(); err != nil {
+			return err
+		}
+		p.newAudiences(ours.Providers)
 	}
-	p.newAudiences(ours.Providers)
 	if p.seen.kubelet.dir {
 		config = path.Join(config, name)
 	}
@@ -155,10 +160,7 @@ func (p *planner) newAudiences(wanted []kubeletconfig.Provider) {
 
 // checkVersion refuses to have tokens handed on by a kubelet that would not
 // start with that.
-func (p *planner) checkVersion(wanted []kubeletconfig.Provider) error {
-	if !slices.ContainsFunc(wanted, func(one kubeletconfig.Provider) bool { return one.TokenAttributes != nil }) {
-		return nil
-	}
+func (p *planner) checkVersion() error {
 	if v := p.m.Kubelet.Version; v != "" {
 		return checkTokens(v, "[kubelet] version says")
 	}

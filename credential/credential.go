@@ -24,6 +24,18 @@ type Secret string
 // Reveal returns the secret's text, for the one place that must send it.
 func (s Secret) Reveal() string { return string(s) }
 
+// IsToken reports whether s can be a token: printable ASCII without spaces. A
+// newline in a password would be a header or a line of a file that somebody else
+// wrote.
+func (s Secret) IsToken() bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // Format implements [fmt.Formatter]; it prints no part of the secret.
 func (s Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[secret]") }
 

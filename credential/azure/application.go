@@ -191,7 +191,7 @@ func (s *Source) federated(ctx context.Context, app application) (identity, erro
 		return nil, fmt.Errorf("aadFederatedTokenFile: %w; set it to the file with the token", err)
 	}
 	token := credential.Secret(bytes.TrimSpace(data))
-	if !isTokenText(token.Reveal()) {
+	if !token.IsToken() {
 		return nil, fmt.Errorf("aadFederatedTokenFile: %s does not hold one token; check what writes it", s.config.tokenFile)
 	}
 	return byAssertion{app, &token}, nil

@@ -101,7 +101,7 @@ func (b bound) token(ctx context.Context, o Options) (credential.Secret, error) 
 	if json.Unmarshal(resp.body, &answer) != nil {
 		return "", step.fault("an answer that is not the JSON of a token", unexpected)
 	}
-	if !isTokenText(answer.AccessToken) {
+	if !credential.Secret(answer.AccessToken).IsToken() {
 		return "", step.fault("a token that is empty or holds spaces or control characters", unexpected)
 	}
 	return credential.Secret(answer.AccessToken), nil

@@ -89,7 +89,7 @@ func (s *Source) pod(ctx context.Context, ask credential.Ask, in cloud) (identit
 		tenant = s.config.tenant
 	}
 	switch {
-	case !isTokenText(token.Reveal()):
+	case !token.IsToken():
 		return nil, "", errors.New("the request's service-account token holds spaces or control characters; check what stands between the kubelet and this program")
 	case client == "":
 		return nil, "", missing("client id", clientAnnotation, "the identity that pulls")

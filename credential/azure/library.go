@@ -52,7 +52,7 @@ func (l library) token(ctx context.Context, o Options) (credential.Secret, error
 		return "", l.step.fault("it sends on to "+quoted(guard.kept)+", which is given nothing", unexpected)
 	case err != nil:
 		return "", l.fault(ctx, seen, err)
-	case !isTokenText(token.Token):
+	case !credential.Secret(token.Token).IsToken():
 		return "", l.step.fault("a token that is empty or holds spaces or control characters", unexpected)
 	}
 	return credential.Secret(token.Token), nil

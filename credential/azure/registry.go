@@ -117,22 +117,10 @@ func (r registry) exchange(ctx context.Context, to exchangeAt, access credential
 	if json.Unmarshal(resp.body, &answer) != nil {
 		return "", step.fault("an answer that is not the JSON of a token", notARegistry)
 	}
-	if !isTokenText(answer.RefreshToken) {
+	if !credential.Secret(answer.RefreshToken).IsToken() {
 		return "", step.fault("an answer whose refresh_token is empty or holds spaces or control characters", notARegistry)
 	}
 	return credential.Secret(answer.RefreshToken), nil
-}
-
-// isTokenText reports whether s can be a token: printable ASCII without
-// spaces. A newline in a password would be a header or a line of a file that
-// somebody else wrote.
-func isTokenText(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // expiry returns when a token shaped as a JWT says that it expires (RFC 7519,

@@ -15,6 +15,10 @@ func (c *Cache) lock(ctx context.Context, key Key) (release func(), err error) {
 	path := c.path(key) + lockSuffix
 	ctx, cancel := patience(ctx)
 	defer cancel()
+	waited := fmt.Errorf("another run holds %s for too long; it is not waited for", path)
+	if ctx.Err() != nil {
+		return nil, waited // nobody is left behind to make a lock
+	}
 	type locked struct {
 		file *os.File
 		err  error
@@ -39,7 +43,7 @@ func (c *Cache) lock(ctx context.Context, key Key) (release func(), err error) {
 		}
 		return func() { l.file.Close() }, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("another run holds %s for too long; it is not waited for", path)
+		return nil, waited
 	}
 }
 

@@ -306,15 +306,18 @@ func TestOneFetch(t *testing.T) {
 // TestHeldLock holds that a lock which is not let go of stops nobody: it is
 // waited for during a part of the time that there is.
 func TestHeldLock(t *testing.T) {
+	// Held until the directory is gone: who waits for it in vain is left behind,
+	// and would make a lock of its own in a directory that is being removed.
+	var held *os.File
+	t.Cleanup(func() { held.Close() })
 	d := newDesk(t)
 	if err := d.cache.open(); err != nil {
 		t.Fatal(err)
 	}
-	held, err := flock(d.file(mine) + lockSuffix)
-	if err != nil {
+	var err error
+	if held, err = flock(d.file(mine) + lockSuffix); err != nil {
 		t.Fatal(err)
 	}
-	defer held.Close()
 	get := func(ctx context.Context) error {
 		_, hit, err := d.cache.Get(ctx, []Key{mine}, func(context.Context) (credential.Credential, Key, error) {
 			return credential.Credential{}, mine, nil

@@ -8,7 +8,7 @@ TAGS     = grpcnotrace
 BIN      = bin
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build demo test lint bench fuzz e2e e2e-all clean
+.PHONY: all build demo test lint bench fuzz fuzz-short e2e e2e-all kill model mutate dist dist-test dist-same clean
 
 all: build
 
@@ -31,7 +31,10 @@ lint:
 	go vet ./...
 	go mod tidy -diff
 	go run $(STATICCHECK) ./...
+	GOOS=windows GOARCH=amd64 go build -o /dev/null ./cmd/mirror-credential-provider
+	GOOS=windows GOARCH=amd64 go vet $$(GOOS=windows GOARCH=amd64 go list -deps ./cmd/mirror-credential-provider | grep ^github.com/mirrorcred/)
 	cd e2e && go vet ./... && go run $(STATICCHECK) ./...
+	cd deploy && go vet ./... && go mod tidy -diff && go run $(STATICCHECK) ./...
 	cd e2e/ecr && go vet ./... && go run $(STATICCHECK) ./...
 
 # A real kubelet, a real containerd and a credential provider of others, as root:
@@ -41,6 +44,26 @@ e2e:
 
 e2e-all:
 	E2E_CONTAINERD=all e2e/run.sh
+	E2E_KUBELET=1.36.3 e2e/run.sh
+
+# Kills the manager at random while its map changes, as root, for KILL.
+KILL ?= 2m
+kill:
+	go test -v -count=1 -timeout 20m ./cmd/mirrorcred -run '^TestKillAtRandom$$' -kill.for $(KILL)
+
+# The models of a node with seeds that no run before had: make test has the same
+# seeds each time, so that a change does not wait for a fault that is older than it.
+model:
+	go test ./cmd/internal/plan -run 'TestModel$$' -v -args -model.steps=1000000 -model.seed=0
+	@for i in 1 2 3 4 5 6 7 8; do \
+		seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' '); echo "seed $$seed"; \
+		go test ./cmd/internal/node -run 'TestModel$$|TestStockModel$$' -args -model.seed=$$seed || exit 1; \
+	done
+
+# Breaks the program on purpose, one promise at a time, and checks that a test
+# notices. Arguments in MUTATE, such as MUTATE="-run drain".
+mutate:
+	cd e2e && go run ./mutate $(MUTATE)
 
 # Figures for docs/performance.md. Each benchmark repeats what it measures by
 # itself and reports medians. One package at a time: two would be in each other's
@@ -48,14 +71,38 @@ e2e-all:
 bench:
 	go test -p 1 -run '^$$' -bench . -benchtime 1x -timeout 30m ./cmd/internal/node ./cmd/mirror-credential-provider ./cmd/mirrorcred
 
-# Each fuzz target for FUZZTIME.
+# Each fuzz target for FUZZTIME: a time, or a count of runs such as 5000x.
 FUZZTIME ?= 60s
 fuzz:
-	@set -e; for pkg in $$(go list ./...); do \
-		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-			echo "$$pkg $$target"; \
-			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
+	@set -e; for file in $$(grep -rl --include='*_test.go' --exclude-dir=e2e '^func Fuzz' . | sort); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p' $$file); do \
+			echo "$${file%/*} $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $${file%/*}; \
 		done; done
 
+# A short run for each change: a target that fails at once, or does not build any
+# more, is noticed. It is a count of runs, not a time: at the end of a time the go
+# command sometimes reports its own deadline as the target's failure.
+fuzz-short:
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=20000x
+
+# Programs, packages, an image and their sums, in dist/. The same commit and the
+# same Go give the same bytes.
+dist:
+	cd deploy && go run ./dist
+
+# Installs, upgrades, removes and purges the packages, as root, in a tree of its
+# own; needs dpkg and rpm.
+dist-test:
+	cd deploy && go test -count=1 -timeout 20m ./...
+
+# Makes a second dist from another directory, with an empty build cache, and
+# compares it with the one in dist/.
+dist-same:
+	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+		git clone -q . "$$work/elsewhere"; \
+		(cd "$$work/elsewhere/deploy" && GOCACHE="$$work/cache" go run ./dist); \
+		cmp dist/SHA256SUMS "$$work/elsewhere/dist/SHA256SUMS" && echo "the same bytes"
+
 clean:
-	rm -rf bin
+	rm -rf bin dist

@@ -7,16 +7,16 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// Answer returns the response that has the kubelet try the credentials for an
-// image in their order. A zero Credential stands for an anonymous attempt; it
-// is worth a key only beside others. nil holds the place of one that another
-// provider of ours answers, so that the order is kept across the two. The
-// kubelet does not cache the answer: its cache could not be invalidated when
-// the map changes.
+// Answer returns the response with which the kubelet tries the credentials for
+// an image in their order. A zero [Credential] means an anonymous attempt, and
+// gets a key only if there are others. nil keeps the place of a credential that
+// another of mirrorcred's providers returns, so that the order holds across
+// both. The kubelet must not cache the answer, because its cache cannot be
+// invalidated when the map changes.
 //
-// All keys match the image. The kubelet tries a longer one before a shorter
-// one (k8s.io/kubernetes v1.36.3, pkg/credentialprovider/keyring.go: keys are
-// sorted in reverse, and a key's path is a plain prefix of the image's).
+// All keys match the image. The kubelet tries a longer key before a shorter one
+// (k8s.io/kubernetes v1.36.3, pkg/credentialprovider/keyring.go: keys are
+// sorted in reverse, and the path of a key is a plain prefix of the image's).
 func Answer(image mirror.Image, credentials []*Credential) Response {
 	r := Response{CacheKey: CacheByImage}
 	list := distinct(credentials)
@@ -35,8 +35,8 @@ func Answer(image mirror.Image, credentials []*Credential) Response {
 	return r
 }
 
-// distinct returns the credentials without those that came before. Where some
-// are another provider's, each keeps its place.
+// distinct returns the credentials without repetitions. If another provider
+// returns some of them, each keeps its place.
 func distinct(credentials []*Credential) []*Credential {
 	var list []*Credential
 	seen := map[[2]string]bool{}
@@ -56,8 +56,8 @@ func distinct(credentials []*Credential) []*Credential {
 	return list
 }
 
-// key returns the key of credential i of n: the last one's is the host, those
-// before it are the whole image, then the image less one character, and so on.
+// key returns the key of credential i of n: the host for the last one; before
+// it the whole image, then the image less one character, and so on.
 func key(image mirror.Image, i, n int) string {
 	repository := image.Repository()
 	if i == n-1 {

@@ -9,7 +9,18 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
+
+func image(t testing.TB, s string) mirror.Image {
+	t.Helper()
+	i, err := mirror.ParseImage(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
 
 // A keyring finds credentials for an image as the kubelet does. It is written
 // after pkg/credentialprovider/keyring.go of k8s.io/kubernetes v1.36.3
@@ -88,7 +99,7 @@ func refMatches(t *testing.T, key, image string) bool {
 	return true
 }
 
-// TestAnswerInKubelet holds that the kubelet finds every credential of an
+// TestAnswerInKubelet checks that the kubelet finds every credential of an
 // answer, in its order, and finds none for an image of another registry.
 func TestAnswerInKubelet(t *testing.T) {
 	others := []string{"evil.io/library/nginx", "docker.iox/library/nginx", "x.docker.io/library/nginx", "docker.io:5000/library/nginx", "[::1]:6000/a", "h:5001/a"}
@@ -176,8 +187,8 @@ func checkAnswer(t *testing.T, image string, length int, r Response, want []Cred
 	}
 }
 
-// TestAnswerAnonymous holds what a credential that is none is worth: a turn of
-// its own beside others, nothing alone.
+// TestAnswerAnonymous checks an anonymous credential: it is a turn of its own beside
+// others, and nothing if it is alone.
 func TestAnswerAnonymous(t *testing.T) {
 	one, two := Credential{Username: "u", Password: "1"}, Credential{Username: "u", Password: "2"}
 	for _, c := range []struct {

@@ -1,11 +1,10 @@
-// Package credential answers the kubelet: it knows the exec protocol of
-// credential provider plugins, which credential answers which image, and the
-// routes that were applied to the node.
+// Package credential knows the kubelet's exec protocol for credential provider
+// plugins, and which credential the kubelet picks for an image from a plugin's
+// answer.
 //
-// It is pure. It refuses to know how a credential is got (that is a [Source],
-// with a package for each kind below this one) and where files are (that is
-// the plugin's shell). Start at [Route] for what may be answered, and at
-// [DecodeRequest] and [Response] for how.
+// It is pure. Package route decides what a plugin may answer. The credential
+// itself comes from a [Source]; each kind of source has a package below this
+// one. Start at [DecodeRequest] and [Answer].
 package credential
 
 import (
@@ -17,16 +16,15 @@ import (
 )
 
 // A Secret is a password or a token. It prints as "[secret]" with every verb,
-// so that no log line and no error can hold it by accident; Reveal gives its
-// text.
+// so that no log line and no error can hold it by accident. [Secret.Reveal]
+// returns its text.
 type Secret string
 
 // Reveal returns the secret's text, for the one place that must send it.
 func (s Secret) Reveal() string { return string(s) }
 
-// IsToken reports whether s can be a token: printable ASCII without spaces. A
-// newline in a password would be a header or a line of a file that somebody else
-// wrote.
+// IsToken reports whether s may be a token: printable ASCII without spaces. A
+// newline in a token could add a header to a request, or a line to a file.
 func (s Secret) IsToken() bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' {
@@ -43,34 +41,37 @@ func (s Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[secret]") }
 // no part of the secret.
 func (s Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 
-// A Credential is what a registry asks for: a username and a password. The
-// zero Credential stands for an anonymous pull.
+// A Credential is a username and a password for a registry. The zero Credential
+// means an anonymous pull.
 type Credential struct {
 	Username string
 	Password Secret
-	// Expires is when the registry stops taking the password; zero where
-	// that is not known.
+	// Expires is when the registry stops accepting the password; the zero time if
+	// unknown.
 	Expires time.Time
 }
 
-// Anonymous reports whether c is no credential at all.
+// Anonymous reports whether c is the zero Credential, of an anonymous pull.
 func (c Credential) Anonymous() bool { return c.Username == "" && c.Password == "" }
 
-// An Ask is what a [Source] is asked: a credential for one registry.
-type Ask struct {
-	// Registry is the host that is to be given the credential: a target.
+// A Query asks a [Source] for the credential of one registry.
+type Query struct {
+	// Registry is the host that will get the credential: a target.
 	Registry mirror.Host
-	// Image is the image as that registry serves it: host, repository
-	// prefix and repository, without a tag.
+	// Plain says that the registry uses plain http, so its default port is 80
+	// and not 443.
+	Plain bool
+	// Image is the image's name at that registry: host, repository prefix and
+	// repository, without a tag.
 	Image string
-	// ServiceAccountToken and ServiceAccountAnnotations are the pod's, as
-	// the kubelet handed them on; empty where it did not.
+	// ServiceAccountToken and ServiceAccountAnnotations are the pod's, from the
+	// kubelet; empty if the kubelet sent none.
 	ServiceAccountToken       Secret
 	ServiceAccountAnnotations map[string]string
 }
 
-// A Source is where credentials of one kind come from. Its errors hold no
-// secret and are one line each.
+// A Source returns credentials of one kind. Its errors are one line each and
+// hold no secret.
 type Source interface {
-	Credential(ctx context.Context, ask Ask) (Credential, error)
+	Credential(ctx context.Context, query Query) (Credential, error)
 }

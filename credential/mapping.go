@@ -10,18 +10,18 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// A Mapping is one entry of --registry-mirror: images that begin with Source
-// are served by Target. Either may have a path.
+// A Mapping is one entry of --registry-mirror: Target serves the images that
+// begin with Source. Either may have a path.
 type Mapping struct {
-	Source string // as written: the kubelet is answered under it
+	Source string // as written; the key of the answer to the kubelet
 	Target string // host[:port][/prefix]
 }
 
-// ParseMappings parses the value of --registry-mirror as acr-credential-provider
-// takes it, "source:target,source:target", and more: either side may have a
-// port, and the target a scheme. The longest source comes first; of two with
-// one source the later stays. Entries that are wrong are left out, as that
-// plugin does, and come back as errors for the log.
+// ParseMappings parses the value of --registry-mirror as
+// acr-credential-provider does, "source:target,source:target", and more: either
+// side may have a port, and the target a scheme. The longest source comes
+// first. If a source occurs twice, the later one wins. ParseMappings leaves
+// wrong entries out, as that plugin does, and returns an error for each.
 func ParseMappings(s string) ([]Mapping, []error) {
 	var list []Mapping
 	var faults []error
@@ -47,7 +47,7 @@ func ParseMappings(s string) ([]Mapping, []error) {
 	return list, faults
 }
 
-// mask takes out what stands before an "@", which may be a password.
+// mask removes what is before an "@", which may be a password.
 func mask(s string) string {
 	if i := strings.LastIndexByte(s, '@'); i >= 0 {
 		return "…" + s[i:]
@@ -56,7 +56,7 @@ func mask(s string) string {
 }
 
 // parseMapping splits an entry at the first colon that leaves a host on each
-// side: one behind which a port stands is not it.
+// side and is not followed by a port.
 func parseMapping(entry string) (Mapping, error) {
 	err := errors.New("it has no colon; write source:target")
 	for i := range len(entry) {
@@ -69,7 +69,7 @@ func parseMapping(entry string) (Mapping, error) {
 			continue
 		}
 		if isPort(target) {
-			err = errors.New("target: the part behind the last colon is a port; write source:target")
+			err = errors.New("target: the part after the last colon is a port; write source:target")
 			continue
 		}
 		if err = checkSide(target); err != nil {
@@ -81,7 +81,7 @@ func parseMapping(entry string) (Mapping, error) {
 	return Mapping{}, err
 }
 
-// isPort reports whether what follows a colon begins with a port, so that the
+// isPort reports whether the text after a colon begins with a port, so that the
 // colon belongs to the source.
 func isPort(s string) bool {
 	end := strings.IndexAny(s, ":/")
@@ -100,9 +100,9 @@ func checkSide(s string) error {
 	return mirror.CheckRepository(path)
 }
 
-// Apply returns the image as the first mapping that fits it has it, and that
-// mapping; the zero Mapping where none does. A source ends where a part of the
-// image's path ends: docker.io does not fit docker.iox/nginx.
+// Apply returns the name of an image at its mirror, and the first mapping that
+// matches; if none does, the image as it is and the zero Mapping. A source ends
+// at a part of the image's path: docker.io does not match docker.iox/nginx.
 func Apply(list []Mapping, image string) (string, Mapping) {
 	for _, m := range list {
 		rest, ok := strings.CutPrefix(image, m.Source)

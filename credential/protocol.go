@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/mirrorcred/mirrorcred/credential/internal/jsontext"
 )
 
 // The kubelet's exec protocol: k8s.io/kubelet v0.37,
-// pkg/apis/credentialprovider/v1/types.go. These structs are our own, so that
-// the plugin starts without the Kubernetes codecs; the tests hold them against
-// those codecs.
+// pkg/apis/credentialprovider/v1/types.go. These structs replace the Kubernetes
+// codecs, so that the plugin starts faster; the tests compare them with those
+// codecs.
 const (
 	apiVersion   = "credentialprovider.kubelet.k8s.io/v1"
 	requestKind  = "CredentialProviderRequest"
@@ -23,15 +27,15 @@ type Request struct {
 	// Image is the repository the pod names, normalised and without tag or
 	// digest, such as "docker.io/library/nginx".
 	Image string
-	// ServiceAccountToken and ServiceAccountAnnotations are set where the
-	// provider has tokenAttributes.
+	// ServiceAccountToken and ServiceAccountAnnotations are set if the
+	// provider's entry has tokenAttributes.
 	ServiceAccountToken       Secret
 	ServiceAccountAnnotations map[string]string
 }
 
-// DecodeRequest parses a CredentialProviderRequest. Unknown fields are let
-// pass, since newer kubelets may add some. The error never repeats the input,
-// which may hold a token.
+// DecodeRequest parses a CredentialProviderRequest. It ignores unknown fields,
+// because newer kubelets may add some. The error never repeats the input, which
+// may hold a token.
 func DecodeRequest(data []byte) (Request, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return Request{}, fmt.Errorf("the request on standard input is empty; the kubelet runs this program, see its flag --image-credential-provider-config")
@@ -54,7 +58,7 @@ func DecodeRequest(data []byte) (Request, error) {
 	case raw.Image == "":
 		return Request{}, fmt.Errorf("the request names no image")
 	case strings.Contains(raw.Image[strings.LastIndexByte(raw.Image, '@')+1:], "/") && strings.Contains(raw.Image, "@"):
-		return Request{}, fmt.Errorf("the request's image has a user or password in front of its host; name it without, and the registry's credential in the map")
+		return Request{}, fmt.Errorf("the request's image has a user or password before its host; remove it, and name the registry's credential in the map")
 	}
 	return Request{raw.Image, Secret(raw.ServiceAccountToken), raw.ServiceAccountAnnotations}, nil
 }
@@ -68,7 +72,7 @@ func clip(s string) string {
 	return s[:most] + "…"
 }
 
-// A CacheKey says for which images the kubelet may use an answer again.
+// A CacheKey says for which images the kubelet may use a cached answer.
 type CacheKey string
 
 // The kubelet's cache keys (cacheKeyType).
@@ -81,37 +85,39 @@ const (
 // A Response is what the plugin writes to its standard output.
 type Response struct {
 	CacheKey CacheKey
-	// CacheFor is how long the kubelet may keep the answer; 0 means that it
-	// asks again for each pull.
+	// CacheFor is how long the kubelet may keep the answer; 0 means that the
+	// kubelet asks again for each pull.
 	CacheFor time.Duration
-	// Auth holds a credential for each key, which the kubelet matches
-	// against the image (pkg/credentialprovider/keyring.go). Empty means
-	// that there is none.
+	// Auth is the credentials by their keys, which the kubelet matches against
+	// the image (pkg/credentialprovider/keyring.go). Empty means that there is
+	// no credential.
 	Auth map[string]Credential
 }
 
-// Encode returns the response as one line of JSON, its keys in the order in
-// which acr-credential-provider prints them and auth left out where it is
-// empty. The result holds the secrets: it is for the kubelet alone.
+// Encode returns the response as one line of JSON. Its keys are in the order in
+// which acr-credential-provider prints them, and auth is left out if it is
+// empty. The result holds the secrets: write it only to the kubelet.
 func (r Response) Encode() ([]byte, error) {
-	type authConfig struct {
-		Username string `json:"username"`
-		Password string `json:"password"`
-	}
-	wire := struct {
-		Kind         string                `json:"kind"`
-		APIVersion   string                `json:"apiVersion"`
-		CacheKeyType CacheKey              `json:"cacheKeyType"`
-		CacheFor     string                `json:"cacheDuration"`
-		Auth         map[string]authConfig `json:"auth,omitempty"`
-	}{responseKind, apiVersion, r.CacheKey, r.CacheFor.String(), nil}
+	w := jsontext.New(make([]byte, 0, 256))
+	w.Open('{')
+	w.Text("kind", responseKind)
+	w.Text("apiVersion", apiVersion)
+	w.Text("cacheKeyType", string(r.CacheKey))
+	w.Text("cacheDuration", r.CacheFor.String())
 	if len(r.Auth) > 0 {
-		wire.Auth = make(map[string]authConfig, len(r.Auth))
-		for key, c := range r.Auth {
-			wire.Auth[key] = authConfig{c.Username, c.Password.Reveal()}
+		w.Key("auth")
+		w.Open('{')
+		for _, key := range slices.Sorted(maps.Keys(r.Auth)) {
+			w.Key(key)
+			w.Open('{')
+			w.Text("username", r.Auth[key].Username)
+			w.Text("password", r.Auth[key].Password.Reveal())
+			w.Close('}')
 		}
+		w.Close('}')
 	}
-	line, err := json.Marshal(wire)
+	w.Close('}')
+	line, err := w.Bytes()
 	if err != nil {
 		return nil, fmt.Errorf("encode the response: %w", err)
 	}

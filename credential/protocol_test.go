@@ -2,6 +2,7 @@ package credential
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"strings"
@@ -71,8 +72,8 @@ func TestDecodeRequestFaults(t *testing.T) {
 		`{"kind":"CredentialProviderRequest","apiVersion":"foo.k8s.io/v1","image":"a/x"}`:                             `apiVersion "foo.k8s.io/v1"`,
 		`{"kind":"CredentialProviderResponse",` + version + `,"image":"a/x"}`:                                         `kind "CredentialProviderResponse"`,
 		`{"kind":"CredentialProviderRequest",` + version + `,"image":""}`:                                             "names no image",
-		`{"kind":"CredentialProviderRequest",` + version + `,"image":"u:CANARY-@foo.io/x"}`:                           "user or password in front of its host",
-		`{"kind":"CredentialProviderRequest",` + version + `,"image":"https://u:CANARY-@foo.io/x@sha256:1/y"}`:        "user or password in front of its host",
+		`{"kind":"CredentialProviderRequest",` + version + `,"image":"u:CANARY-@foo.io/x"}`:                           "user or password before its host",
+		`{"kind":"CredentialProviderRequest",` + version + `,"image":"https://u:CANARY-@foo.io/x@sha256:1/y"}`:        "user or password before its host",
 		`{"kind":"CredentialProviderRequest",` + version + `,"image":"a/x"} {}`:                                       "not a JSON CredentialProviderRequest",
 		`{"kind":"CredentialProviderRequest",` + version + `,"image":"a/x","serviceAccountToken":{"CANARY-":1}}`:      "not a JSON CredentialProviderRequest",
 		`{"kind":"` + strings.Repeat(`x\n`, 999) + `",` + version + `}`:                                               `…"`,
@@ -88,7 +89,7 @@ func TestDecodeRequestFaults(t *testing.T) {
 	}
 }
 
-// FuzzDecodeRequest holds that what is taken for a request is one that the
+// FuzzDecodeRequest checks that what is taken for a request is one that the
 // kubelet's codec writes, and that a fault is one line.
 func FuzzDecodeRequest(f *testing.F) {
 	f.Add(encodeRequest(f, Request{Image: "docker.io/library/nginx"}))
@@ -145,20 +146,51 @@ func TestEncodeForKubelet(t *testing.T) {
 	}
 }
 
-// TestSecretPrints holds that a secret is nowhere in what fmt makes of it.
+// TestSecretPrints checks that a secret is nowhere in what fmt makes of it.
 func TestSecretPrints(t *testing.T) {
 	const canary = "CANARY-x"
 	for name, v := range map[string]any{
 		"secret":     Secret(canary),
 		"pointer":    new(Secret),
 		"credential": Credential{Username: "u", Password: canary},
-		"ask":        &Ask{ServiceAccountToken: canary},
+		"ask":        &Query{ServiceAccountToken: canary},
 		"request":    []Request{{ServiceAccountToken: canary}},
 		"response":   Response{Auth: map[string]Credential{"a": {Password: canary}}},
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			if got := fmt.Sprintf(verb, v); strings.Contains(got, canary) || strings.Contains(got, fmt.Sprintf("%x", canary)) {
 				t.Errorf("%s: Sprintf(%s) = %s", name, verb, got)
+			}
+		}
+	}
+}
+
+// TestEncodeResponseAsJSON checks that a response is what package json makes of it.
+func TestEncodeResponseAsJSON(t *testing.T) {
+	type login struct {
+		Username string `json:"username"`
+		Password string `json:"password"`
+	}
+	texts := []string{"", "u", "a.io", "*.azurecr.*/x", `<&>"\`, "\u2028\x00\n\té", "\xff"}
+	for i, one := range texts {
+		for j, two := range texts {
+			r := Response{CacheKey: CacheByImage, CacheFor: time.Duration(i*j) * 1500 * time.Millisecond}
+			want := struct {
+				Kind         string           `json:"kind"`
+				APIVersion   string           `json:"apiVersion"`
+				CacheKeyType CacheKey         `json:"cacheKeyType"`
+				CacheFor     string           `json:"cacheDuration"`
+				Auth         map[string]login `json:"auth,omitempty"`
+			}{responseKind, apiVersion, r.CacheKey, r.CacheFor.String(), map[string]login{}}
+			r.Auth = map[string]Credential{}
+			for range j {
+				key := two + texts[len(r.Auth)]
+				r.Auth[key], want.Auth[key] = Credential{Username: one, Password: Secret(two)}, login{one, two}
+			}
+			line, err := r.Encode()
+			text, err2 := json.Marshal(want)
+			if err != nil || err2 != nil || string(line) != string(text)+"\n" {
+				t.Errorf("Encode() = %s, %v; want %s, %v", line, err, text, err2)
 			}
 		}
 	}

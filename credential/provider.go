@@ -13,7 +13,7 @@ import (
 
 // Encode returns the request as the kubelet writes it to a provider
 // (k8s.io/kubelet v0.37, pkg/apis/credentialprovider/v1/types.go). The result
-// holds the token: it is for that provider alone.
+// holds the token: send it only to that provider.
 func (r Request) Encode() ([]byte, error) {
 	line, err := json.Marshal(struct {
 		Kind        string            `json:"kind"`
@@ -31,10 +31,10 @@ func (r Request) Encode() ([]byte, error) {
 // DecodeResponse parses a provider's answer as strictly as the kubelet does
 // (Kubernetes v1.37.0, pkg/credentialprovider/plugin/plugin.go, ExecPlugin and
 // provideWithCoordinates): one JSON object of the right apiVersion and kind,
-// with a known cacheKeyType and no field that is unknown, spelled in another
-// case or there twice. A cacheDuration that is left out gives a CacheFor of 0,
-// since there is no default here. The error repeats no value but those of
-// apiVersion, kind and cacheKeyType, and no field's name.
+// with a known cacheKeyType, and without fields that are unknown, spelled in
+// another case, or there twice. Without a cacheDuration, CacheFor is 0, because
+// there is no default here. The error repeats no values except those of
+// apiVersion, kind and cacheKeyType, and no field names.
 func DecodeResponse(data []byte) (Response, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return Response{}, errors.New("the answer is empty")
@@ -65,7 +65,7 @@ func DecodeResponse(data []byte) (Response, error) {
 	return r, err
 }
 
-// decodeAuth parses the field auth; null, there as anywhere, is the zero value.
+// decodeAuth parses the field auth; null is the zero value, as everywhere.
 func decodeAuth(data json.RawMessage) (map[string]Credential, error) {
 	if absent(data) {
 		return nil, nil
@@ -92,9 +92,9 @@ func decodeAuth(data json.RawMessage) (map[string]Credential, error) {
 	return auth, nil
 }
 
-// object cuts a JSON object into its fields. encoding/json alone would let
-// pass what the kubelet refuses: a key twice, a key in another case, and data
-// behind the object.
+// object splits a JSON object into its fields. encoding/json alone would accept
+// what the kubelet refuses: a repeated key, a key in another case, and data
+// after the object.
 func object(data []byte) (map[string]json.RawMessage, error) {
 	if !json.Valid(data) {
 		return nil, errors.New("is not one JSON object")

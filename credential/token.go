@@ -5,22 +5,22 @@ import (
 	"errors"
 )
 
-// A PodToken is a [Source] that hands the pod's service-account token on as the
-// password, for registries that take the tokens of the cluster.
+// A PodToken is a [Source] that returns the pod's service account token as the
+// password, for registries that accept the cluster's tokens.
 type PodToken struct {
 	// Username goes with every token.
 	Username string
 }
 
-// Credential returns the token of ask. It is an error where there is none, or
-// one that is no token.
-func (s PodToken) Credential(_ context.Context, ask Ask) (Credential, error) {
-	token := ask.ServiceAccountToken
+// Credential returns the pod's token. It is an error if there is none, or if it
+// is not a token.
+func (s PodToken) Credential(_ context.Context, query Query) (Credential, error) {
+	token := query.ServiceAccountToken
 	switch {
 	case token == "":
-		return Credential{}, errors.New("the request carries no service-account token; the kubelet hands one on from version 1.34, see tokenAttributes in its CredentialProviderConfig")
+		return Credential{}, errors.New("the request has no service-account token; the kubelet passes one from version 1.34 on, see tokenAttributes in its CredentialProviderConfig")
 	case !token.IsToken():
-		return Credential{}, errors.New("the request's service-account token holds spaces or control characters; check what stands between the kubelet and this program")
+		return Credential{}, errors.New("the request's service-account token holds spaces or control characters; check what runs between the kubelet and this program")
 	}
 	return Credential{Username: s.Username, Password: token}, nil
 }

@@ -105,7 +105,7 @@ func TestIdentityHangs(t *testing.T) {
 	silent(t, "mcr.microsoft.com")
 
 	// When the service is back, so is the pod.
-	world.cloud.Identity.Mend()
+	world.cloud.Identity.Repair()
 	runs(t, c, "hangs")
 	silent(t, "mcr.microsoft.com")
 }

@@ -150,17 +150,17 @@ func withPort(host string) string {
 	return host + ":443"
 }
 
-// forget empties all records and mends all faults.
+// forget empties all records and repairs all faults.
 func forget() {
 	world.cloud.Identity.Forget()
-	world.cloud.Identity.Mend()
+	world.cloud.Identity.Repair()
 	for _, a := range world.acr {
 		a.Forget()
-		a.Mend()
+		a.Repair()
 	}
 	for _, s := range world.sources {
 		s.Forget()
-		s.Mend()
+		s.Repair()
 	}
 }
 
@@ -229,7 +229,7 @@ func credited(t *testing.T, registry, repository string) {
 	t.Errorf("%s was not shown its credential for %s; it was asked:\n%s", registry, repository, strings.Join(asked, "\n"))
 }
 
-// pushRandom puts an image that nobody has any part of into a registry.
+// pushRandom puts a new image, of which no one has any part, into a registry.
 func pushRandom(t *testing.T, registry, repository, tag string) {
 	t.Helper()
 	if _, err := world.acr[registry].PushRandom(repository, tag); err != nil {

@@ -91,7 +91,7 @@ var changes = []struct {
 func TestSourceTells(t *testing.T) {
 	freshNode(t)
 	c := startContainerd(t, versions()[0])
-	auth := &cri.AuthConfig{Username: "somebody", Password: azuretest.Canary + "secret"}
+	auth := &cri.AuthConfig{Username: "user", Password: azuretest.Canary + "secret"}
 	if err := c.Pull(t.Context(), "mcr.microsoft.com/tells/app:1", auth); err == nil {
 		t.Error("the source serves an image")
 	}

@@ -7,7 +7,8 @@
 // test: not by a flag, not by a proxy, not by its environment. containerd and
 // the kubelet are built from their modules and kept (package build).
 //
-// The tests need root. Read TestPull first, then TestPod.
+// The tests need root. Read TestPull first, then TestPod, and TestBareNode for a node
+// that is set up by mirrorcred alone.
 package e2e
 
 import (
@@ -31,12 +32,20 @@ var (
 )
 
 // The environment of the tests: E2E_CONTAINERD, "all" or a list of versions
-// apart by commas, says which to run; UPDATE=1 has docs/compatibility.md
-// written.
+// apart by commas, says which to run; E2E_KUBELET is another version of the
+// kubelet; UPDATE=1 has docs/compatibility.md written.
 const (
 	versionsVariable = "E2E_CONTAINERD"
+	kubeletVariable  = "E2E_KUBELET"
 	binVariable      = "MIRRORCRED_E2E_BIN" // directories with the programs, set for the inside
 )
+
+func kubeletVersion() string {
+	if v := os.Getenv(kubeletVariable); v != "" {
+		return v
+	}
+	return build.KubeletVersion
+}
 
 func versions() []string {
 	switch v := os.Getenv(versionsVariable); v {
@@ -84,7 +93,7 @@ func programs() (env []string, ours string, err error) {
 		}
 		dirs = append(dirs, dir)
 	}
-	kubelet, err := build.Kubelet(ctx, "kubelet", os.Stderr)
+	kubelet, err := build.Kubelet(ctx, "kubelet", kubeletVersion(), os.Stderr)
 	if err != nil {
 		return nil, "", err
 	}

@@ -31,7 +31,7 @@ const (
 	stateDir       = "/var/lib/mirrorcred"
 )
 
-// freshNode gives the test a node that nobody has set up yet but for what an
+// freshNode gives the test a node that is not set up yet, except for what an
 // image of it brings along: the plugin's binary and azure.json. The world's
 // records are empty.
 func freshNode(t *testing.T) {
@@ -67,20 +67,26 @@ func write(t *testing.T, path, text string) {
 // exits with want. It returns what the command printed.
 func apply(t *testing.T, mirrors string, want int) string {
 	t.Helper()
+	out, got := applyAny(t, mirrors)
+	if got != want {
+		t.Fatalf("mirrorcred apply: exit %d; want %d\n%s\nthe map:\n%s", got, want, out, mirrors)
+	}
+	return out
+}
+
+// applyAny is apply with any exit code, which it returns.
+func applyAny(t *testing.T, mirrors string) (said string, code int) {
+	t.Helper()
 	write(t, mapFile, mirrors)
-	out, err := exec.CommandContext(t.Context(), program("mirrorcred"), "apply").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), program("mirrorcred"), "apply", "--detailed-exitcode").CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	got := 0
 	if exit != nil {
-		got = exit.ExitCode()
+		code = exit.ExitCode()
 	}
-	if got != want {
-		t.Fatalf("mirrorcred apply: exit %d; want %d\n%s\nthe map:\n%s", got, want, out, mirrors)
-	}
-	return string(out)
+	return string(out), code
 }
 
 // startContainerd starts a containerd that is set up as our documents say, and
@@ -162,7 +168,7 @@ func providerArgs() ([]string, error) {
 			return p.Args, nil
 		}
 	}
-	return nil, fmt.Errorf("%s has no provider of ours", providerConfig)
+	return nil, fmt.Errorf("%s has no provider of mirrorcred's", providerConfig)
 }
 
 // pull pulls repository:tag as the kubelet does: with each credential that the

@@ -47,8 +47,8 @@ func TestRemovedWhileAPullIsQueued(t *testing.T) {
 			return nil
 		}
 	}
-	check(t, drains("may still be in the kubelet's hands")())
-	within(t, 90*time.Second, drains("the kubelet has 1 pulls under way"))
+	check(t, drains("may still use its credential")())
+	within(t, 90*time.Second, drains("has 1 pull in progress"))
 	done()
 	runs(t, c, "queued")
 	credited(t, contoso, "quay/queued/app")
@@ -80,7 +80,7 @@ func hold(c *azuretest.Component, path string) (done func(), asked func() error)
 	})
 	return cancel, func() error {
 		if !held.Load() {
-			return fmt.Errorf("nobody asked for anything below %s", path)
+			return fmt.Errorf("no one asked for anything below %s", path)
 		}
 		return nil
 	}

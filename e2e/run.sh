@@ -5,6 +5,7 @@
 #
 #	e2e/run.sh                          the containerds that every change is held against
 #	E2E_CONTAINERD=all e2e/run.sh       every line of containerd
+#	E2E_KUBELET=1.36.3 e2e/run.sh       the node's tests with another kubelet
 #	E2E_CONTAINERD=all UPDATE=1 e2e/run.sh -run Shapes   writes docs/compatibility.md
 set -eu
 cd "$(dirname "$0")"
@@ -17,9 +18,24 @@ if ! command -v runc >/dev/null || ! command -v systemctl >/dev/null; then
 	apt-get install -y -q --no-install-recommends runc systemd
 fi
 # Never from Go's cache of results: it does not see the programs under test.
-# The kubelet's code as a library: built as the kubelet is, with which it shares
-# what is compiled.
-(cd kubelet && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go test -trimpath -count=1 -timeout 30m "$@" ./oracle)
-# A credential provider of others, as a program.
-(cd ecr && GOFLAGS=-buildvcs=false go test -count=1 -timeout 30m "$@" .)
+if [ -z "${E2E_KUBELET:-}" ]; then
+	# The kubelet's code as a library: built as the kubelet is, with which it
+	# shares what is compiled.
+	(cd kubelet && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go test -trimpath -count=1 -timeout 30m "$@" ./oracle)
+	# A credential provider of others, as a program.
+	(cd ecr && GOFLAGS=-buildvcs=false go test -count=1 -timeout 30m "$@" .)
+	# The manager, killed at random for longer than the tests of each change do.
+	if [ $# = 0 ]; then
+		(cd .. && go test -count=1 -timeout 30m ./cmd/mirrorcred -run '^TestKillAtRandom$' -kill.for 2m)
+	fi
+	go test -count=1 "$@" ./box
+	# What each line of containerd makes of random configurations; -v for what came
+	# out. Its loader is built in seconds, with the CRI's plugins only. With every
+	# line of containerd it links all of its plugins, and reads more of them.
+	if [ "${E2E_CONTAINERD:-}" = all ]; then
+		go test -v -count=1 -timeout 60m "$@" ./config -whole -trees 20000
+	else
+		go test -v -count=1 -timeout 30m "$@" ./config
+	fi
+fi
 exec go test -count=1 -timeout 30m "$@" .

@@ -24,8 +24,8 @@ targets = ["contoso.azurecr.io/any"]
 // only changes its target does not, and another new source has to wait.
 func TestServiceRestartsKubelet(t *testing.T) {
 	freshNode(t)
-	c := startContainerd(t, versions()[0])
-	s := startServices(t, c, "kubelet.service", "")
+	s := startServices(t, "kubelet.service", "")
+	c := s.containerd
 	write(t, mapFile, oneMirror)
 	first := s.start()
 
@@ -48,7 +48,7 @@ func TestServiceRestartsKubelet(t *testing.T) {
 	awaitStep(t, edited)
 	write(t, mapFile, strings.ReplaceAll(threeMirrors, contoso, fabrikam))
 	within(t, 30*time.Second, func() error { return s.said("pending   any.example.org: the kubelet") })
-	within(t, 30*time.Second, func() error { return s.logged(`msg="kubelet is to be restarted for new sources" in=`) })
+	within(t, 30*time.Second, func() error { return s.logged(`msg="kubelet restart scheduled for new sources" at=`) })
 	if now := s.mainPID(); now != second {
 		t.Errorf("the kubelet is process %s; want %s, which had just been restarted", now, second)
 	}
@@ -58,21 +58,23 @@ func TestServiceRestartsKubelet(t *testing.T) {
 // whatever its unit is called, and the operator is told.
 func TestServiceRestoresKubelet(t *testing.T) {
 	freshNode(t)
-	c := startContainerd(t, versions()[0])
-	s := startServices(t, c, "rke2-agent.service", "any.example.org")
-	write(t, mapFile, oneMirror)
+	s := startServices(t, "rke2-agent.service", "any.example.org")
+	c := s.containerd
+	// RKE2 has its own paths; this kubelet only has the name of its unit.
+	const paths = "\n[kubelet]\nconfig = \"" + providerConfig + "\"\nbin_dir = \"" + providerBin + "\"\n"
+	write(t, mapFile, oneMirror+paths)
 	first := s.start()
 	before, err := os.ReadFile(providerConfig)
 	check(t, err)
 
-	write(t, mapFile, threeMirrors)
+	write(t, mapFile, threeMirrors+paths)
 	within(t, time.Minute, func() error {
 		return s.logged(
-			`msg="kubelet did not come up with its new configuration; putting the old one back" error="rke2-agent.service did not stay up`,
-			`msg="kubelet is up with its old configuration; the new sources stay pending"`,
+			`msg="kubelet did not start with its new configuration; restoring the old one" error="rke2-agent.service did not stay up`,
+			`msg="kubelet runs with its old configuration; the new sources stay pending"`,
 		)
 	})
-	const why = "the kubelet did not come up with the configuration that names the source"
+	const why = "the kubelet did not start with the configuration that names the source"
 	within(t, 30*time.Second, func() error { return s.said("pending   any.example.org: "+why, "pending   quay.io: "+why) })
 	if after, err := os.ReadFile(providerConfig); err != nil || string(after) != string(before) {
 		t.Errorf("%s is not as it was, %v:\n%s", providerConfig, err, after)
@@ -95,7 +97,9 @@ func TestServiceRestoresKubelet(t *testing.T) {
 type services struct {
 	*testing.T
 	systemd *node.Systemd
-	unit    string // the kubelet's
+	// containerd runs on systemd's machine, as the manager is to see it.
+	containerd *node.Containerd
+	unit       string // the kubelet's
 }
 
 const watcherLog = "/run/log/mirrorcred.log"
@@ -103,7 +107,7 @@ const watcherLog = "/run/log/mirrorcred.log"
 // startServices starts a systemd that has our units, as "mirrorcred units"
 // installs them, and the kubelet in a unit of the name given. Where refused is
 // not "", that kubelet does not come up with a configuration that names it.
-func startServices(t *testing.T, c *node.Containerd, unit, refused string) services {
+func startServices(t *testing.T, unit, refused string) services {
 	t.Helper()
 	// Not from /tmp, of which the unit has one of its own.
 	const ours = "/opt/mirrorcred/mirrorcred"
@@ -121,16 +125,18 @@ func startServices(t *testing.T, c *node.Containerd, unit, refused string) servi
 
 	systemd, err := node.StartSystemd(t.Context())
 	check(t, err)
-	s := services{t, systemd, unit}
+	version := versions()[0]
+	c := startContainerdAt(t, version, node.Config(version, node.HostsDir, pauseImage), node.Inside(systemd))
+	s := services{t, systemd, c, unit}
 	t.Cleanup(func() {
 		if t.Failed() {
 			s.tell()
 		}
-		s.systemd.Stop()
 		node.RemovePods()
 		if err := c.RemovePods(context.Background()); err != nil {
 			t.Log(err)
 		}
+		s.systemd.Stop()
 	})
 	if out, err := exec.CommandContext(t.Context(), ours, "units", "--install", "--program", ours).CombinedOutput(); err != nil {
 		t.Fatalf("mirrorcred units: %v\n%s", err, out)
@@ -214,5 +220,60 @@ func (s services) tell() {
 	for _, log := range []string{watcherLog, "/run/log/kubelet.log"} {
 		data, _ := os.ReadFile(log)
 		s.Logf("--- the end of %s:\n%s", filepath.Base(log), data[max(0, len(data)-4000):])
+	}
+}
+
+// A run that systemctl stops ends between two changes and is no failure; the next
+// one goes on. A run that takes too long is one.
+func TestServiceApplyStopped(t *testing.T) {
+	freshNode(t)
+	s := startServices(t, "kubelet.service", "")
+	check(t, node.WriteUnit("mirrorcred-apply.service.d/log.conf", "[Service]\nStandardError=truncate:"+watcherLog+"\n"))
+	s.do("daemon-reload")
+	var text strings.Builder
+	text.WriteString("version = 1\n")
+	const sources = 4000
+	for i := range sources {
+		fmt.Fprintf(&text, "[[mirror]]\nsource = \"r%d.example\"\ntargets = [%q]\n", i, contoso)
+	}
+	write(t, mapFile, text.String())
+	state := func() string {
+		return strings.ReplaceAll(s.do("show", "--property=ActiveState,Result", "mirrorcred-apply.service"), "\n", " ")
+	}
+	begun := func() error {
+		routes, err := os.ReadDir("/var/lib/mirrorcred/routes")
+		if len(routes) == 0 {
+			return fmt.Errorf("no route yet: %v", err)
+		}
+		return nil
+	}
+
+	s.do("start", "--no-block", "mirrorcred-apply.service")
+	within(t, time.Minute, begun)
+	s.do("stop", "mirrorcred-apply.service")
+	if err := s.logged("mirrorcred: interrupted after "); err != nil {
+		t.Error(err)
+	}
+	if got, want := state(), "Result=success ActiveState=inactive"; got != want {
+		t.Errorf("stopped, the service is %q; want %q", got, want)
+	}
+
+	check(t, os.RemoveAll("/var/lib/mirrorcred/routes"))
+	check(t, node.WriteUnit("mirrorcred-apply.service.d/time.conf", "[Service]\nTimeoutStartSec=1ms\n"))
+	s.do("daemon-reload")
+	_, err := s.systemd.Control(t.Context(), "start", "mirrorcred-apply.service")
+	if got := state(); err == nil || !strings.Contains(got, "Result=timeout") {
+		t.Errorf("out of time, the service is %q, %v", got, err)
+	}
+
+	check(t, os.Remove("/etc/systemd/system/mirrorcred-apply.service.d/time.conf"))
+	s.do("daemon-reload")
+	s.do("reset-failed", "mirrorcred-apply.service")
+	s.do("start", "mirrorcred-apply.service")
+	if got, want := state(), "Result=success ActiveState=inactive"; got != want {
+		t.Errorf("at the end the service is %q; want %q", got, want)
+	}
+	if entries, err := os.ReadDir(node.HostsDir); len(entries) != sources {
+		t.Errorf("%d of %d sources are routed, %v", len(entries), sources, err)
 	}
 }

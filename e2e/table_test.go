@@ -15,12 +15,12 @@ const tableFile = "../docs/compatibility.md"
 
 const tableHead = `# What was seen to work
 
-Each line is a containerd, run as a node runs it and set up by ` + "`mirrorcred apply`" + `
-with one map for all of them. Each column is a way to mirror; "yes" means that
-CRI PullImage, with the answer of our plugin, got the image from where the map
-says, that the registry was shown its own credential, and that the source was
-not asked at all. TestShapes in e2e writes this file, and fails where it is not
-what it sees.
+Each row is a version of containerd, run as a node runs it and set up by ` + "`mirrorcred apply`" + `
+with one map for all versions. Each column is a way to mirror. "yes" means that the pull
+of an image through the CRI, with the plugin's answer, got the image from the registry
+in the map; that this registry was offered its own credential; and that the source was
+not asked at all. TestShapes in e2e writes this file, and fails if the file is not what
+it sees.
 
 `
 

@@ -102,9 +102,8 @@ func startTraffic(t *testing.T, pull func(number int) error, target func(moment 
 
 func looped(number int) string { return fmt.Sprintf("loop/app%d", number) }
 
-// begin notes a new pull and returns its number, or -1 where there are to be no
-// more. Its image is wherever the map leads from the moment before this to the
-// one after the next.
+// begin notes a new pull and returns its number, or -1 if there must be no more. Its
+// image is wherever the map leads, from just before this call until just after the next.
 func (tr *traffic) begin() int {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -236,7 +235,7 @@ func (tr *traffic) pullOf(host string, r azuretest.Request) (number int, target 
 	return number, path.Join(host, found[1])
 }
 
-// audienceOf returns the registry that the token in a request is for, "" where
+// audienceOf returns the registry that the token in a request is for, "" if
 // it has none.
 func audienceOf(r azuretest.Request) string {
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")

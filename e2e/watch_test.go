@@ -37,7 +37,7 @@ func TestRetargetWhileWatching(t *testing.T) {
 		awaitStep(t, edited)
 		took = append(took, time.Since(edited))
 		if data, err := os.ReadFile(hostsFile); err != nil || !strings.Contains(string(data), strings.Replace(nthTarget(n), "/", "/v2/", 1)) {
-			t.Fatalf("edit %d: status says that the node is in step, and %s is not (%v):\n%s", n, hostsFile, err, data)
+			t.Fatalf("edit %d: status says that the node is in sync, and %s is not (%v):\n%s", n, hostsFile, err, data)
 		}
 		tr.next()
 	}
@@ -57,11 +57,11 @@ func nthTarget(n int) string {
 
 func retargeted(n int) string { return strings.ReplaceAll(oneMirror, contoso, nthTarget(n)) }
 
-// A hosts.toml that somebody deletes while pulls go on is put back, and pulls
-// go on with it. The source is not shown a credential by any pull that begins
-// after that.
+// A hosts.toml that is deleted while pulls go on is restored, and pulls go on
+// with it. The source is not shown a credential by any pull that begins after
+// that.
 //
-// Nobody can help those that go on at that moment: whoever pulls has its
+// Nothing can help those in progress at that moment: whoever pulls has its
 // credential then, and containerd looks into the file after that, more than
 // once.
 func TestHostsDeletedWhileWatching(t *testing.T) {
@@ -131,21 +131,21 @@ func startWatcher(t *testing.T) {
 	})
 }
 
-// awaitStep waits until "mirrorcred status" says that a look at the node, which
-// began after a moment, found or left it in step with the map.
+// awaitStep waits until "mirrorcred status" says that a pass, which began after
+// a moment, found or left it in sync with the map.
 func awaitStep(t *testing.T, after time.Time) {
 	t.Helper()
 	within(t, 30*time.Second, func() error {
 		out, err := exec.CommandContext(t.Context(), program("mirrorcred"), "status", "--json").Output()
 		var s struct {
-			Looked time.Time `json:"looked"`
-			InStep bool      `json:"in_step"`
+			LastReconcile time.Time `json:"last_reconcile"`
+			InSync        bool      `json:"in_sync"`
 		}
 		if err := errors.Join(err, json.Unmarshal(out, &s)); err != nil {
 			return err
 		}
-		if !s.InStep || !s.Looked.After(after) {
-			return fmt.Errorf("mirrorcred status: not in step yet:\n%s", out)
+		if !s.InSync || !s.LastReconcile.After(after) {
+			return fmt.Errorf("mirrorcred status: not in sync yet:\n%s", out)
 		}
 		return nil
 	})

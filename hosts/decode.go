@@ -44,7 +44,7 @@ type file struct {
 
 // decode reads the tables of a file.
 func decode(data []byte, v Version) (*file, error) {
-	if v.before(2, 0, 0) {
+	if v.Before(2, 0, 0) {
 		data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	}
 	f := &file{version: v, data: data, offsets: map[string]int{}}
@@ -52,7 +52,7 @@ func decode(data []byte, v Version) (*file, error) {
 		return nil, f.decodeFault(err)
 	}
 	tables := f.walk()
-	if v.before(2, 0, 0) {
+	if v.Before(2, 0, 0) {
 		return f, f.orderV1(tables)
 	}
 	// As getSortedHosts does it: a table is known by its header alone, and
@@ -67,16 +67,16 @@ func decode(data []byte, v Version) (*file, error) {
 	return f, nil
 }
 
-// A mention is a place where the file says something of a host.
+// A mention is a place in the file that configures a host.
 type mention struct {
 	host   string
 	header bool // as [host."x"] or [host."x".sub]
 	inline bool // as "x" = { … }
 }
 
-// orderV1 orders the hosts as 1.7 does: by the line on which each is first said,
-// which for an inline table is none. The order of inline tables is random
-// there; here it is that of the file.
+// orderV1 orders the hosts as 1.7 does: by the line on which each first appears.
+// An inline table has no line, so 1.7 orders those at random; here they keep the
+// order of the file.
 func (f *file) orderV1(all []mention) error {
 	var first []mention
 	for _, m := range all {
@@ -94,8 +94,8 @@ func (f *file) orderV1(all []mention) error {
 			}
 		}
 	}
-	if _, ok := f.offsets["host"]; !ok && f.version.needsHost() {
-		return f.fault(nil, "there is no host table, which containerd %s up to 1.7.31 wants; add a line [host]", f.version)
+	if _, ok := f.offsets["host"]; !ok && needsHost(f.version) {
+		return f.fault(nil, "there is no host table, and containerd %s up to 1.7.31 requires one; add a line [host]", f.version)
 	}
 	return nil
 }
@@ -160,8 +160,8 @@ func (f *file) keys(e *unstable.Node, table []string) []string {
 
 func join(path []string) string { return strings.Join(path, "\x00") }
 
-// fault returns what is wrong with the key at a path; of a key that is not
-// there, with the table that it would be in.
+// fault returns a fault at the line of a key, or of the table that it belongs in
+// if the key is missing.
 func (f *file) fault(at []string, format string, args ...any) error {
 	line := 0
 	for len(at) > 0 && line == 0 {
@@ -173,8 +173,8 @@ func (f *file) fault(at []string, format string, args ...any) error {
 	return &mirror.Fault{File: FileName, Line: line, Text: fmt.Sprintf(format, args...)}
 }
 
-// decodeFault tells a file that is no TOML from one whose values have wrong
-// types.
+// decodeFault explains an error of the decoder: the file is not TOML, or a value
+// has the wrong type.
 func (f *file) decodeFault(err error) error {
 	fault := &mirror.Fault{File: FileName, Text: "not TOML: " + strings.TrimPrefix(err.Error(), "toml: ")}
 	var at *toml.DecodeError
@@ -186,7 +186,7 @@ func (f *file) decodeFault(err error) error {
 	case bytes.HasPrefix(f.data, []byte("\ufeff")):
 		fault.Text = "the file begins with a byte order mark, with which containerd 2 refuses it; save it as UTF-8 without one"
 	case toml.Unmarshal(f.data, &map[string]any{}) == nil:
-		fault.Text = "a value has another type than containerd wants"
+		fault.Text = "a value does not have the type that containerd expects"
 		if key := at.Key(); len(key) > 0 && wants[key[len(key)-1]] != "" {
 			last := key[len(key)-1]
 			fault.Text = last + " " + wantsError(last).Error()

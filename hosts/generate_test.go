@@ -167,7 +167,7 @@ func (g *generator) registry(name string, tls bool) {
 	if tls && chance(g.Rand, 30) {
 		g.printf("skip_verify = true\n")
 	}
-	if tls && chance(g.Rand, 30) {
+	if chance(g.Rand, 30) {
 		g.printf("dial_timeout = %s\n", lit(pick(g.Rand, []string{"5s", "1500ms", "1h2m"})))
 	}
 	if chance(g.Rand, 30) {

@@ -73,9 +73,9 @@ func TestRenderSecrets(t *testing.T) {
 		secrets map[string]string
 		want    string
 	}{
-		{nil, "header A: its file /f was not read"},
-		{map[string]string{"/f": "CANARY\n"}, "header A: its file /f holds a control character or is not UTF-8; write the value alone, in one line"},
-		{map[string]string{"/f": "CANARY\xff"}, "header A: its file /f holds a control character or is not UTF-8; write the value alone, in one line"},
+		{nil, "mirrors.toml:3: header A: its file /f was not read"},
+		{map[string]string{"/f": "CANARY\n"}, "mirrors.toml:3: header A: its file /f holds a control character or is not UTF-8; write the value alone, in one line"},
+		{map[string]string{"/f": "CANARY\xff"}, "mirrors.toml:3: header A: its file /f holds a control character or is not UTF-8; write the value alone, in one line"},
 	} {
 		if _, err := Render(m, Options{Secrets: test.secrets}); err == nil || err.Error() != test.want {
 			t.Errorf("Render with secrets %q = %v; want %s", test.secrets, err, test.want)
@@ -90,33 +90,33 @@ func TestWhose(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := files[0].Data
-	if got := Whose(data); got != Ours {
+	if got := OwnerOf(data); got != Ours {
 		t.Errorf("Whose(rendered) = %d; want Ours", got)
 	}
-	damaged := func(at int) Mine {
+	damaged := func(at int) Owner {
 		if at < len(headerPrefix) {
 			return Foreign
 		}
 		return Edited
 	}
 	for i := range data {
-		if got, want := Whose(data[:i]), damaged(i); got != want {
+		if got, want := OwnerOf(data[:i]), damaged(i); got != want {
 			t.Errorf("Whose(the first %d bytes) = %d; want %d", i, got, want)
 		}
 		for bit := range 8 {
 			flipped := bytes.Clone(data)
 			flipped[i] ^= 1 << bit
-			if got, want := Whose(flipped), damaged(i); got != want {
+			if got, want := OwnerOf(flipped), damaged(i); got != want {
 				t.Errorf("Whose(bit %d of byte %d flipped) = %d; want %d", bit, i, got, want)
 			}
 		}
 	}
 	for _, foreign := range []string{"", "\n", "server = \"https://m\"\n", " " + string(data)} {
-		if got := Whose([]byte(foreign)); got != Foreign {
+		if got := OwnerOf([]byte(foreign)); got != Foreign {
 			t.Errorf("Whose(%q) = %d; want Foreign", foreign, got)
 		}
 	}
-	if got := Whose(append(bytes.Clone(data), '\n')); got != Edited {
+	if got := OwnerOf(append(bytes.Clone(data), '\n')); got != Edited {
 		t.Errorf("Whose(one more line) = %d; want Edited", got)
 	}
 }
@@ -147,7 +147,7 @@ func TestCandidates(t *testing.T) {
 var stateNames = []string{"absent", "with a file", "empty", "dangling link", "link"}
 
 // plantTree makes the candidates' directories and returns the address that the
-// file in force says, "" where there is none.
+// file in force says, "" if there is none.
 func plantTree(t *testing.T, root string, names []string, states []int) (want string) {
 	t.Helper()
 	picked := false

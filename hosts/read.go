@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// An Endpoint is one registry that containerd would call for an image: a
+// An Endpoint is one registry that containerd would call for an image. It is a
 // RegistryHost of core/remotes/docker/registry.go (containerd v2.4.2), with the
-// TLS settings that containerd hides in its client.
+// TLS settings that containerd keeps in its HTTP client.
 type Endpoint struct {
-	Scheme string // "https" or "http"; "" where the file's address has none that containerd sees
+	Scheme string // "https" or "http"; "" if containerd finds none in the address
 	Host   string // host[:port]
 	Path   string // of the API, such as "/v2"
 	// Capabilities are some of "pull", "resolve", "push", "referrers", in
@@ -24,29 +24,29 @@ type Endpoint struct {
 	Client       [][2]string         // certificate and key, as written; no key means that it is in the certificate's file
 	SkipVerify   bool
 	DialTimeout  time.Duration // 0 means containerd's default
-	// Fallback says that containerd turns to http where https fails.
+	// Fallback says that containerd tries http if https fails.
 	Fallback bool
-	// Source says that containerd filled in the source itself.
+	// Source says that this is the source itself, which containerd adds.
 	Source bool
 }
 
 // Read returns the registries that containerd calls, in its order, for images
-// of host as their names spell it (docker.io for Docker Hub), where data is the
-// hosts.toml of the directory that it picks. No data is no file, and the source
-// itself is called.
+// of host. host is as the images spell it (docker.io for Docker Hub). data is
+// the hosts.toml of the directory that containerd picks. Empty data means that
+// there is no file, and containerd calls the source itself.
 //
-// A file that containerd refuses, it logs and then ignores: Read returns what
-// it calls instead, the source, and a [mirror.Fault] that says why. Read knows
-// the file alone. A ca or client file that cannot be loaded makes the pull
-// fail, and without a valid hosts.toml containerd loads the *.crt and *.cert
-// files of the directory for the source; both are the caller's to look at.
+// If containerd rejects a file, it logs that and ignores the file: Read then
+// returns the source, and a [mirror.Fault] with the reason. Read knows the file
+// alone. If a ca or client file cannot be loaded, the pull fails; without a
+// valid hosts.toml, containerd loads the *.crt and *.cert files of the
+// directory for the source. The caller must check both.
 //
 // The rules are those of ConfigureHosts, parseHostsFile and parseHostConfig in
 // core/remotes/docker/config/hosts.go of v2.4.2 and in
-// remotes/docker/config/hosts.go of v1.7.35. Of go-toml v1, with which 1.7
-// reads TOML, only the order of host tables and the brackets in their names are
-// followed: what else is TOML to one of the two parsers only, and a key that is
-// not in lower case, is read as 2.x reads it.
+// remotes/docker/config/hosts.go of v1.7.35. containerd 1.7 reads TOML with
+// go-toml v1. Of that parser, Read follows only the order of host tables and
+// the brackets in their names. What else is TOML to one of the two parsers
+// only, and a key that is not in lower case, Read takes as 2.x does.
 func Read(data []byte, host string, v Version) ([]Endpoint, error) {
 	if v == (Version{}) {
 		v = newest
@@ -69,7 +69,7 @@ func Read(data []byte, host string, v Version) ([]Endpoint, error) {
 // An entry is an Endpoint in the making.
 type entry struct {
 	Endpoint
-	tls bool // it has TLS settings, were it skip_verify = false
+	tls bool // it has TLS settings, even if only skip_verify = false
 }
 
 // readFile returns the entries of a file: its hosts, and last its root table.
@@ -106,7 +106,7 @@ func (f *file) entry(address string, s settings, at ...string) (entry, error) {
 			at = []string{"server"}
 		}
 		// The parser's own words could hold a password.
-		return e, f.fault(at, "this is no address that containerd can parse; write one such as \"https://host:5000\"")
+		return e, f.fault(at, "containerd cannot parse this address; write one like \"https://host:5000\"")
 	}
 	fail := func(key, format string, args ...any) error {
 		return f.fault(append(slices.Clone(at), key), key+" "+format, args...)
@@ -127,14 +127,15 @@ func (f *file) entry(address string, s settings, at ...string) (entry, error) {
 	if e.DialTimeout, err = readTimeout(s.DialTimeout, f.version); err != nil {
 		return e, fail("dial_timeout", "%v", err)
 	}
-	if s.DialTimeout != nil && s.DialTimeout != "" && f.version.dialsWithTLS() {
+	if s.DialTimeout != nil && s.DialTimeout != "" && dialsWithTLS(f.version) {
 		e.tls = true
 	}
 	return e, nil
 }
 
-// dial returns what containerd dials for an address as it is written. One that
-// begins with "http", such as httpbin.example.com, is taken to have a scheme.
+// dial returns what containerd dials for an address as it is written. containerd
+// takes an address that begins with "http" to have a scheme, even
+// httpbin.example.com.
 func dial(address string, override bool) (scheme, host, api string, err error) {
 	if address == "" {
 		return "", "", "", nil
@@ -159,16 +160,25 @@ func dial(address string, override bool) (scheme, host, api string, err error) {
 	return u.Scheme, u.Host, api, nil
 }
 
+// dockerHub is the registry that serves the images of docker.io.
+const dockerHub = "registry-1.docker.io"
+
+// Serves reports whether registry, given as host[:port], is the one that serves
+// the images of host if there is no mirror.
+func Serves(registry, host string) bool {
+	return registry == host || host == "docker.io" && registry == dockerHub
+}
+
 // fillIn makes e the source itself, as containerd does with a last entry that
 // has no host. Its path and capabilities are not the file's, its TLS settings
 // and headers are.
 func (e *entry) fillIn(source string, v Version) {
 	e.Source = true
 	e.Scheme, e.Host, e.Path = "https", source, "/v2"
-	e.Capabilities = v.capabilities()
+	e.Capabilities = capabilities(v)
 	switch {
 	case source == "docker.io":
-		e.Host = "registry-1.docker.io"
+		e.Host = dockerHub
 	case isLocalhost(source):
 		_, port, _ := net.SplitHostPort(source)
 		if port != "" && port != "443" {
@@ -181,7 +191,7 @@ func (e *entry) fillIn(source string, v Version) {
 }
 
 // isLocalhost is IsLocalhost of core/remotes/docker/resolver.go, containerd
-// v2.4.2. [::1] without a port is none.
+// v2.4.2. It is false for [::1] without a port.
 func isLocalhost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

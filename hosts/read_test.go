@@ -34,11 +34,11 @@ var foreign = []struct {
 	{"an empty name second", "[host.\"https://a\"]\n[host.\"\"]\n", "a/v2 empty source", "", ""},
 	{"an array of tables", "[[host.\"https://a\"]]\n", "source", "", "hosts.toml:1: "},
 	{"referrers", "[host.\"https://a\"]\ncapabilities = [\"pull\", \"referrers\"]\n", "source", "a/v2 source", ""},
-	{"an unknown capability", "server = \"https://m\"\n\n[host.\"https://a\"]\ncapabilities = [\"pull\", \"fetch\"]\n", "source", "", "hosts.toml:4: capabilities has \"fetch\", which containerd 2.4 does not know; write some of pull, resolve, push, referrers"},
+	{"an unknown capability", "server = \"https://m\"\n\n[host.\"https://a\"]\ncapabilities = [\"pull\", \"fetch\"]\n", "source", "", "hosts.toml:4: capabilities has \"fetch\", which containerd 2.4 does not know; choose from pull, resolve, push, referrers"},
 	{"capabilities in upper case", "[host.\"https://a\"]\ncapabilities = [\"PULL\", \"Resolve\"]\n", "a/v2 source", "", ""},
 	{"no capabilities", "[host.\"https://a\"]\ncapabilities = []\n", "a/v2 source", "", ""},
 	{"capabilities of no server", "capabilities = [\"pull\"]\n", "source", "", ""},
-	{"a capability that is no list", "[host.\"https://a\"]\ncapabilities = \"pull\"\n", "source", "", "hosts.toml:2: capabilities is not what containerd wants; write a list of strings"},
+	{"a capability that is no list", "[host.\"https://a\"]\ncapabilities = \"pull\"\n", "source", "", "hosts.toml:2: capabilities is not what containerd expects; write a list of strings"},
 	{"keys in another case", "Server = \"https://m\"\n", "?", "m/v2", ""},
 	{"a typing mistake", "sever = \"https://m\"\n", "source", "", ""},
 	{"a byte order mark", "\ufeffserver = \"https://m\"\n", "m/v2", "source", "hosts.toml:1: the file begins with a byte order mark"},
@@ -57,8 +57,8 @@ var foreign = []struct {
 	{"an overridden path", "server = \"https://m/v2/p/\"\noverride_path = true\n", "m/v2/p", "", ""},
 	{"an overridden path that is empty", "server = \"https://m\"\noverride_path = true\n", "m", "", ""},
 	{"a user and a query", "server = \"https://u:p@m/p?x=1#f\"\n", "m/p/v2", "", ""},
-	{"a bad URL", "[host.\"https://a\"]\n[host.\"https://b:port\"]\n", "source", "", "hosts.toml:2: this is no address that containerd can parse; write one such as \"https://host:5000\""},
-	{"a password", "server = \"https://u:CANARY@h:CANARY\"\nheader = { Authorization = [\"CANARY\", 1] }\n", "source", "", "hosts.toml:1: this is no address"},
+	{"a bad URL", "[host.\"https://a\"]\n[host.\"https://b:port\"]\n", "source", "", "hosts.toml:2: containerd cannot parse this address; write one like \"https://host:5000\""},
+	{"a password", "server = \"https://u:CANARY@h:CANARY\"\nheader = { Authorization = [\"CANARY\", 1] }\n", "source", "", "hosts.toml:1: containerd cannot parse this address"},
 	{"a bad server", "\nserver = \"https://[m\"\n", "source", "", "hosts.toml:2: "},
 	{"IPv6", "server = \"https://[2001:db8::1]:5000\"\n[host.\"https://a\"]\n", "a/v2 [2001:db8::1]:5000/v2", "", ""},
 	{"IPv6 in a table", "[host.\"https://[2001:db8::1]:5000\"]\n", "source", "[2001:db8::1]:5000/v2 source", ""},
@@ -66,20 +66,20 @@ var foreign = []struct {
 	{"plain http", "server = \"http://m\"\n[host.\"http://a:5000\"]\n", "http:a:5000/v2 http:m/v2", "", ""},
 	{"http with TLS settings", "[host.\"http://a:5000\"]\nskip_verify = false\n[host.\"http://b\"]\nskip_verify = true\n[host.\"http://c:80\"]\nskip_verify = true\n[host.\"http://d:80\"]\nca = []\n[host.\"http://e:81\"]\nca = []\n[host.\"http://f:81\"]\nclient = []\n", "a:5000/v2 b/v2 http:c:80/v2 http:d:80/v2 e:81/v2 http:f:81/v2 source", "", ""},
 	{"http with dial_timeout", "[host.\"http://a:5000\"]\ndial_timeout = \"1s\"\n", "http:a:5000/v2 source", "", ""},
-	{"a bad dial_timeout", "server = \"https://m\"\ndial_timeout = \"soon\"\n", "m/v2", "source", "hosts.toml:2: dial_timeout is \"soon\", which is not a time; write one such as \"5s\""},
-	{"a dial_timeout without a unit", "server = \"https://m\"\ndial_timeout = 5\n", "m/v2", "source", "hosts.toml:2: dial_timeout is not what containerd wants; write a time in quotes, such as \"5s\""},
+	{"a bad dial_timeout", "server = \"https://m\"\ndial_timeout = \"soon\"\n", "m/v2", "source", "hosts.toml:2: dial_timeout is \"soon\", which is not a time; write one like \"5s\""},
+	{"a dial_timeout without a unit", "server = \"https://m\"\ndial_timeout = 5\n", "m/v2", "source", "hosts.toml:2: dial_timeout is not what containerd expects; write a time in quotes, such as \"5s\""},
 	{"a dial_timeout that is a date", "server = \"https://m\"\ndial_timeout = 1979-05-27\n", "?", "source", "hosts.toml:2: dial_timeout"},
 	{"an empty dial_timeout", "server = \"https://m\"\ndial_timeout = \"\"\n", "m/v2", "", ""},
-	{"a header that is a number", "[host.\"https://a\".header]\nX = 1\n", "source", "", "hosts.toml:1: header is not what containerd wants"},
+	{"a header that is a number", "[host.\"https://a\".header]\nX = 1\n", "source", "", "hosts.toml:1: header is not what containerd expects"},
 	{"a header with a number in a list", "[host.\"https://a\"]\nheader = { X = [\"a\", 1] }\n", "source", "", "hosts.toml:2: header has something else in a list of strings; put it in quotes"},
 	{"headers inline", "server = \"https://m\"\nheader = { X-A = \"\\\"q\\\\\\u0009é\", x-b = [\"1\", \"2\"] }\n[host.\"https://a\"]\nheader = { x-b = \"c\", X-B = [] }\n", "a/v2 m/v2", "", ""},
 	{"headers of the source", "[header]\nX = \"y\"\n", "source", "", ""},
-	{"a ca that is a number", "ca = 1\n", "source", "", "hosts.toml:1: ca is not what containerd wants; write a path or a list of paths"},
+	{"a ca that is a number", "ca = 1\n", "source", "", "hosts.toml:1: ca is not what containerd expects; write a path or a list of paths"},
 	{"a client of three files", "client = [[\"a\", \"b\", \"c\"]]\n", "source", "", "hosts.toml:1: client has an entry of 3 files; write a certificate and a key"},
 	{"a client of one file in a pair", "client = [[\"a\"]]\n", "source", "", "client has an entry of 1 files"},
 	{"a client that is a number", "client = [1]\n", "source", "", "hosts.toml:1: client is not"},
-	{"skip_verify in quotes", "server = \"https://m\"\nskip_verify = \"true\"\n", "source", "", "hosts.toml:2: skip_verify is not what containerd wants; write true or false"},
-	{"a host that is no table", "host = 5\n", "source", "", "hosts.toml:1: host is not what containerd wants; write tables [host.\"https://…\"]"},
+	{"skip_verify in quotes", "server = \"https://m\"\nskip_verify = \"true\"\n", "source", "", "hosts.toml:2: skip_verify is not what containerd expects; write true or false"},
+	{"a host that is no table", "host = 5\n", "source", "", "hosts.toml:1: host is not what containerd expects; write tables [host.\"https://…\"]"},
 	{"the API of another tool", "[[registry]]\nlocation = \"m\"\n", "source", "", ""},
 	{"not TOML at all", "{\"server\": \"https://m\"}", "source", "", "hosts.toml:1: not TOML"},
 	{"not UTF-8", "server = \"https://m\xff\"\n", "?", "source", "hosts.toml:1: not TOML"},
@@ -173,7 +173,7 @@ func TestReadTorn(t *testing.T) {
 	}
 }
 
-// TestReadVersion holds what differs between releases that the oracles are not.
+// TestReadVersion checks what differs between releases that the oracles are not.
 func TestReadVersion(t *testing.T) {
 	const (
 		bare      = "server = \"https://m\"\n"
@@ -206,7 +206,7 @@ func TestReadVersion(t *testing.T) {
 	}
 }
 
-// TestReadWritten holds what is in no list of calls: the paths as they are
+// TestReadWritten checks what is in no list of calls: the paths as they are
 // written, and the time.
 func TestReadWritten(t *testing.T) {
 	const file = `server = "https://m"

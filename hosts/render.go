@@ -1,6 +1,7 @@
 package hosts
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,22 +10,23 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// Options say how to render a map. The zero value renders what every
+// Options say how to render a map. The zero value renders files that every
 // supported containerd reads.
 type Options struct {
-	// Version is the containerd to render for; the zero Version for all.
+	// Version is the containerd to render for; the zero Version means all.
 	Version Version
-	// Secrets are the values of the headers that the map takes from files,
-	// by the files' paths.
+	// Secrets are the values of the headers that the map takes from files. The
+	// keys are the paths of the files.
 	Secrets map[string]string
 }
 
-// Render returns the files of a map, one for each mirror and in their order. It
-// fails where a header's file is not among the secrets or holds what no header
-// can, and where the containerd cannot be told of a target.
+// Render returns the files of a map: one for each mirror, in their order. It
+// fails if the value of a header's file is missing from the secrets or cannot
+// be a header, and if this version of containerd cannot express a target. The
+// error is a *[mirror.Fault] with the line of the map.
 func Render(m *mirror.Map, o Options) ([]File, error) {
 	files := make([]File, 0, len(m.Mirrors))
-	r := renderer{Options: o}
+	r := renderer{Options: o, m: m}
 	for _, one := range m.Mirrors {
 		r.body = r.body[:0]
 		r.mirror(one)
@@ -37,26 +39,29 @@ func Render(m *mirror.Map, o Options) ([]File, error) {
 }
 
 // A renderer writes the body of one file. It appends, without fmt: there may be
-// thousands of files, rendered again at each look at the node.
+// thousands of files, and each reconcile renders them again.
 //
 // Not a TOML encoder: containerd tries the hosts in the order of the file, and
 // encoders do not keep the order of map keys.
 type renderer struct {
 	Options
+	m    *mirror.Map
+	at   int // line of the mirror that is rendered
 	body []byte
 	err  error
 }
 
 // mirror writes the targets: the last one as server in the root table, the
-// others as [host] tables. Where the last one is the source itself, server is
-// left out and containerd fills the source in.
+// others as [host] tables. If the last one is the source itself, server is left
+// out and containerd fills the source in.
 func (r *renderer) mirror(m mirror.Mirror) {
+	r.at = m.Line
 	hosts, last := m.Targets[:len(m.Targets)-1], m.Targets[len(m.Targets)-1]
 	if !isImplied(last) {
 		r.line("server = ", quote(address(last)))
 		r.settings(last)
 	} else {
-		r.requests(last.Settings)
+		r.requests(last)
 	}
 	if len(r.body) > 0 {
 		r.line()
@@ -65,8 +70,8 @@ func (r *renderer) mirror(m mirror.Mirror) {
 		if i > 0 {
 			r.line()
 		}
-		if hasBracket(address(t)) && !r.Version.readsBrackets() {
-			r.fail("mirror of %q: target %q: containerd 1.7 ignores a file with an IPv6 address before the last target; put it last, name the host, or write version = \"2.0\" under [containerd]", m.Source, t)
+		if hasBracket(address(t)) && !readsBrackets(r.Version) {
+			r.fail(0, "mirror of %q: target %q: containerd 1.7 ignores a file with an IPv6 address before the last target; put it last, name the host, or write version = \"2.0\" under [containerd]", m.Source, t)
 		}
 		r.line("[host.", quote(address(t)), "]")
 		r.settings(t)
@@ -77,7 +82,7 @@ func (r *renderer) mirror(m mirror.Mirror) {
 	}
 }
 
-// line writes a line, whose parts are given.
+// line writes a line that consists of the given parts.
 func (r *renderer) line(parts ...string) {
 	for _, part := range parts {
 		r.body = append(r.body, part...)
@@ -85,26 +90,27 @@ func (r *renderer) line(parts ...string) {
 	r.body = append(r.body, '\n')
 }
 
-// fail keeps the first error.
-func (r *renderer) fail(format string, args ...any) {
+// fail keeps the first error. It is about a line of the map, 0 for that of the
+// mirror.
+func (r *renderer) fail(line int, format string, args ...any) {
 	if r.err == nil {
-		r.err = fmt.Errorf(format, args...)
+		r.err = r.m.Fault(cmp.Or(line, r.at), format, args...)
 	}
 }
 
-// isImplied reports whether containerd is left to find out how to reach a last
-// target. For the source itself that keeps what is special to some hosts, such
-// as plain http on localhost; its capabilities would then not be read, and TLS
-// settings would be mixed with its own.
+// isImplied reports whether a last target is left out of the file, so that
+// containerd fills in the source by its own rules, such as plain http on
+// localhost. A target with capabilities or TLS settings cannot be left out:
+// containerd would ignore the first and mix the others with its own.
 func isImplied(t mirror.Target) bool {
 	s := t.Settings
 	return t.Self() && t.Scheme() == "https" &&
 		len(s.CA) == 0 && len(s.Client) == 0 && !s.SkipVerify && len(s.Capabilities) == 0
 }
 
-// address returns the address that containerd is given: always with a scheme,
-// never with a slash at the end. A path is that of the API and goes with
-// override_path.
+// address returns the address as it is written for containerd: always with a
+// scheme, never with a slash at the end. If it has a path, that is the API's and
+// needs override_path.
 func address(t mirror.Target) string {
 	s := t.Scheme() + "://" + t.Host().String()
 	if t.API() != "/v2" {
@@ -113,7 +119,7 @@ func address(t mirror.Target) string {
 	return s
 }
 
-// settings writes all that is said of a target but its address.
+// settings writes everything about a target except its address.
 func (r *renderer) settings(t mirror.Target) {
 	s := t.Settings
 	r.line("capabilities = ", quoteList(r.capabilities(s.Capabilities)))
@@ -138,16 +144,20 @@ func (r *renderer) settings(t mirror.Target) {
 	if s.SkipVerify {
 		r.line("skip_verify = true")
 	}
-	r.requests(s)
+	r.requests(t)
 }
 
-// requests writes the settings that are neither the registry's capabilities nor
-// of its TLS.
-func (r *renderer) requests(s mirror.Settings) {
+// requests writes the settings of the requests: the time to connect and the
+// headers.
+func (r *renderer) requests(t mirror.Target) {
+	s := t.Settings
 	if s.DialTimeout > 0 {
+		if t.Scheme() == "http" && mayDialWithTLS(r.Version) {
+			r.fail(t.Line("dial_timeout"), "dial_timeout: target %q is plain http, and with this setting containerd 2.0 tries https first; leave it out, or write the version of a containerd that does not, such as version = \"2.2\", under [containerd]", t)
+		}
 		r.line("dial_timeout = ", quote(s.DialTimeout.String()))
 	}
-	r.header(s.Header)
+	r.header(t)
 }
 
 // capabilities returns those to write: by default what a pull needs.
@@ -155,15 +165,16 @@ func (r *renderer) capabilities(said []string) []string {
 	if len(said) == 0 {
 		said = []string{"pull", "resolve", "referrers"}
 	}
-	if r.Version.readsReferrers() {
+	if readsReferrers(r.Version) {
 		return said
 	}
 	return slices.DeleteFunc(slices.Clone(said), func(c string) bool { return c == "referrers" })
 }
 
-// header writes the headers inline: as a sub-table they would have to follow
-// their table at once, which for the root is not possible.
-func (r *renderer) header(headers []mirror.Header) {
+// header writes the headers inline. A sub-table would have to follow its table
+// directly, and below the root table there is no room for that.
+func (r *renderer) header(t mirror.Target) {
+	headers := t.Settings.Header
 	if len(headers) == 0 {
 		return
 	}
@@ -174,9 +185,9 @@ func (r *renderer) header(headers []mirror.Header) {
 			value, ok := r.Secrets[h.File]
 			switch {
 			case !ok:
-				r.fail("header %s: its file %s was not read", h.Name, h.File)
+				r.fail(t.Line("header"), "header %s: its file %s was not read", h.Name, h.File)
 			case !utf8.ValidString(value) || !mirror.IsHeaderValue(value):
-				r.fail("header %s: its file %s holds a control character or is not UTF-8; write the value alone, in one line", h.Name, h.File)
+				r.fail(t.Line("header"), "header %s: its file %s holds a control character or is not UTF-8; write the value alone, in one line", h.Name, h.File)
 			}
 			values = []string{value}
 		}

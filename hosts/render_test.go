@@ -9,7 +9,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// TestRenderOracle holds what containerd makes of the rendered tree against
+// TestRenderOracle checks what containerd makes of the rendered tree against
 // what the map means, and against what Read says, for many maps.
 func TestRenderOracle(t *testing.T) {
 	files := makePEMs(t)
@@ -25,14 +25,14 @@ func TestRenderOracle(t *testing.T) {
 		}
 		version := mustVersion(m.Containerd.Version)
 		tree, err := Render(m, Options{Version: version, Secrets: secrets})
-		if refused := version.before(2, 0, 0) && hasEarlyIPv6(m); refused != (err != nil) {
+		if refused := version.Before(2, 0, 0) && hasEarlyIPv6(m) || hasPlainTimeout(m, version); refused != (err != nil) {
 			t.Fatalf("seed %d: Render(%s): %v; want an error: %v", seed, text, err, refused)
 		}
 		if err != nil {
 			continue
 		}
 		oracles := []oracle{v2}
-		if version.before(2, 0, 0) { // the zero Version too
+		if version.Before(2, 0, 0) { // the zero Version too
 			oracles = append(oracles, v1)
 		}
 		root := t.TempDir()
@@ -54,6 +54,22 @@ func hasEarlyIPv6(m *mirror.Map) bool {
 	for _, one := range m.Mirrors {
 		for _, t := range one.Targets[:len(one.Targets)-1] {
 			if strings.HasPrefix(t.Host().String(), "[") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hasPlainTimeout reports whether a map has a target that containerd 2.0 reads
+// as https because of its dial_timeout, and may be of that version.
+func hasPlainTimeout(m *mirror.Map, version Version) bool {
+	if version != (Version{}) && version.String() != "2.0" {
+		return false
+	}
+	for _, one := range m.Mirrors {
+		for _, t := range one.Targets {
+			if t.Scheme() == "http" && t.Settings.DialTimeout > 0 {
 				return true
 			}
 		}
@@ -137,7 +153,7 @@ func (w meaning) calls(m *mirror.Map) []called {
 	return list
 }
 
-// source is how containerd calls the host itself where nobody says how.
+// source is how containerd calls the host itself by default.
 func (w meaning) source(header string) called {
 	c := called{"https://" + w.host + " /v2", "pull resolve push referrers", header, tlsText(false, false, 0)}
 	if w.name == v1.name {
@@ -162,7 +178,7 @@ func (w meaning) capabilities(said []string) string {
 	}
 	var names []string
 	for _, name := range []string{"pull", "resolve", "push", "referrers"} {
-		knows := name != "referrers" || w.render != (Version{}) && !w.render.before(2, 2, 0)
+		knows := name != "referrers" || w.render != (Version{}) && !w.render.Before(2, 2, 0)
 		for _, c := range said {
 			if c == name && knows {
 				names = append(names, name)

@@ -12,17 +12,17 @@ import (
 // (core/remotes/docker/registry.go, v2.4.2).
 var allCapabilities = []string{"pull", "resolve", "push", "referrers"}
 
-// capabilities returns those that containerd knows, which are also those of a
-// registry of which the file does not say any.
-func (v Version) capabilities() []string {
-	if v.readsReferrers() {
+// capabilities returns those that containerd knows. A registry has all of them if
+// the file names none.
+func capabilities(v Version) []string {
+	if readsReferrers(v) {
 		return slices.Clone(allCapabilities)
 	}
 	return slices.Clone(allCapabilities[:3])
 }
 
 func readCapabilities(said []string, v Version) ([]string, error) {
-	known := v.capabilities()
+	known := capabilities(v)
 	if len(said) == 0 {
 		return known, nil
 	}
@@ -30,7 +30,7 @@ func readCapabilities(said []string, v Version) ([]string, error) {
 	for _, c := range said {
 		name := strings.ToLower(c)
 		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("has %q, which containerd %s does not know; write some of %s", c, v, strings.Join(known, ", "))
+			return nil, fmt.Errorf("has %q, which containerd %s does not know; choose from %s", c, v, strings.Join(known, ", "))
 		}
 		has[name] = true
 	}
@@ -126,7 +126,7 @@ func readHeader(table map[string]any) (map[string][]string, error) {
 }
 
 func readTimeout(v any, version Version) (time.Duration, error) {
-	if v == nil || v == "" || !version.readsDialTimeout() {
+	if v == nil || v == "" || !readsDialTimeout(version) {
 		return 0, nil
 	}
 	s, ok := v.(string)
@@ -135,12 +135,12 @@ func readTimeout(v any, version Version) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil {
-		return 0, fmt.Errorf("is %q, which is not a time; write one such as \"5s\"", s)
+		return 0, fmt.Errorf("is %q, which is not a time; write one like \"5s\"", s)
 	}
 	return d, nil
 }
 
-// wants says what containerd wants of a key.
+// wants says what containerd expects as the value of a key.
 var wants = map[string]string{
 	"server":        "a string",
 	"host":          "tables [host.\"https://…\"]",
@@ -154,5 +154,5 @@ var wants = map[string]string{
 }
 
 func wantsError(key string) error {
-	return fmt.Errorf("is not what containerd wants; write %s", wants[key])
+	return fmt.Errorf("is not what containerd expects; write %s", wants[key])
 }

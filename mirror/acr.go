@@ -6,16 +6,16 @@ import "strings"
 // public, China, Germany, US Government.
 var acrSuffixes = [...]string{"azurecr.io", "azurecr.cn", "azurecr.de", "azurecr.us"}
 
-// ACRSuffix returns the cloud's suffix, such as "azurecr.io", where h is the
-// login server of an Azure Container Registry, and false elsewhere. A login
-// server is NAME.SUFFIX or, for one region, NAME.REGION.geo.SUFFIX; NAME may
-// have one hyphen, before the hash of a domain name label. Data endpoints and
-// private link names are none, nor is a port other than 443.
+// ACRSuffix returns the cloud's suffix, such as "azurecr.io", if h is the login
+// server of an Azure Container Registry in a public cloud. A login server is
+// NAME.SUFFIX or, for one region, NAME.REGION.geo.SUFFIX; NAME may have one
+// hyphen, before the hash of a domain name label. Data endpoints, private link
+// names and hosts with a port other than 443 are not login servers.
 func (h Host) ACRSuffix() (suffix string, ok bool) {
 	return h.acrSuffix(acrSuffixes[:])
 }
 
-// ACRSuffixIn is [Host.ACRSuffix] for a cloud whose suffix is given, without a
+// ACRSuffixIn is [Host.ACRSuffix] for a cloud with the given suffix, without a
 // leading dot.
 func (h Host) ACRSuffixIn(suffix string) bool {
 	_, ok := h.acrSuffix([]string{suffix})
@@ -43,15 +43,15 @@ func (h Host) acrSuffix(suffixes []string) (string, bool) {
 	return "", false
 }
 
-// mayBePrivateACR reports whether h is named as a login server of a private
-// cloud is: NAME.azurecr.DOMAIN or NAME.azsacr.REGION.DOMAIN. Whether it is one
-// its resource manager says, before the plugin sends it anything.
+// mayBePrivateACR reports whether h has the name of a login server in a private
+// cloud: NAME.azurecr.DOMAIN or NAME.azsacr.REGION.DOMAIN. Before the plugin
+// sends it anything, it asks the cloud's resource manager whether it is one.
 func (h Host) mayBePrivateACR() bool {
 	labels := strings.Split(h.Hostname(), ".")
 	return len(labels) > 3 && (labels[1] == "azurecr" || labels[1] == "azsacr") && isWord(labels[0])
 }
 
-// isWord reports whether s is letters and digits, and not empty.
+// isWord reports whether s has only letters and digits, and at least one.
 func isWord(s string) bool {
 	for i := range len(s) {
 		if !isAlnum(s[i]) {

@@ -15,9 +15,10 @@ func (p *parser) credentials(t *table) {
 		v := t.find(name)
 		switch {
 		case name == "anonymous":
-			p.add(v.line, "credential \"anonymous\" stands for none; choose another name")
+			p.add(v.line, "\"anonymous\" means no credential; choose another name")
 		case !isName(name):
-			p.add(v.line, "credential %q: a name has letters, digits, \".\", \"_\" and \"-\"", name)
+			p.add(v.line, "credential %q: a name consists of letters, digits, \".\", \"_\" and \"-\"; choose another name", name)
+			p.m.Credentials = append(p.m.Credentials, Credential{Name: name}) // what names it is right
 		case v.kind != unstable.InlineTable:
 			p.add(v.line, "credential %q is not a table; write [credential.%s]", name, name)
 		default:
@@ -34,6 +35,9 @@ func isName(s string) bool {
 func (p *parser) credential(name string, t *table) Credential {
 	r := p.reader(t, fmt.Sprintf("[credential.%s]", name))
 	c := Credential{Name: name, Kind: Kind(r.text("kind"))}
+	if name == azureCredential && t.find("kind") == nil {
+		c.Kind = Azure
+	}
 	switch c.Kind {
 	case Azure:
 		c.File = r.path("config", DefaultAzureConfig)
@@ -44,19 +48,24 @@ func (p *parser) credential(name string, t *table) Credential {
 		c.Command = r.required("command", "the absolute path of a kubelet credential provider")
 		c.Args = texts(r.texts("args", false))
 		c.Env = r.env()
+		c.Closed = p.closed && len(c.Args)+len(c.Env) > 0
 		r.execPods(&c)
 	case PodToken:
 		r.podToken(&c)
 	default:
 		if t.find("kind") == nil {
-			p.add(t.line, "[credential.%s] has no kind; the kinds are %s", name, kinds)
+			p.add(t.line, "[credential.%s] has no kind; %s", name, likelyKind(t))
+		} else if t.find("password") != nil {
+			p.add(t.find("password").line, "the map holds no secrets; write the password of [credential.%s] into a docker config.json, and its path with kind = \"docker-config\"", name)
+		} else if near := nearest(string(c.Kind), kindList); near != "" {
+			p.add(r.at("kind"), "unknown kind %q in [credential.%s]; did you mean %q?", c.Kind, name, near)
 		} else if c.Kind != "" {
-			p.add(r.at("kind"), "kind %q of [credential.%s] is unknown; the kinds are %s", c.Kind, name, kinds)
+			p.add(r.at("kind"), "unknown kind %q in [credential.%s]; the kinds are %s", c.Kind, name, kinds)
 		}
 		return c // the keys of an unknown kind are unknown too
 	}
 	if name == azureCredential && c.Kind != Azure {
-		p.add(r.at("kind"), "[credential.azure] is what ACR hosts use unless the map says otherwise; give a credential of kind %q another name", c.Kind)
+		p.add(r.at("kind"), "[credential.azure] is the default of ACR hosts and must be of kind \"azure\"; give the credential of kind %q another name", c.Kind)
 	}
 	r.rest(map[string]string{
 		"password": "the map holds no secrets; write a docker config.json and name its path with kind = \"docker-config\"",
@@ -65,10 +74,24 @@ func (p *parser) credential(name string, t *table) Credential {
 	return c
 }
 
-// required is path for a key that has to be there.
+// likelyKind says which kind to write for a credential without one: it goes by
+// the keys that the credential has.
+func likelyKind(t *table) string {
+	for _, of := range []struct {
+		key  string
+		kind Kind
+	}{{"path", DockerConfig}, {"command", Exec}, {"config", Azure}, {"username", PodToken}} {
+		if t.find(of.key) != nil {
+			return fmt.Sprintf("write kind = %q", of.kind)
+		}
+	}
+	return "the kinds are " + kinds
+}
+
+// required is [reader.path] for a key that must be there.
 func (r *reader) required(key, what string) string {
 	if r.find(key) == nil {
-		r.add(r.line, "%s has no %s; write %s", r.what, key, what)
+		r.need(key, "%s has no %s; write %s", r.what, key, what)
 	}
 	return r.path(key, "")
 }
@@ -83,7 +106,7 @@ func (r *reader) env() []string {
 	var list []string
 	for _, name := range t.keys {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
-			r.add(vars.at(name), "%q is no name of an environment variable", name)
+			r.add(vars.at(name), "%q cannot be the name of an environment variable", name)
 			continue
 		}
 		if v := vars.get(name); vars.want(name, v, unstable.String) {

@@ -10,16 +10,16 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// A table is a TOML table whose values remember their lines. go-toml gives
+// A table is a TOML table that remembers the line of each value. go-toml gives
 // positions for faults of syntax only, and a map's faults are mostly faults of
 // meaning.
 type table struct {
 	line  int
 	keys  []string       // in the order of the document
 	list  []*value       // of the keys
-	index map[string]int // of a key in keys; nil where they are few
-	// extends says that other headers may name the table on their way: it
-	// was made by one.
+	index map[string]int // of a key in keys; nil if they are few
+	// extends says that other headers may pass through the table: a header
+	// made it.
 	extends bool
 }
 
@@ -40,7 +40,7 @@ type value struct {
 
 func newTable(line int) *table { return &table{line: line} }
 
-// find returns the value of key, nil where there is none.
+// find returns the value of key, nil if there is none.
 func (t *table) find(key string) *value {
 	i := t.position(key)
 	if i < 0 {
@@ -76,8 +76,8 @@ func (t *table) set(key string, v *value) {
 	}
 }
 
-// parseDocument returns the document's root table, or a fault where data is
-// not TOML. go-toml stops at the first fault of syntax, and so do we.
+// parseDocument returns the document's root table, or a fault if data is not
+// TOML. go-toml stops at the first fault of syntax, and so do we.
 func parseDocument(file string, data []byte) (*table, error) {
 	d := document{root: newTable(1), data: data, current: 1}
 	if err := d.build(); err != nil || d.doubtful {
@@ -85,50 +85,40 @@ func parseDocument(file string, data []byte) (*table, error) {
 			return nil, fault
 		}
 		if err != nil {
-			return nil, &Fault{File: file, Text: "not TOML: " + oneLine(err)}
+			return nil, syntaxFault(file, data, 0, oneLine(err))
 		}
 	}
 	return d.root, nil
 }
 
-// judge returns a fault where data is not TOML. It takes as long as all of the
-// rest, so a document that is plainly valid is not held before it.
+// judge returns a fault if data is not TOML. It takes as long as the rest of the
+// parsing, so it is skipped for a document that is plainly valid.
 func judge(file string, data []byte) error {
-	if err := toml.Unmarshal(data, &map[string]any{}); err != nil {
-		var at *toml.DecodeError
-		if !errors.As(err, &at) {
-			return &Fault{File: file, Text: "not TOML: " + oneLine(err)}
-		}
-		line, _ := at.Position()
-		return &Fault{File: file, Line: line, Text: "not TOML: " + oneLine(at) + tabHint(data, line)}
+	err := toml.Unmarshal(data, &map[string]any{})
+	if err == nil {
+		return nil
 	}
-	return nil
+	line := 0
+	if at := (*toml.DecodeError)(nil); errors.As(err, &at) {
+		line, _ = at.Position()
+	}
+	return syntaxFault(file, data, line, oneLine(err))
 }
 
 func oneLine(err error) string {
 	return strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), "toml: ")), " ")
 }
 
-// tabHint adds what to do where the fault's line has a tab in it, which looks
-// like a space and is none inside a key or a quoted string.
-func tabHint(data []byte, line int) string {
-	lines := bytes.Split(data, []byte("\n"))
-	if line < 1 || line > len(lines) || !bytes.ContainsRune(bytes.TrimLeft(lines[line-1], "\t"), '\t') {
-		return ""
-	}
-	return "; there is a tab in this line, write a space instead"
-}
-
-// A document builds the tables of a TOML document. What it builds of one that
-// is not valid is of no use.
+// A document builds the tables of a TOML document. If the document is invalid,
+// its tables must not be used.
 type document struct {
 	parser unstable.Parser
 	data   []byte
 	root   *table
 	table  *table // of the last header
-	// doubtful says that the document may not be valid although its syntax
-	// is: a key may stand there twice, or a number be too large. The parser
-	// alone does not look for either.
+	// doubtful says that the document may be invalid although its syntax is
+	// right: a key may be there twice, or a number be too large. The parser
+	// alone checks neither.
 	doubtful bool
 
 	offset, current int // an offset in data and its line: the last one asked for
@@ -144,7 +134,7 @@ func (d *document) build() error {
 	return d.parser.Error()
 }
 
-// line returns the line of a range, or that of its surroundings where the
+// line returns the line of a range, or that of its surroundings if the
 // parser gives none. It counts from the last one, since most are asked for in
 // their order.
 func (d *document) line(at unstable.Range, around int) int {
@@ -200,7 +190,7 @@ func (d *document) element(t *table, key string, line int) *table {
 	return element.table
 }
 
-// sub returns the table below key, made where there is none; below an array of
+// sub returns the table below key, made if there is none; below an array of
 // tables it is the last one's.
 func (t *table) sub(key string, line int) *table {
 	v := t.find(key)
@@ -250,8 +240,8 @@ func (d *document) value(n *unstable.Node, around int) *value {
 	return v
 }
 
-// isPlain reports whether a scalar of valid syntax is valid for certain. A
-// number may be too large, and a date be none.
+// isPlain reports whether a scalar of valid syntax is certainly valid. A number
+// may be too large, and a date may not exist.
 func isPlain(v *value) bool {
 	switch v.kind {
 	case unstable.String, unstable.Bool:

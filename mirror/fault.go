@@ -4,16 +4,24 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 )
 
-// A Fault is one thing wrong in a map: where it is, what it is and, after a
-// semicolon, what to write instead.
+// A Fault is one thing that is wrong in a map: where it is, what it is and,
+// after a semicolon, what to write instead.
 type Fault struct {
 	File string
-	Line int // from 1; 0 where the fault is the file's as a whole
+	Line int // from 1; 0 if the fault is not on one line
 	Text string
+	// Name is a stable name, one of those below, for the faults that scripts tell
+	// from others; "" for most.
+	Name string
 }
+
+// The names of faults, as "mirrorcred check" reports them.
+const NotAnACRHost = "not-an-acr-host"
 
 // Error returns the fault as file:line: text.
 func (f *Fault) Error() string {
@@ -23,14 +31,52 @@ func (f *Fault) Error() string {
 	return fmt.Sprintf("%s:%d: %s", f.File, f.Line, f.Text)
 }
 
+// Fault returns a fault that shows only when the map is used, such as a missing
+// file that the map names. Line 0 means the map as a whole.
+func (m *Map) Fault(line int, format string, args ...any) *Fault {
+	return &Fault{File: m.file, Line: line, Text: fmt.Sprintf(format, args...)}
+}
+
 // faults collects a map's faults.
 type faults struct {
 	file string
 	list []*Fault
 }
 
+// add adds a fault. It never repeats a string of the map that may hold a
+// password.
 func (f *faults) add(line int, format string, args ...any) {
-	f.list = append(f.list, &Fault{File: f.file, Line: line, Text: fmt.Sprintf(format, args...)})
+	f.list = append(f.list, &Fault{File: f.file, Line: line, Text: fmt.Sprintf(format, redact(args)...)})
+}
+
+// name gives the fault that was added last its name.
+func (f *faults) name(name string) { f.list[len(f.list)-1].Name = name }
+
+// redact replaces the strings that may hold a password.
+func redact(args []any) []any {
+	args = slices.Clone(args)
+	for i, arg := range args {
+		if v := reflect.ValueOf(arg); v.Kind() == reflect.String && mayHoldPassword(v.String()) {
+			args[i] = "…"
+		}
+	}
+	return args
+}
+
+// mayHoldPassword reports whether a string of the map is, or was meant as, a URL
+// with more in it than a host and a path: a user and a password before an "@", a
+// token in a query or a fragment.
+func mayHoldPassword(s string) bool { return strings.ContainsAny(s, "@?#") }
+
+// errMore returns the fault of such a URL, without repeating any of it.
+func errMore(what, s string) error {
+	switch {
+	case !mayHoldPassword(s):
+		return nil
+	case strings.Contains(s, "@"):
+		return fmt.Errorf("%s has no user, password or digest; remove what belongs to the \"@\", and name a credential under [registry] instead", what)
+	}
+	return fmt.Errorf("%s has no query and no fragment; remove what begins with \"?\" or \"#\"", what)
 }
 
 // err returns the faults in the order of their lines as one error, each of

@@ -8,27 +8,26 @@ import (
 	"strings"
 )
 
-// A Host is a registry host: a DNS name or an IP address, with an optional
-// port and no scheme, such as "mcr.microsoft.com", "harbor.corp:8443" or
-// "[2001:db8::1]:5000". Hosts made by [ParseHost] are in lower case. The zero
-// Host is invalid. Hosts are comparable.
+// A Host is a registry host: a DNS name or an IP address, with an optional port
+// and no scheme, such as "mcr.microsoft.com", "harbor.corp:8443" or
+// "[2001:db8::1]:5000". [ParseHost] makes it lower case. The zero Host is
+// invalid. Hosts are comparable.
 type Host struct{ name string }
 
-// ParseHost returns the host that s names, in lower case, its port kept as
+// ParseHost returns the host that s names, in lower case, with its port as
 // written. The error says what to write instead.
 func ParseHost(s string) (Host, error) {
 	if s == "" {
 		return Host{}, errors.New("a host is missing; write host[:port] first, such as \"contoso.azurecr.io\"")
 	}
-	if i := strings.Index(s, "://"); i >= 0 {
-		return Host{}, fmt.Errorf("a host has no scheme; write %q", s[i+len("://"):])
+	if err := errMore("a host", s); err != nil {
+		return Host{}, err
 	}
-	if strings.Contains(s, "@") {
-		// The value is not repeated: it may hold a password.
-		return Host{}, errors.New("a host has no user or password; name a credential under [registry] instead")
+	if _, rest, ok := strings.Cut(s, "://"); ok {
+		return Host{}, insteadOf("a host has no scheme", rest)
 	}
-	if host, _, ok := strings.Cut(s, "/"); ok {
-		return Host{}, fmt.Errorf("a host has no path; write %q", host)
+	if strings.Contains(s, "/") {
+		return Host{}, insteadOf("a host has no path", s)
 	}
 	hostname, port, err := splitPort(s)
 	if err != nil {
@@ -44,14 +43,24 @@ func ParseHost(s string) (Host, error) {
 	return Host{hostname}, nil
 }
 
+// insteadOf says what to write for a host with more around it.
+func insteadOf(fault, s string) error {
+	name, _, _ := strings.Cut(s, "/")
+	host, err := ParseHost(name)
+	if err != nil {
+		return fmt.Errorf("%s; write host[:port] alone, such as \"contoso.azurecr.io\"", fault)
+	}
+	return fmt.Errorf("%s; write %q", fault, host)
+}
+
 // splitPort cuts s into the hostname, brackets kept, and the port, which is
-// empty where s has none.
+// empty if s has none.
 func splitPort(s string) (hostname, port string, err error) {
 	rest := s
 	if strings.HasPrefix(s, "[") {
 		end := strings.IndexByte(s, ']')
 		if end < 0 {
-			return "", "", errors.New("an IPv6 address lacks its closing bracket; write it as \"[2001:db8::1]:5000\"")
+			return "", "", errors.New("an IPv6 address has no closing bracket; write it like \"[2001:db8::1]:5000\"")
 		}
 		hostname, rest = s[:end+1], s[end+1:]
 	}
@@ -60,10 +69,21 @@ func splitPort(s string) (hostname, port string, err error) {
 		return hostname + rest, "", nil
 	case 1:
 		before, after, _ := strings.Cut(rest, ":")
-		port, err = parsePort(after)
-		return hostname + before, port, err
+		if port, err = parsePort(after); err != nil {
+			return "", "", portError(err, hostname+before)
+		}
+		return hostname + before, port, nil
 	}
-	return "", "", errors.New("an IPv6 address needs brackets; write it as \"[2001:db8::1]:5000\"")
+	return "", "", errors.New("an IPv6 address needs brackets; write it like \"[2001:db8::1]:5000\"")
+}
+
+// portError says what to write instead of a host with a wrong port, which may
+// well be a tag.
+func portError(err error, hostname string) error {
+	if h, hostErr := parseHostname(hostname); hostErr == nil {
+		return fmt.Errorf("%w; write %q, or a port behind it", err, h)
+	}
+	return err
 }
 
 func parsePort(s string) (string, error) {
@@ -83,7 +103,7 @@ func parseHostname(s string) (string, error) {
 			return "", fmt.Errorf("%q is not an IPv6 address in brackets", s)
 		}
 		if addr.Zone() != "" {
-			return "", errors.New("an IPv6 address here has no zone; image names have no room for one")
+			return "", errors.New("an IPv6 address has a zone, which image names cannot have; remove it")
 		}
 		return "[" + addr.String() + "]", nil
 	}
@@ -110,20 +130,20 @@ func checkLabel(label string) error {
 	return checkLabelGrammar(label)
 }
 
-// checkLabelGrammar holds a label against github.com/distribution/reference
-// v0.6.0, regexp.go, domainNameComponent.
+// checkLabelGrammar checks a label against domainNameComponent of
+// github.com/distribution/reference (v0.6.0, regexp.go).
 func checkLabelGrammar(label string) error {
 	if label == "" {
-		return errors.New("a host name has an empty label; look for a dot too many")
+		return errors.New("a host name has an empty label; remove the extra dot")
 	}
 	for _, r := range label {
 		switch {
 		case r >= 0x80:
-			return errors.New("an internationalised name cannot stand in an image name; write its ASCII form, which begins with \"xn--\"")
+			return errors.New("image names hold ASCII host names only; write the ASCII form, which begins with \"xn--\"")
 		case r == '*':
-			return errors.New("a host has no wildcard; containerd knows only \"*\" alone, for every registry without a mirror of its own")
+			return errors.New("a host has no wildcard; write each host, or \"*\" alone for every registry without a mirror of its own")
 		case !isAlnum(byte(r)) && r != '-':
-			return fmt.Errorf("%q cannot stand in a host name", string(r))
+			return fmt.Errorf("%q is not allowed in a host name", string(r))
 		}
 	}
 	if label[0] == '-' || label[len(label)-1] == '-' {
@@ -147,7 +167,7 @@ func (h Host) Hostname() string {
 	return h.name
 }
 
-// Port returns the port as digits, or "" where the host has none.
+// Port returns the port as digits, or "" if the host has none.
 func (h Host) Port() string {
 	i := strings.LastIndexByte(h.name, ':')
 	if i < 0 || strings.HasSuffix(h.name, "]") {
@@ -156,8 +176,8 @@ func (h Host) Port() string {
 	return h.name[i+1:]
 }
 
-// withoutPort returns h without its port where that is port, the default one
-// of its scheme.
+// withoutPort returns h without its port if that is port, the default of its
+// scheme.
 func (h Host) withoutPort(port string) Host {
 	if h.Port() == port {
 		return Host{h.Hostname()}

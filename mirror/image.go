@@ -35,7 +35,7 @@ func ParseImage(s string) (Image, error) {
 		return Image{}, err
 	}
 	host, repository := splitHost(name)
-	if err := checkImageHost(host); err != nil {
+	if err := checkImageHost(host); err != nil && CheckRepository(host+"/"+repository) != nil {
 		return Image{}, fmt.Errorf("host %q: %w", host, err)
 	}
 	if err := CheckRepository(repository); err != nil {
@@ -59,12 +59,12 @@ func cutSuffix(s string) (name, suffix string) {
 func checkSuffix(suffix string) error {
 	tag, digest, hasDigest := strings.Cut(suffix, "@")
 	if tag != "" && !isTag(tag[1:]) {
-		return fmt.Errorf("tag %q is none that an image can have", tag[1:])
+		return fmt.Errorf("invalid tag %q; a tag has at most 128 letters, digits, \"_\", \".\" and \"-\", and begins with none of the last two", tag[1:])
 	}
 	if hasDigest {
 		algorithm, hex, _ := strings.Cut(digest, ":")
 		if digits := digestDigits[algorithm]; digits == 0 || len(hex) != digits || !isHex(hex) {
-			return fmt.Errorf("digest %q is none that an image can have; write \"sha256:\" and 64 hexadecimal digits", digest)
+			return fmt.Errorf("invalid digest %q; write \"sha256:\" and 64 hexadecimal digits", digest)
 		}
 	}
 	return nil
@@ -105,8 +105,10 @@ func splitHost(name string) (host, repository string) {
 	return first, rest
 }
 
-// checkImageHost holds a host as spelled in an image against the grammar of
-// image names, which is wider than what [ParseHost] takes.
+// checkImageHost checks a host as an image spells it against the grammar of
+// image names, which allows more than [ParseHost]. An underscore, as in
+// "a_b.io/x", is left out: the library takes all of that for a repository,
+// although containerd pulls from a_b.io.
 func checkImageHost(host string) error {
 	hostname, port := host, "0"
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
@@ -130,8 +132,8 @@ func checkImageHost(host string) error {
 	return nil
 }
 
-// CheckRepository returns an error where s is not the path of a repository, as
-// the OCI distribution specification has it (v1.1, "Pulling manifests").
+// CheckRepository returns an error if s is not the path of a repository, as the
+// OCI distribution specification defines it (v1.1, "Pulling manifests").
 func CheckRepository(s string) error {
 	if s == "" {
 		return errors.New("the repository is missing")
@@ -141,10 +143,10 @@ func CheckRepository(s string) error {
 	}
 	for part := range strings.SplitSeq(s, "/") {
 		if !isPathComponent(part) {
-			if strings.ToLower(s) != s {
-				return fmt.Errorf("repository %q: upper case cannot stand in a repository; write %q", s, strings.ToLower(s))
+			if lower := strings.ToLower(s); lower != s && CheckRepository(lower) == nil {
+				return fmt.Errorf("repository %q has upper case; write %q", s, strings.ToLower(s))
 			}
-			return fmt.Errorf("repository %q: %q is none of its parts: each is of lower-case letters and digits, joined by \".\", \"_\", \"__\" or hyphens", s, part)
+			return fmt.Errorf("repository %q: invalid part %q; write lower-case letters and digits, joined by \".\", \"_\", \"__\" or hyphens", s, part)
 		}
 	}
 	return nil
@@ -182,13 +184,14 @@ func separator(s string) int {
 	return len(s) - len(strings.TrimLeft(s, "-"))
 }
 
-// Host returns the host as the image spells it, docker.io where it names none.
+// Host returns the host as the image spells it, or docker.io if the image has no
+// host.
 func (i Image) Host() string { return i.host }
 
 // Repository returns the path below the host, without tag and digest.
 func (i Image) Repository() string { return i.repository }
 
-// Name returns host and repository, as the kubelet sends it to a plugin.
+// Name returns host and repository: what the kubelet sends to a plugin.
 func (i Image) Name() string { return i.host + "/" + i.repository }
 
 // String returns the whole normalised reference.

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/distribution/reference"
@@ -17,6 +18,9 @@ func TestParseImage(t *testing.T) {
 		"mcr.microsoft.com:443/a/b:v1":       "mcr.microsoft.com:443/a/b:v1",
 		"localhost/x":                        "localhost/x",
 		"LOCALHOST/x":                        "LOCALHOST/x",
+		"a_b.io/x":                           "a_b.io/x",
+		"a_b.io:5000/x":                      "",
+		"A_b.io/x":                           "",
 		"[2001:db8::1]:5000/x":               "[2001:db8::1]:5000/x",
 		"mcr.microsoft.com.evil.example/x":   "mcr.microsoft.com.evil.example/x",
 		"a.io/x:t@sha256:" + sixtyFour:       "a.io/x:t@sha256:" + sixtyFour,
@@ -52,6 +56,7 @@ func FuzzParseImage(f *testing.F) {
 	for _, s := range []string{
 		"nginx", "nginx:1.27", "a.io/x@sha256:" + sixtyFour, "a.io:5000/a/b__c:t", "[::1]:5000/x",
 		"index.docker.io/x", "LOCALHOST/x", "a/b/c", "a.io//x", "a..io/x", "-a.io/x", sixtyFour, "docker.io/" + sixtyFour,
+		"r.4e6ab_o/0", "a_b.io:5000/x", "A_b.io/x",
 	} {
 		f.Add(s)
 	}
@@ -67,7 +72,11 @@ func FuzzParseImage(f *testing.F) {
 		if wantErr != nil {
 			t.Fatalf("ParseImage(%q) = %v; the library says %v", s, got, wantErr)
 		}
-		if got.Host() != reference.Domain(want) || got.Repository() != reference.Path(want) || got.String() != want.String() {
+		host, repository := reference.Domain(want), reference.Path(want)
+		if host == "" { // containerd and the kubelet split the name at its first slash
+			host, repository, _ = strings.Cut(repository, "/")
+		}
+		if got.Host() != host || got.Repository() != repository || got.String() != want.String() {
 			t.Fatalf("ParseImage(%q) = %v; the library reads %v", s, got, want)
 		}
 		if again, err := ParseImage(got.String()); err != nil || again != got {

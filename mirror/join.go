@@ -2,9 +2,6 @@ package mirror
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
-	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,9 +21,11 @@ func (p *parser) join() {
 		p.checkShared(*m)
 		p.checkMatchable(*m)
 	}
+	declared := p.m.Mirrors
 	p.serveRegistries()
 	p.implyAzure()
 	p.checkStock()
+	p.notes(declared)
 }
 
 // credentialName returns the name of the credential that a registry asks for,
@@ -47,29 +46,36 @@ func (p *parser) credentialName(r registry) string {
 		case !ok && name == azureCredential:
 			c.Kind = Azure // implied
 		case !ok:
-			p.add(r.line, "registry %q: there is no [credential.%s]; %s", r, name, p.otherCredentials(name))
+			p.noCredential(r, name)
 		}
 		if c.Kind == Azure && !acr && !r.host.mayBePrivateACR() {
-			p.add(r.line, "registry %q: credential %q is of kind \"azure\", and %q is no ACR login server (NAME.azurecr.io); name another credential", r, name, r.host)
+			p.add(r.line, "registry %q: credential %q is of kind \"azure\", but %q is not an ACR login server (NAME.azurecr.io); name another credential", r, name, r.host)
+			p.name(NotAnACRHost)
 		}
 		return name
 	}
 }
 
-func (p *parser) otherCredentials(name string) string {
+// noCredential adds the fault of a registry that names a credential which the
+// map does not have.
+func (p *parser) noCredential(r registry, name string) {
 	var names []string
 	for _, c := range p.m.Credentials {
 		names = append(names, c.Name)
 	}
-	if near := nearest(name, names); near != "" {
-		return fmt.Sprintf("write %q", near)
+	switch near := nearest(name, names); {
+	case near != "":
+		p.add(r.line, "registry %q: there is no [credential.%s]; did you mean %q?", r, name, near)
+	case name == "none":
+		p.add(r.line, "registry %q: there is no [credential.%s]; write \"anonymous\" for a registry without a credential", r, name)
+	default:
+		p.add(r.line, "registry %q: there is no [credential.%s]; add that table, or write \"anonymous\"", r, name)
 	}
-	return "write that table, or \"anonymous\""
 }
 
-// dress sets what a target has from its registry: the table with the longest
-// prefix of the target. Tables below the target's prefix say the credentials
-// of some of its repositories.
+// dress gives a target the settings and the credential of its registry: of the
+// table with the longest prefix of the target. Tables below the target's prefix
+// give some of its repositories other credentials.
 func (p *parser) dress(t *Target, headers []Header, line int) {
 	var best *registry
 	for _, i := range p.tables(*t) {
@@ -88,7 +94,8 @@ func (p *parser) dress(t *Target, headers []Header, line int) {
 	})
 	switch {
 	case best != nil:
-		t.Settings, t.Credential = best.settings, best.credential
+		t.anonymous = best.anonymous
+		t.Settings, t.Credential, t.lines = best.settings, best.credential, best.lines
 		line = best.line
 	case t.scheme == "https":
 		if _, acr := t.host.ACRSuffix(); acr {
@@ -96,19 +103,16 @@ func (p *parser) dress(t *Target, headers []Header, line int) {
 		}
 	}
 	if key := t.Settings.forbidden(); key != "" && t.scheme == "http" {
-		p.add(line, "%s: target %q is plain http, and with this setting containerd would try https first; leave it out or write https://", key, t)
+		p.add(line, "%s: target %q is plain http, and with this setting containerd would try https first; remove it, or write https://", key, t)
 	}
 	t.Settings = t.Settings.with(headers)
 }
 
-// tables returns the indices of the [registry] tables of a target's host.
+// tables returns the indices of the [registry] tables of a target's host, those
+// that name its port first.
 func (p *parser) tables(t Target) []int {
-	names := []string{t.host.name, t.address()}
-	if t.host.name == dockerHubServer {
-		names = append(names, dockerHub)
-	}
 	var list []int
-	for _, name := range slices.Compact(names) {
+	for _, name := range t.names() {
 		list = append(list, p.byHost[name]...)
 	}
 	return list
@@ -120,8 +124,8 @@ func isBelow(repository, prefix string) bool {
 	return ok && (prefix == "" || rest == "" || rest[0] == '/')
 }
 
-// checkShared refuses a mirror that has containerd offer a credential to a
-// registry that it does not belong to: containerd offers the credential of a
+// checkShared refuses a mirror with which containerd would offer a credential to
+// a registry that it does not belong to: containerd offers the credential of a
 // pull to every host in the list that asks for one.
 func (p *parser) checkShared(m Mirror) {
 	if m.ShareCredential || len(m.Targets) < 2 {
@@ -136,7 +140,7 @@ func (p *parser) checkShared(m Mirror) {
 		other = m.Targets[1]
 	}
 	if i := slices.IndexFunc(m.Targets, Target.Self); i >= 0 && i != owner {
-		p.add(m.Line, "mirror of %q: the source itself is among the targets and containerd would offer it the credential of %q; write share_credential = true if it may have it, or take the source out of targets", m.Source, m.Targets[owner])
+		p.add(m.Line, "mirror of %q: the source itself is among the targets, and containerd would offer it the credential of %q; write share_credential = true if it may have it, or remove the source from targets", m.Source, m.Targets[owner])
 		return
 	}
 	p.add(m.Line, "mirror of %q: containerd would offer the credential of %q to %q too; write share_credential = true if it may have it, or keep one target", m.Source, m.Targets[owner], other)
@@ -146,21 +150,21 @@ func (t Target) asksCredential() bool {
 	return t.Credential != "" || slices.ContainsFunc(t.Below, func(b PathCredential) bool { return b.Credential != "" })
 }
 
-// checkMatchable refuses a source that no image can name, and one that asks for
-// a credential and that no matchImages pattern of the kubelet can name.
+// checkMatchable refuses a source that no image can name. It also refuses one
+// that needs a credential if no matchImages pattern of the kubelet can match it.
 func (p *parser) checkMatchable(m Mirror) {
 	if name := m.Source.name; !m.Source.Any() && name != "localhost" && !strings.ContainsAny(name, ".:") {
-		p.add(m.Line, "source %q: an image names no host without a dot or a port, %q is docker.io/%s; write the whole host name", name, name+"/x", name+"/x")
+		p.add(m.Line, "source %q: images name hosts with a dot or a port, and %q means docker.io/%s; write the whole host name", name, name+"/x", name+"/x")
 		return
 	}
 	if !strings.HasSuffix(m.Source.name, "]") || !slices.ContainsFunc(m.Targets, Target.asksCredential) {
 		return
 	}
-	p.add(m.Line, "source %q: the kubelet matches no IPv6 address without a port and would never ask for its credential; use a host name or a port other than 443", m.Source)
+	p.add(m.Line, "source %q: the kubelet matches an IPv6 address only with a port, so it would never ask for this credential; add the port, here and in the images, or use a host name", m.Source)
 }
 
-// serveRegistries adds a mirror for each registry that is no mirror's source:
-// the registry itself, with its settings.
+// serveRegistries adds a mirror for each registry that has none: it serves itself,
+// with its settings.
 func (p *parser) serveRegistries() {
 	for _, r := range p.registries {
 		if _, ok := p.m.bySource[r.host.name]; ok {
@@ -195,7 +199,7 @@ func (p *parser) isPlain(h Host) bool {
 // that its tables agree on: containerd has one hosts.toml for the host.
 func (p *parser) oneSetting(own *Target, h Host) {
 	var said *registry
-	for _, i := range p.byHost[h.name] {
+	for _, i := range p.tables(*own) {
 		r := &p.registries[i]
 		switch {
 		case r.prefix == "":
@@ -204,11 +208,11 @@ func (p *parser) oneSetting(own *Target, h Host) {
 		case said == nil:
 			said = r
 		case !reflect.DeepEqual(r.settings, said.settings):
-			p.add(r.line, "registry %q has other settings than %q on line %d, and containerd keeps one set for a host; say them once in [registry.%q]", r, said, said.line, h)
+			p.add(r.line, "registry %q has other settings than %q on line %d, but containerd keeps one set per host; write them once in [registry.%q]", r, said, said.line, h)
 		}
 	}
 	if said != nil {
-		own.Settings = said.settings
+		own.Settings, own.lines = said.settings, said.lines
 	}
 }
 
@@ -224,37 +228,4 @@ func (p *parser) implyAzure() {
 			return
 		}
 	}
-}
-
-// checkPattern refuses a matchImages pattern that keeps the kubelet from
-// starting or that never matches (k8s.io/kubernetes v1.36.3,
-// pkg/credentialprovider/keyring.go, URLsMatchStr).
-func checkPattern(s string) error {
-	if _, rest, ok := strings.Cut(s, "://"); ok {
-		return fmt.Errorf("the kubelet matches no scheme; write %q", rest)
-	}
-	host, repository, hasPath := strings.Cut(s, "/")
-	if hasPath && strings.ContainsAny(repository, "*?[") {
-		return fmt.Errorf("the kubelet knows no wildcard in a path; write %q", host+"/"+strings.TrimRight(repository, "*?[/"))
-	}
-	hostname, port, err := splitPort(host)
-	if err != nil {
-		return err
-	}
-	if strings.HasPrefix(hostname, "[") && port == "" {
-		return errors.New("the kubelet matches no IPv6 address without a port; add the port")
-	}
-	if strings.HasPrefix(hostname, "[") {
-		_, err := parseHostname(hostname)
-		return err
-	}
-	for label := range strings.SplitSeq(hostname, ".") {
-		if _, err := path.Match(label, ""); err != nil || label == "" || strings.ContainsAny(label, "?[\\ ") {
-			return fmt.Errorf("label %q: write letters, digits, hyphens and \"*\"", label)
-		}
-		if err := checkLabelGrammar(strings.ReplaceAll(label, "*", "x")); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -1,29 +1,32 @@
 // Package mirror knows the mirror map: which targets serve a source, in which
-// order, with which settings and which credential. It parses the map, refuses
-// a wrong one with line numbers, and resolves an image to its mirror.
+// order, with which settings and which credential. It parses the map, reports
+// its faults with their lines, and finds the mirror of an image.
 //
-// It is pure, and it refuses to know what is made of a map: how containerd is
-// told is in package hosts, what the kubelet is answered in package
-// credential. Start at [Parse].
+// It is pure. What containerd gets is in package hosts. What the kubelet gets
+// is in package credential and those below it. Start at [Parse].
 package mirror
 
 import "time"
 
-// A Map is a parsed mirror map. It comes from [Parse] and is not changed.
+// A Map is a parsed mirror map. [Parse] returns it, and it does not change.
 type Map struct {
-	// Mirrors are the [[mirror]] tables in their order, and after them the
-	// registries under [registry] that no mirror has as its source, each
-	// served as itself. No two have the same source.
+	// Mirrors are the [[mirror]] tables in their order. After them come the
+	// registries under [registry] that are no mirror's source; each serves
+	// itself. No two mirrors have the same source.
 	Mirrors []Mirror
-	// Credentials are the [credential] tables in their order, with the one
-	// that ACR targets imply. No two have the same name.
+	// Credentials are the [credential] tables in their order, and the one that
+	// ACR targets imply. No two have the same name.
 	Credentials []Credential
 	Containerd  Containerd
 	Kubelet     Kubelet
-	// LiteralSecrets are the headers whose value is a secret that stands in
-	// the map itself: only root may read such a map.
+	// LiteralSecrets are the headers with a value in the map that may be a
+	// secret: only root should be able to read such a map.
 	LiteralSecrets []LiteralSecret
+	// Notes are about what is valid but may be a mistake: targets without a
+	// credential, and tables that nothing uses.
+	Notes []*Fault
 
+	file     string         // its name in faults
 	bySource map[string]int // index in Mirrors
 }
 
@@ -31,14 +34,14 @@ type Map struct {
 type Mirror struct {
 	Source  Source
 	Targets []Target // tried in this order; at least one
-	// ShareCredential says that each of the targets may be offered the
+	// ShareCredential says that containerd may offer each target the
 	// credentials of all of them.
 	ShareCredential bool
-	// Line is where the map says it.
+	// Line is the line of the map that it begins on.
 	Line int
 }
 
-// Secret reports whether the mirror has a header that only root may read.
+// Secret reports whether the mirror has a header that may be a secret.
 func (m Mirror) Secret() bool {
 	for _, t := range m.Targets {
 		for _, h := range t.Settings.Header {
@@ -50,8 +53,8 @@ func (m Mirror) Secret() bool {
 	return false
 }
 
-// CredentialNames returns the names of the credentials that the mirror's
-// targets ask for, each once, in the order of the targets.
+// CredentialNames returns the names of the credentials of the mirror's targets,
+// each once, in the order of the targets.
 func (m Mirror) CredentialNames() []string {
 	var names []string
 	seen := map[string]bool{"": true}
@@ -70,31 +73,35 @@ func (m Mirror) CredentialNames() []string {
 	return names
 }
 
-// Settings are what containerd has to know of a registry beside its address.
-// The fields are those of hosts.toml (containerd docs/hosts.md).
+// Settings are what containerd needs to know about a registry besides its
+// address. The fields are those of hosts.toml (containerd, docs/hosts.md).
 type Settings struct {
 	CA           []string    // paths of PEM files on the node
-	Client       [][2]string // certificate and key files; no key means that it is in the certificate's file
+	Client       [][2]string // paths of certificate and key; no key means that it is in the certificate's file
 	SkipVerify   bool
 	DialTimeout  time.Duration // 0 means containerd's default
 	Capabilities []string      // "pull", "resolve", "push", "referrers"; empty means the default of package hosts
 	Header       []Header      // sorted by name
 }
 
-// A Header is sent with each request to a registry.
+// A Header is a header that containerd sends with each request to a registry.
 type Header struct {
 	Name   string   // in canonical form
-	Values []string // empty where the value is in File
+	Values []string // empty if the value is in File
 	File   string   // path of a file that holds the value, or ""
 }
 
-// Secret reports whether only root may read the header's value.
+// Secret reports whether the header's value may be a secret, which only root
+// may read.
 func (h Header) Secret() bool { return h.File != "" || IsSecretHeader(h.Name) }
 
-// A LiteralSecret is a secret header whose value is in the map.
+// A LiteralSecret is a header with its value in the map itself, if that may be
+// a secret; see [IsSecretHeader].
 type LiteralSecret struct {
 	Header string
 	Line   int
+	// Certain says that a header of that name always holds a secret.
+	Certain bool
 }
 
 // A Kind is a way to get a credential.
@@ -109,68 +116,83 @@ const (
 	PodToken Kind = "service-account-token"
 )
 
+var kindList = []string{string(Azure), string(DockerConfig), string(Exec), string(PodToken)}
+
 // kinds are the kinds as messages list them.
 const kinds = "\"azure\", \"docker-config\", \"exec\" and \"service-account-token\""
 
-// A Credential says where a username and a password come from.
+// A Credential says how to get a username and a password.
 type Credential struct {
 	Name string `json:"name"`
 	Kind Kind   `json:"kind"`
-	// File is azure.json or the docker config.json; "" for other kinds.
+	// File is the path of azure.json or of the docker config.json; "" for other
+	// kinds.
 	File string `json:"file,omitempty"`
-	// Command, Args and Env (NAME=value) are those of Exec.
+	// Command, Args and Env (NAME=value) say which program [Exec] runs.
 	Command string   `json:"command,omitempty"`
 	Args    []string `json:"args,omitempty"`
 	Env     []string `json:"env,omitempty"`
-	// Username goes with the token of PodToken.
+	// Closed says that only root can read the map. Args and Env may then hold
+	// secrets, whatever their names.
+	Closed bool `json:"closed,omitempty"`
+	// Username is what [PodToken] returns with the token.
 	Username string `json:"username,omitempty"`
-	// Token is the token of the pod that the credential is got with; nil
-	// where it is the node's affair alone.
+	// Token is the pod's token that is needed to get the credential; nil if the
+	// node's own identity is used.
 	Token *Token `json:"token,omitempty"`
-	// ClientID and TenantID are the Azure identity of a pod whose service
-	// account is not annotated with its own.
+	// ClientID and TenantID are the Azure identity of pods whose service
+	// account has no annotation with its own.
 	ClientID string `json:"client_id,omitempty"`
 	TenantID string `json:"tenant_id,omitempty"`
-	// Binding gives a pod's token for that of its Azure identity; nil means
+	// Binding exchanges a pod's token for one of its Azure identity; nil means
 	// that Entra ID does.
 	Binding *Binding `json:"binding,omitempty"`
 }
 
-// Containerd says how the node's containerd is set up.
+// Containerd is what the map says about the node's containerd, under
+// [containerd]. [Parse] fills in the defaults.
 type Containerd struct {
-	// HostsDir is the directory of the generated tree.
+	// HostsDir is the directory of the generated hosts.toml files.
 	HostsDir string `json:"hosts_dir"`
-	// Config is containerd's own configuration file.
+	// Config is the path of containerd's configuration file.
 	Config string `json:"config"`
-	// Address is the socket of the running containerd.
+	// Address is the path of containerd's socket.
 	Address string `json:"address"`
-	// ConfigPath is containerd's effective config_path as the operator
-	// knows it, for where it cannot be learned; "" where they do not say.
+	// ConfigPath is containerd's config_path, for a node without a
+	// configuration file; "" if the map does not say.
 	ConfigPath string `json:"config_path,omitempty"`
-	// Version is the version of containerd to render for, such as "2.2";
-	// "" for a form that every supported one reads.
+	// Version is the version of containerd to render for, such as "2.2"; ""
+	// means files that every supported version reads.
 	Version string `json:"version,omitempty"`
 }
 
-// Kubelet says where the kubelet's side of the map goes.
+// Kubelet is what the map says about the node's kubelet, under [kubelet].
+// [Parse] fills in the defaults.
 type Kubelet struct {
 	// Config is the CredentialProviderConfig, a file or a directory of them.
 	Config string
-	// BinDir is where the kubelet finds its plugins.
+	// BinDir is the directory of the kubelet's plugins.
 	BinDir string
-	// MatchImages are patterns to add to those of the map.
-	MatchImages []string
+	// Named says that the map sets at least one of the two. If it sets neither,
+	// the flags of the node's kubelet override the defaults.
+	Named bool
+	// MatchImages are patterns for the kubelet besides those of the sources.
+	MatchImages []Pattern
 	// MatchAny makes the kubelet run the plugin for every host without a
 	// port.
 	MatchAny bool
-	// AuditLog is where the plugin writes its runs down: the path of a file,
-	// "unixgram:" and the path of a socket, "journald" or "none"; "" for the
+	// AuditLog is where the plugin logs its runs: the path of a file,
+	// "unixgram:" and the path of a socket, "journald" or "none"; "" means the
 	// plugin's default.
 	AuditLog string
-	// Version is the kubelet's version, such as "1.34", as the operator
-	// knows it; "" where they do not say.
+	// Version is the kubelet's version, such as "1.34"; "" if the map does not
+	// say.
 	Version string
-	// Stock says that the plugin is [Stock] and not ours.
+	// NotRunning says that no kubelet runs, for nodes where that cannot be
+	// seen.
+	NotRunning bool
+	// Stock says that the kubelet runs the plugin [Stock] instead of
+	// mirrorcred's, with the map's mirrors.
 	Stock bool
 }
 
@@ -185,7 +207,7 @@ const (
 	azureCredential         = "azure"
 )
 
-// Credential returns the credential of that name.
+// Credential returns the credential of that name, and false if there is none.
 func (m *Map) Credential(name string) (Credential, bool) {
 	for _, c := range m.Credentials {
 		if c.Name == name {
@@ -195,11 +217,11 @@ func (m *Map) Credential(name string) (Credential, bool) {
 	return Credential{}, false
 }
 
-// Azure returns the credential that answers for ACR login servers which the
-// map does not name, and false where the map has nothing to do with Azure.
+// Azure returns the credential for ACR login servers that the map does not
+// name. It returns false if the map has no Azure credential.
 func (m *Map) Azure() (Credential, bool) { return m.Credential(azureCredential) }
 
-// Mirror returns the mirror of a source, and false where there is none.
+// Mirror returns the mirror of a source, and false if there is none.
 func (m *Map) Mirror(s Source) (Mirror, bool) {
 	i, ok := m.bySource[s.name]
 	if !ok {
@@ -209,7 +231,7 @@ func (m *Map) Mirror(s Source) (Mirror, bool) {
 }
 
 // Resolve returns the mirror that serves an image: that of the image's host
-// exactly as it is spelled, else that of "*". The answer false means that
+// exactly as the image spells it, or that of "*". If it returns false,
 // containerd asks the image's own registry.
 func (m *Map) Resolve(image Image) (Mirror, bool) {
 	if found, ok := m.Mirror(Source{image.host}); ok {

@@ -18,8 +18,11 @@ func (p *parser) containerd(t *table) {
 		ConfigPath: r.text("config_path"),
 		Version:    r.text("version"),
 	}
+	if first, _, list := strings.Cut(p.m.Containerd.HostsDir, ":"); list {
+		p.add(r.at("hosts_dir"), "hosts_dir %q of [containerd]: in config_path a colon separates two directories, so containerd would not read this one; write one directory, such as %q, there and here", p.m.Containerd.HostsDir, first)
+	}
 	if v := p.m.Containerd.Version; v != "" && !isVersion(v) {
-		p.add(r.at("version"), "version %q of [containerd] is none; write it such as \"2.2\", or leave it out for a tree that each of 1.7 to 2.4 reads", v)
+		p.add(r.at("version"), "version %q of [containerd] is not a containerd version; write it like \"2.2\", or leave it out to render files that 1.7 to 2.4 all read", v)
 	}
 	r.rest(nil)
 }
@@ -44,8 +47,9 @@ func (p *parser) kubelet(t *table) {
 		BinDir:  r.path("bin_dir", DefaultBinDir),
 		Version: r.text("version"),
 	}
+	k.Named = r.find("config") != nil || r.find("bin_dir") != nil
 	if k.Version != "" && !isVersion(k.Version) {
-		p.add(r.at("version"), "version %q of [kubelet] is none; write it such as \"1.34\", or leave it out and the kubelet that runs is asked", k.Version)
+		p.add(r.at("version"), "version %q of [kubelet] is not a kubelet version; write it like \"1.34\", or leave it out to ask the running kubelet", k.Version)
 	}
 	k.AuditLog = r.text("audit_log")
 	socket, _ := strings.CutPrefix(k.AuditLog, "unixgram:")
@@ -53,31 +57,35 @@ func (p *parser) kubelet(t *table) {
 		p.add(r.at("audit_log"), "audit_log %q of [kubelet] is not an absolute path; write one, or \"unixgram:/PATH\" for a datagram socket, \"journald\" for the journal, \"none\" for no log", k.AuditLog)
 	}
 	for _, v := range r.texts("match_images", false) {
-		if err := checkPattern(v.text); err != nil {
+		pattern, err := ParsePattern(v.text)
+		if err != nil {
 			p.add(v.line, "match_images: pattern %q: %v", v.text, err)
 			continue
 		}
-		k.MatchImages = append(k.MatchImages, v.text)
+		k.MatchImages = append(k.MatchImages, pattern)
+	}
+	if running := r.flag("running"); r.find("running") != nil {
+		k.NotRunning = !running
 	}
 	switch match := r.text("match"); match {
 	case "", "sources":
 	case "any":
 		k.MatchAny = true
 	default:
-		p.add(r.at("match"), "match %q is unknown; write \"sources\" or \"any\"", match)
+		p.add(r.at("match"), "unknown match %q in [kubelet]; write \"sources\" or \"any\"", match)
 	}
 	switch plugin := r.text("plugin"); plugin {
 	case "", "mirror-credential-provider":
 	case Stock:
 		k.Stock, p.pluginLine = true, r.at("plugin")
 	default:
-		p.add(r.at("plugin"), "plugin %q is unknown; leave the key out, or write %q", plugin, Stock)
+		p.add(r.at("plugin"), "unknown plugin %q in [kubelet]; remove the key, or write %q", plugin, Stock)
 	}
 	if k.Stock && k.MatchAny {
-		p.add(r.at("match"), "match \"any\": %s gives the node's token to any host that has azurecr.io in its name, and the patterns alone keep it from that; write \"sources\", or %s", Stock, ours)
+		p.add(r.at("match"), "match \"any\": %s gives the node's token to any host with azurecr.io in its name, unless the patterns prevent it; write \"sources\", or %s", Stock, ours)
 	}
 	if k.Stock && k.AuditLog != "" {
-		p.add(r.at("audit_log"), "audit_log %q: %s writes its runs down nowhere; leave it out, or %s", k.AuditLog, Stock, ours)
+		p.add(r.at("audit_log"), "audit_log %q: %s has no audit log; remove it, or %s", k.AuditLog, Stock, ours)
 	}
 	r.rest(nil)
 	p.m.Kubelet = k

@@ -118,11 +118,22 @@ func TestParseEmpty(t *testing.T) {
 	}
 }
 
+// TestAzureKind checks that [credential.azure] needs no kind, as its name says it.
+func TestAzureKind(t *testing.T) {
+	m := mustParse(t, "version = 1\n[credential.azure]\nconfig = \"/etc/other.json\"\n")
+	if c, ok := m.Azure(); !ok || c.Kind != Azure || c.File != "/etc/other.json" {
+		t.Errorf("Azure() = %+v, %v; want the kind azure with its file", c, ok)
+	}
+}
+
 func TestResolve(t *testing.T) {
 	m := mustParse(t, `version = 1
 [[mirror]]
-source = "MCR.microsoft.com:443"
+source = "MCR.microsoft.com"
 targets = ["contoso.azurecr.io"]
+[[mirror]]
+source = "mcr.microsoft.com:443"
+targets = ["fabrikam.azurecr.io:443/mcr"]
 [[mirror]]
 source = "index.docker.io"
 targets = ["contoso.azurecr.io/hub"]
@@ -135,7 +146,7 @@ targets = ["contoso.azurecr.io/harbor"]
 		"mcr.microsoft.com.evil.example/x":   "",
 		"evil-mcr.microsoft.com/x":           "",
 		"MCR.microsoft.com/x":                "", // containerd looks for that directory
-		"mcr.microsoft.com:443/x":            "",
+		"mcr.microsoft.com:443/x":            "fabrikam.azurecr.io /v2/mcr",
 		"nginx:1.27":                         "contoso.azurecr.io /v2/hub",
 		"docker.io/library/nginx":            "contoso.azurecr.io /v2/hub",
 		"index.docker.io/library/nginx":      "contoso.azurecr.io /v2/hub",
@@ -175,17 +186,17 @@ func TestParseTarget(t *testing.T) {
 		"[2001:DB8::1]:5000/x":             "https [2001:db8::1]:5000 /v2/x",
 		"":                                 "a host is missing; write host[:port] first, such as \"contoso.azurecr.io\"",
 		"/p":                               "a host is missing; write host[:port] first, such as \"contoso.azurecr.io\"",
-		"ftp://h":                          "scheme \"ftp\" is none that a registry has; write https:// or http://",
-		"https://user:secret@h/p":          "a host has no user or password; name a credential under [registry] instead",
-		"h/P":                              "repository \"P\": upper case cannot stand in a repository; write \"p\"",
-		"h:0":                              "port \"0\" is not a number from 1 to 65535",
-		"h:99999":                          "port \"99999\" is not a number from 1 to 65535",
-		"2001:db8::1":                      "an IPv6 address needs brackets; write it as \"[2001:db8::1]:5000\"",
-		"münchen.example":                  "an internationalised name cannot stand in an image name; write its ASCII form, which begins with \"xn--\"",
-		"h..example":                       "a host name has an empty label; look for a dot too many",
-		"*.example.com":                    "a host has no wildcard; containerd knows only \"*\" alone, for every registry without a mirror of its own",
-		"https://h/p?x=1":                  "a target has no query and no fragment; leave out what begins with \"?\" or \"#\"",
-		"https://nexus.corp/a/../b/v2":     "path \"/a/../b\" has an empty or a dotted part",
+		"ftp://h":                          "unknown scheme \"ftp\"; write https:// or http://",
+		"https://user:secret@h/p":          "a target has no user, password or digest; remove what belongs to the \"@\", and name a credential under [registry] instead",
+		"h/P":                              "repository \"P\" has upper case; write \"p\"",
+		"h:0":                              "port \"0\" is not a number from 1 to 65535; write \"h\", or a port behind it",
+		"h:99999":                          "port \"99999\" is not a number from 1 to 65535; write \"h\", or a port behind it",
+		"2001:db8::1":                      "an IPv6 address needs brackets; write it like \"[2001:db8::1]:5000\"",
+		"münchen.example":                  "image names hold ASCII host names only; write the ASCII form, which begins with \"xn--\"",
+		"h..example":                       "a host name has an empty label; remove the extra dot",
+		"*.example.com":                    "a target must be one registry; write for example \"contoso.azurecr.io\"",
+		"https://h/p?x=1":                  "a target has no query and no fragment; remove what begins with \"?\" or \"#\"",
+		"https://nexus.corp/a/../b/v2":     "path \"/a/../b\" has an empty part, \".\" or \"..\"; remove it",
 	} {
 		got := ""
 		if target, err := ParseTarget(in); err != nil {
@@ -201,6 +212,9 @@ func TestParseTarget(t *testing.T) {
 		}
 	}
 }
+
+// unprintable stands for bytes that a text file would hide.
+var unprintable = strings.NewReplacer("<TAB>", "\t", "<BOM>", "\xef\xbb\xbf", "<UTF16>", "\xff\xfe", "<E9>", "\xe9")
 
 // TestParseFaults holds the messages of wrong maps: testdata/faults.txt has
 // them as they are printed, each below its map.
@@ -221,7 +235,7 @@ func TestParseFaults(t *testing.T) {
 			t.Fatalf("%s: no \"--- faults\"", name)
 		}
 		out.WriteString("=== " + name + "\n" + text + "--- faults\n")
-		_, err := Parse("mirrors.toml", []byte(strings.ReplaceAll(text, "<TAB>", "\t")))
+		_, err := Parse("mirrors.toml", []byte(unprintable.Replace(text)))
 		if err == nil {
 			t.Errorf("%s: Parse took it", name)
 			continue
@@ -248,7 +262,7 @@ func golden(t *testing.T, file, want, got string) {
 	t.Errorf("%s differs; run with UPDATE=1 and look at the difference. Got:\n%s", file, got)
 }
 
-// FuzzPlain holds what is taken for valid without a second look against the
+// FuzzPlain checks what is taken for valid without a second look against the
 // library's decoder.
 func FuzzPlain(f *testing.F) {
 	f.Add([]byte(fullMap))

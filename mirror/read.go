@@ -15,21 +15,26 @@ import (
 type reader struct {
 	*faults
 	*table
-	what  string // the table, as a person would name it
-	known []string
+	what    string // the table, as a person would name it
+	known   []string
+	missing []missing
 }
+
+// A missing key is reported by [reader.rest], unless an unknown key is a
+// misspelling of it.
+type missing struct{ key, fault string }
 
 func (f *faults) reader(t *table, what string) *reader {
 	return &reader{faults: f, table: t, what: what}
 }
 
-// get returns the value of key, nil where there is none.
+// get returns the value of key, nil if there is none.
 func (r *reader) get(key string) *value {
 	r.known = append(r.known, key)
 	return r.find(key)
 }
 
-// at returns the line of key, or of the table where it is not there.
+// at returns the line of key, or of the table if the key is not there.
 func (r *reader) at(key string) int {
 	if v := r.find(key); v != nil {
 		return v.line
@@ -37,22 +42,42 @@ func (r *reader) at(key string) int {
 	return r.line
 }
 
+// lines returns the lines of the keys that are there.
+func (r *reader) lines() map[string]int {
+	lines := make(map[string]int, len(r.keys))
+	for i, key := range r.keys {
+		lines[key] = r.table.list[i].line
+	}
+	return lines
+}
+
 // kindNames are the TOML types as messages name them.
 var kindNames = map[unstable.Kind]string{
-	unstable.String: "a string", unstable.Bool: "true or false", unstable.Integer: "a number",
+	unstable.String: "a string", unstable.Bool: "true or false", unstable.Integer: "a number", unstable.Float: "a number",
 	unstable.Array: "a list", unstable.InlineTable: "a table",
 }
 
-// want reports whether v is of the kind, and adds a fault where it is not.
+// want reports whether v is of the kind, and adds a fault if it is not.
 func (r *reader) want(key string, v *value, kind unstable.Kind) bool {
 	if v.kind == kind {
 		return true
 	}
 	is, ok := kindNames[v.kind]
 	if !ok {
-		is = "something else"
+		is = "a date or a time"
 	}
-	r.add(v.line, "%s of %s is %s; write %s", key, r.what, is, kindNames[kind])
+	write := kindNames[kind]
+	text := v.text
+	if !isQuotable(key) || !isHarmless(text) {
+		text = "…"
+	}
+	switch {
+	case kind == unstable.Array && v.kind == unstable.String:
+		write = fmt.Sprintf("%s = [%q]", key, text)
+	case kind == unstable.String && (v.kind == unstable.Integer || v.kind == unstable.Float) && isBareKey(key):
+		write = fmt.Sprintf("%s = %q", key, text)
+	}
+	r.add(v.line, "%s of %s is %s; write %s", key, r.what, is, write)
 	return false
 }
 
@@ -62,7 +87,7 @@ func (r *reader) text(key string) string {
 		return ""
 	}
 	if v.text == "" {
-		r.add(v.line, "%s of %s is empty; leave the key out or give it a value", key, r.what)
+		r.add(v.line, "%s of %s is empty; give it a value, or remove the key", key, r.what)
 	}
 	return v.text
 }
@@ -72,7 +97,7 @@ func (r *reader) flag(key string) bool {
 	return v != nil && r.want(key, v, unstable.Bool) && v.text == "true"
 }
 
-// path returns an absolute path, or or where key is not there.
+// path returns an absolute path, or or if key is not there.
 func (r *reader) path(key, or string) string {
 	s := r.text(key)
 	if s == "" {
@@ -84,8 +109,8 @@ func (r *reader) path(key, or string) string {
 	return path.Clean(s)
 }
 
-// texts returns the strings of a list, or of a string alone where alone is
-// true. They are never empty strings.
+// texts returns the strings of a list or, if alone is true, of a single string.
+// They are never empty strings.
 func (r *reader) texts(key string, alone bool) []*value {
 	v := r.get(key)
 	if v == nil {
@@ -102,7 +127,7 @@ func (r *reader) texts(key string, alone bool) []*value {
 			return true
 		}
 		if e.text == "" {
-			r.add(e.line, "%s of %s has an empty entry; take it out", key, r.what)
+			r.add(e.line, "%s of %s has an empty entry; remove it", key, r.what)
 		}
 		return e.text == ""
 	})
@@ -116,7 +141,7 @@ func texts(values []*value) []string {
 	return out
 }
 
-// sub returns the table below key, nil where there is none.
+// sub returns the table below key, nil if there is none.
 func (r *reader) sub(key string) *table {
 	v := r.get(key)
 	if v == nil || !r.want(key, v, unstable.InlineTable) {
@@ -125,9 +150,26 @@ func (r *reader) sub(key string) *table {
 	return v.table
 }
 
-// rest refuses the keys that nobody asked for. hints are for keys that people
-// write who come from elsewhere.
+// need notes the fault of a key that must be there and is not.
+func (r *reader) need(key, format string, args ...any) {
+	r.missing = append(r.missing, missing{key, fmt.Sprintf(format, redact(args)...)})
+}
+
+// meanings are keys of other programs, and what a map calls them.
+var meanings = map[string]string{
+	"endpoint": "targets", "endpoints": "targets", "target": "targets", "upstream": "targets", "registry": "source",
+	"host": "source", "ca_file": "ca", "insecure_skip_verify": "skip_verify", "headers": "header",
+}
+
+// hasUnknown reports whether there is a key that was not asked for.
+func (r *reader) hasUnknown() bool {
+	return slices.ContainsFunc(r.keys, func(key string) bool { return !slices.Contains(r.known, key) })
+}
+
+// rest refuses the keys that were not asked for, and reports those that are
+// missing. hints are for keys that people know from other programs.
 func (r *reader) rest(hints map[string]string) {
+	var meant []string // by the unknown keys
 	for _, key := range r.keys {
 		if slices.Contains(r.known, key) {
 			continue
@@ -135,15 +177,34 @@ func (r *reader) rest(hints map[string]string) {
 		line := r.at(key)
 		if hint := hints[key]; hint != "" {
 			r.add(line, "unknown key %q in %s; %s", key, r.what, hint)
-		} else if near := nearest(key, r.known); near != "" {
-			r.add(line, "unknown key %q in %s; write %q", key, r.what, near)
+		} else if near := r.meaning(key); near != "" {
+			meant = append(meant, near)
+			r.add(line, "unknown key %q in %s; did you mean %q?", key, r.what, near)
+		} else if len(r.known) == 1 {
+			meant = r.known
+			r.add(line, "unknown key %q in %s; the only key is %q", key, r.what, r.known[0])
 		} else {
 			r.add(line, "unknown key %q in %s; the keys are %s", key, r.what, strings.Join(r.known, ", "))
 		}
 	}
+	for _, m := range r.missing {
+		if !slices.Contains(meant, m.key) {
+			r.add(r.at(m.key), "%s", m.fault)
+		}
+	}
 }
 
-// nearest returns the name that key is most likely meant to be, or "".
+// meaning returns the known key that an unknown one most likely stands for, or "".
+func (r *reader) meaning(key string) string {
+	meant := meanings[key]
+	if !slices.Contains(r.known, meant) {
+		meant = nearest(key, r.known)
+	}
+	return meant
+}
+
+// nearest returns the name that key is most likely meant to be, or "": one that
+// differs in two letters at most, or else one that it is a part of.
 func nearest(key string, names []string) string {
 	best, least := "", 3
 	for _, name := range names {
@@ -151,7 +212,15 @@ func nearest(key string, names []string) string {
 			best, least = name, d
 		}
 	}
-	return best
+	if best != "" || len(key) < 4 {
+		return best
+	}
+	for _, name := range names {
+		if strings.Contains(name, key) {
+			return name
+		}
+	}
+	return ""
 }
 
 // distance is the number of letters to insert, delete or replace.
@@ -173,13 +242,4 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// quote returns s in quotes for a message, without what stands before an "@",
-// which may be a password.
-func quote(s string) string {
-	if i := strings.LastIndexByte(s, '@'); i >= 0 {
-		s = "…" + s[i:]
-	}
-	return fmt.Sprintf("%q", s)
 }

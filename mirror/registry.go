@@ -1,7 +1,9 @@
 package mirror
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -9,15 +11,22 @@ import (
 
 // A registry is a [registry] table.
 type registry struct {
-	host       Host   // as a source has it: docker.io, not registry-1.docker.io
+	host       Host   // as a source has it: the port as written, docker.io and not registry-1.docker.io
 	prefix     string // of the repository, or ""
-	credential string // "" where the table does not say
+	credential string // "" if the table has none
+	anonymous  bool   // the table says so
 	settings   Settings
 	line       int
+	lines      map[string]int // of the settings, by their keys
 }
 
 func (r registry) String() string {
 	return strings.TrimSuffix(r.host.name+"/"+r.prefix, "/")
+}
+
+// key is equal for tables of one registry and prefix.
+func (r registry) key() string {
+	return r.host.withoutPort("443").name + "/" + r.prefix
 }
 
 func (p *parser) registriesOf(t *table) {
@@ -29,24 +38,29 @@ func (p *parser) registriesOf(t *table) {
 	for _, name := range t.keys {
 		v := t.find(name)
 		if v.kind != unstable.InlineTable {
-			p.add(v.line, "registry %q is not a table; write [registry.%q] and quote the host", name, name)
+			p.add(v.line, "registry %q is not a table; write [registry.%q], with quotes", name, name)
 			continue
 		}
 		entry, err := parseRegistry(name)
 		if err != nil {
-			p.add(v.line, "registry %s: %v", quote(name), err)
+			p.add(v.line, "registry %q: %v", name, err)
 			continue
 		}
 		entry.line = v.line
-		if line := seen[entry.String()]; line > 0 {
+		if line := seen[entry.key()]; line > 0 {
 			p.add(v.line, "registry %q is already on line %d; join the two", entry, line)
 			continue
 		}
-		seen[entry.String()] = v.line
+		seen[entry.key()] = v.line
 		r := p.reader(v.table, fmt.Sprintf("[registry.%q]", name))
 		entry.credential = r.text("credential")
+		entry.anonymous = entry.credential == "anonymous"
 		entry.settings = r.settings(&p.m.LiteralSecrets)
+		entry.lines = r.lines()
 		r.rest(registryHints(name, v.table))
+		if isSplit(v.table) {
+			continue // the name is only a part of the one that was meant
+		}
 		p.byHost[entry.host.name] = append(p.byHost[entry.host.name], len(p.registries))
 		p.registries = append(p.registries, entry)
 	}
@@ -54,36 +68,67 @@ func (p *parser) registriesOf(t *table) {
 
 func registryHints(name string, t *table) map[string]string {
 	hints := map[string]string{
-		"auth":     "name a [credential.NAME] with credential = \"NAME\"",
-		"username": "name a [credential.NAME] with credential = \"NAME\"",
-		"password": "name a [credential.NAME] with credential = \"NAME\"; the map holds no secrets",
-		"ca_file":  "write ca", "insecure_skip_verify": "write skip_verify",
-		"override_path": "it is written where a target has a path; put the path into the target",
+		"auth":          "name a [credential.NAME] with credential = \"NAME\"",
+		"username":      "name a [credential.NAME] with credential = \"NAME\"",
+		"password":      "name a [credential.NAME] with credential = \"NAME\"; the map holds no secrets",
+		"override_path": "mirrorcred writes it if a target has a path; put the path into the target",
 	}
 	for _, key := range t.keys {
-		if t.find(key).kind == unstable.InlineTable {
+		switch {
+		case t.find(key).kind != unstable.InlineTable:
+		case name == "configs" || name == "mirrors":
+			hints[key] = fmt.Sprintf("that is another program's table; write [registry.%q], and a [[mirror]] for each mirror", key)
+		case key == "tls":
+			hints[key] = fmt.Sprintf("write ca, client and skip_verify in [registry.%q]", name)
+		case key != "auth":
 			hints[key] = fmt.Sprintf("TOML splits a name at its dots; write [registry.\"%s.%s\"] with quotes", name, key)
 		}
 	}
 	return hints
 }
 
+// isSplit reports whether TOML made the table of a part of a name: it has nothing
+// but tables in it, none of them a registry's.
+func isSplit(t *table) bool {
+	return len(t.keys) > 0 && !slices.ContainsFunc(t.keys, func(key string) bool {
+		return key == "header" || t.find(key).kind != unstable.InlineTable
+	})
+}
+
 func parseRegistry(name string) (registry, error) {
-	if i := strings.Index(name, "://"); i >= 0 {
-		return registry{}, fmt.Errorf("a registry is named without a scheme; write %q", name[i+len("://"):])
+	if err := errMore("a registry", name); err != nil {
+		return registry{}, err
+	}
+	if scheme, rest, ok := strings.Cut(name, "://"); ok {
+		return registry{}, schemeError(scheme, rest)
 	}
 	hostname, prefix, _ := strings.Cut(name, "/")
 	host, err := ParseHost(hostname)
 	if err != nil {
 		return registry{}, err
 	}
-	host = host.withoutPort("443")
-	if host.name == dockerHubAlias {
+	switch host.name {
+	case dockerHubAlias:
 		host.name = dockerHub
+	case dockerHubAlias + ":443":
+		host.name = dockerHub + ":443"
 	}
 	prefix = strings.TrimSuffix(prefix, "/")
 	if prefix != "" {
 		err = CheckRepository(prefix)
 	}
 	return registry{host: host, prefix: prefix}, err
+}
+
+// schemeError says what to write instead of a registry's name with a scheme. The
+// name alone means https, so plain http needs a mirror of the host.
+func schemeError(scheme, rest string) error {
+	named, err := parseRegistry(rest)
+	switch {
+	case err != nil:
+		return errors.New("a registry is named without a scheme; write its host and port")
+	case strings.EqualFold(scheme, "http"):
+		return fmt.Errorf("a registry is named without a scheme and reached by https; for http, write [[mirror]] with source = %q and targets = [%q], and the settings under [registry.%q]", named.host, "http://"+named.host.name, named)
+	}
+	return fmt.Errorf("a registry is named without a scheme; write %q", named)
 }

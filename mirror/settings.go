@@ -24,7 +24,7 @@ func (r *reader) settings(secrets *[]LiteralSecret) Settings {
 	if text := r.text("dial_timeout"); text != "" {
 		d, err := time.ParseDuration(text)
 		if err != nil || d <= 0 {
-			r.add(r.at("dial_timeout"), "dial_timeout of %s: %q is not a time; write one such as \"5s\" or \"500ms\"", r.what, text)
+			r.add(r.at("dial_timeout"), "dial_timeout of %s: %q is not a duration; write it like \"5s\" or \"500ms\"", r.what, text)
 		}
 		s.DialTimeout = d
 	}
@@ -33,7 +33,7 @@ func (r *reader) settings(secrets *[]LiteralSecret) Settings {
 	return s
 }
 
-// absolute returns the paths in values, each of which has to be absolute:
+// absolute returns the paths in values, each of which must be absolute:
 // containerd takes others as relative to the directory of hosts.toml.
 func (r *reader) absolute(key string, values []*value) []string {
 	for _, v := range values {
@@ -62,7 +62,7 @@ func (r *reader) client() [][2]string {
 	for _, pair := range v.list {
 		if pair.kind != unstable.Array || len(pair.list) < 1 || len(pair.list) > 2 ||
 			slices.ContainsFunc(pair.list, func(e *value) bool { return e.kind != unstable.String }) {
-			r.add(pair.line, "client of %s: each entry is a pair of files; write [[\"client.crt\", \"client.key\"]], or [[\"both.pem\"]]", r.what)
+			r.add(pair.line, "client of %s: an entry is not a pair of files; write [[\"client.crt\", \"client.key\"]], or [[\"both.pem\"]]", r.what)
 			continue
 		}
 		paths := r.absolute("client", pair.list)
@@ -75,7 +75,7 @@ func (r *reader) capabilities() []string {
 	values := r.texts("capabilities", false)
 	if values == nil {
 		if v := r.find("capabilities"); v != nil && v.kind == unstable.Array && len(v.list) == 0 {
-			r.add(v.line, "capabilities of %s is empty, which containerd reads as all of them; leave the key out", r.what)
+			r.add(v.line, "capabilities of %s is empty, which containerd reads as all of them; remove the key", r.what)
 		}
 		return nil
 	}
@@ -84,15 +84,15 @@ func (r *reader) capabilities() []string {
 		name := strings.ToLower(v.text)
 		switch {
 		case !slices.Contains(capabilities, name):
-			r.add(v.line, "capability %q of %s: containerd does not know it and would ignore the whole file; write some of %s", v.text, r.what, strings.Join(capabilities, ", "))
+			r.add(v.line, "unknown capability %q in %s; the capabilities are %s", v.text, r.what, strings.Join(capabilities, ", "))
 		case slices.Contains(list, name):
-			r.add(v.line, "capability %q of %s stands there twice; take one out", v.text, r.what)
+			r.add(v.line, "capability %q of %s is there twice; remove one", v.text, r.what)
 		default:
 			list = append(list, name)
 		}
 	}
 	if len(list) > 0 && !slices.Contains(list, "pull") && !slices.Contains(list, "resolve") {
-		r.add(r.at("capabilities"), "capabilities of %s: without \"pull\" and \"resolve\" nothing is ever pulled there; add \"pull\"", r.what)
+		r.add(r.at("capabilities"), "capabilities of %s has neither \"pull\" nor \"resolve\", so nothing is pulled there; add \"pull\"", r.what)
 	}
 	return list
 }
@@ -111,25 +111,25 @@ func (r *reader) headers(secrets *[]LiteralSecret) []Header {
 		v := headers.get(name)
 		switch {
 		case !isToken(name):
-			r.add(v.line, "header %q of %s is no name of a header", name, r.what)
+			r.add(v.line, "%q in %s cannot be the name of a header", name, r.what)
 			continue
 		case slices.ContainsFunc(list, func(other Header) bool { return other.Name == h.Name }):
-			r.add(v.line, "header %q of %s stands there twice; case makes no difference", name, r.what)
+			r.add(v.line, "header %q of %s is there twice, as case does not count; remove one", name, r.what)
 			continue
 		case v.kind == unstable.InlineTable:
 			file := r.faults.reader(v.table, "header "+name+" of "+r.what)
 			h.File = file.path("file", "")
-			file.rest(nil)
-			if h.File == "" && v.table.find("file") == nil {
-				r.add(v.line, "header %s of %s names no file; write { file = \"/etc/mirrorcred/%s.header\" }", name, r.what, strings.ToLower(name))
+			if v.table.find("file") == nil {
+				file.need("file", "header %s of %s names no file; write { file = \"/etc/mirrorcred/%s.header\" }", name, r.what, strings.ToLower(name))
 			}
+			file.rest(nil)
 		default:
 			h.Values = texts(headers.texts(name, true))
 			if slices.ContainsFunc(h.Values, func(s string) bool { return !IsHeaderValue(s) }) {
-				r.add(v.line, "header %s of %s has a control character in its value", name, r.what)
+				r.add(v.line, "header %s of %s has a control character in its value; remove it", name, r.what)
 			}
 			if IsSecretHeader(h.Name) {
-				*secrets = append(*secrets, LiteralSecret{h.Name, v.line})
+				*secrets = append(*secrets, LiteralSecret{h.Name, v.line, slices.Contains(credentialHeaders, h.Name)})
 			}
 		}
 		list = append(list, h)
@@ -152,22 +152,27 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// IsHeaderValue reports whether s can be the value of a header: it has no
-// control character but the tab (RFC 9110, section 5.5).
+// IsHeaderValue reports whether s may be the value of an HTTP header: it has no
+// control character except the tab (RFC 9110, section 5.5).
 func IsHeaderValue(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
 }
 
-// secretHeaders are headers that carry a secret by their nature.
-var secretHeaders = []string{
+// credentialHeaders carry a secret by their nature.
+var credentialHeaders = []string{
 	"Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "X-Auth-Token", "X-Jfrog-Art-Api",
 	"Private-Token", "Job-Token",
 }
 
-// IsSecretHeader reports whether a header of that name carries a secret by its
-// nature, in whatever case it is written.
+// IsSecretHeader reports whether a header of that name may hold a secret. The
+// case of name does not matter. It is true for all names except a few that are
+// known to hold none, because registries and gateways choose their own.
 func IsSecretHeader(name string) bool {
-	return slices.Contains(secretHeaders, textproto.CanonicalMIMEHeaderKey(name))
+	switch name = textproto.CanonicalMIMEHeaderKey(name); name {
+	case "Accept", "User-Agent", "X-Forwarded-For":
+		return false
+	}
+	return !strings.HasPrefix(name, "X-Meta-")
 }
 
 // with returns s with the headers of a mirror added; of two with one name the
@@ -189,7 +194,8 @@ func (s Settings) with(mirror []Header) Settings {
 
 // forbidden returns the name of a setting that an http:// target must not
 // have, or "". With TLS settings containerd tries https first
-// (hosts.go, v2.4.2, line 171), and 2.0 does so with dial_timeout too.
+// (hosts.go, v2.4.2, line 171). containerd 2.0 does so with dial_timeout too:
+// package hosts, which knows the version, refuses that.
 func (s Settings) forbidden() string {
 	switch {
 	case len(s.CA) > 0:
@@ -198,8 +204,6 @@ func (s Settings) forbidden() string {
 		return "client"
 	case s.SkipVerify:
 		return "skip_verify"
-	case s.DialTimeout > 0:
-		return "dial_timeout"
 	}
 	return ""
 }

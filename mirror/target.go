@@ -3,31 +3,39 @@ package mirror
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// A Source is the registry host that images name: containerd routes by it
-// alone. The source "*" stands for every registry without a mirror of its own.
-// The zero Source is invalid. Sources are comparable.
+// A Source is the registry host that images name; containerd routes by it
+// alone. The source "*" means every registry that has no mirror of its own. The
+// zero Source is invalid. Sources are comparable.
 type Source struct{ name string }
 
-// ParseSource returns the source that s names. Case and the port 443 are
-// folded, and index.docker.io is docker.io.
+// ParseSource returns the source that s names, in lower case; index.docker.io
+// is docker.io. A port stays as written, 443 too: containerd looks for the
+// directory of a host as the image spells it, so "mcr.microsoft.com" and
+// "mcr.microsoft.com:443" are two sources.
 func ParseSource(s string) (Source, error) {
 	if s == "*" {
 		return Source{"*"}, nil
 	}
+	if err := errMore("a source", s); err != nil {
+		return Source{}, err
+	}
 	h, err := ParseHost(s)
 	if err != nil {
-		if _, _, hasPath := strings.Cut(s, "/"); hasPath && !strings.Contains(s, "://") && !strings.Contains(s, "@") {
-			host, _, _ := strings.Cut(s, "/")
-			return Source{}, fmt.Errorf("a source has no path, containerd routes by host alone; write %q", host)
+		if _, _, hasPath := strings.Cut(s, "/"); hasPath && !strings.Contains(s, "://") {
+			return Source{}, insteadOf("a source has no path, because containerd routes by host alone", s)
 		}
 		return Source{}, err
 	}
-	h = h.withoutPort("443")
 	if h.name == dockerHubAlias {
 		h.name = dockerHub
+	}
+	// containerd looks for a directory as images spell their port.
+	if _, port, err := splitPort(s); err == nil && port != "" && !strings.HasSuffix(s, ":"+port) {
+		return Source{}, insteadOf("a port has no zero in front", h.name)
 	}
 	return Source(h), nil
 }
@@ -46,31 +54,40 @@ func (s Source) Host() Host {
 	return Host(s)
 }
 
-// server returns the host that serves s where it has no mirror.
+// Names reports whether the host of s is h, the registry of a target.
+func (s Source) Names(h Host) bool {
+	return !s.Any() && s.Host().withoutPort("443") == h
+}
+
+// server returns the host that serves s without a mirror.
 func (s Source) server() Host {
 	if s.name == dockerHub {
 		return Host{dockerHubServer}
 	}
-	return s.Host()
+	return s.Host().withoutPort("443")
 }
 
 // A Target is a registry that serves a source: where it is, what containerd
-// has to know to reach it, and which credential it asks for.
+// needs to know to reach it, and which credential it needs.
 type Target struct {
 	scheme string // "https" or "http"
 	host   Host   // without the scheme's default port; the zero Host for "*"
 	base   string // what stands in front of /v2, such as "/repository/hub"
 	prefix string // repository prefix, such as "dockerhub"
 	self   bool
+	// anonymous says that the map writes so, and not only no credential.
+	anonymous bool
 
 	// Settings are those of the target's registry and of its mirror.
 	Settings Settings
-	// Credential is the name of the credential that the target asks for, ""
-	// where it is anonymous.
+	// Credential is the name of the target's credential, "" if it is
+	// anonymous.
 	Credential string
-	// Below are the credentials of repositories below the target's prefix
-	// that differ from Credential, the longest prefix first.
+	// Below are the credentials of repositories below the target's prefix that
+	// differ from Credential, the longest prefix first.
 	Below []PathCredential
+
+	lines map[string]int // of its registry's settings, by their keys
 }
 
 // A PathCredential is the credential of all repositories below a prefix.
@@ -79,22 +96,25 @@ type PathCredential struct {
 	Credential string // "" for anonymous
 }
 
-// ParseTarget returns the target that s names: host[:port][/prefix], or an
-// http or https URL with the prefix below /v2 or without /v2. A URL that ends
-// in /v2 has what stands before it in front of the registry's API.
+// ParseTarget returns the target that s names: host[:port][/prefix], or an http
+// or https URL with the prefix after /v2 or without /v2. In a URL that ends in
+// /v2, the path before that is in front of the registry's API.
 func ParseTarget(s string) (Target, error) {
+	if err := errMore("a target", s); err != nil {
+		return Target{}, err
+	}
 	scheme, rest, hasScheme := strings.Cut(s, "://")
 	if !hasScheme {
 		scheme, rest = "https", s
 	}
 	scheme = strings.ToLower(scheme)
 	if scheme != "https" && scheme != "http" {
-		return Target{}, fmt.Errorf("scheme %q is none that a registry has; write https:// or http://", scheme)
-	}
-	if strings.ContainsAny(rest, "?#") {
-		return Target{}, errors.New("a target has no query and no fragment; leave out what begins with \"?\" or \"#\"")
+		return Target{}, fmt.Errorf("unknown scheme %q; write https:// or http://", scheme)
 	}
 	name, path, _ := strings.Cut(rest, "/")
+	if strings.Contains(name, "*") {
+		return Target{}, errors.New("a target must be one registry; write for example \"contoso.azurecr.io\"")
+	}
 	host, err := ParseHost(name)
 	if err != nil {
 		return Target{}, err
@@ -115,19 +135,44 @@ func ParseTarget(s string) (Target, error) {
 	if t.prefix == "" {
 		return t, nil
 	}
-	return t, CheckRepository(t.prefix)
+	return t, checkPrefix(t, s[:len(s)-len(rest)]+name)
 }
 
-// checkBase checks what stands in front of /v2: it is a path of a web server,
-// not of a repository, so that upper case is fine.
+// checkPrefix checks a target's repository prefix. before is the part of the
+// target up to the slash before the prefix.
+func checkPrefix(t Target, before string) error {
+	err := CheckRepository(t.prefix)
+	if err == nil {
+		return nil
+	}
+	write := func(prefix string) string {
+		if prefix == "" {
+			return before
+		}
+		return before + "/" + prefix
+	}
+	if prefix, _, ok := strings.Cut(t.prefix, ":"); ok && CheckRepository(prefix) == nil {
+		return fmt.Errorf("a target has no tag; write %q", write(prefix))
+	}
+	if prefix, star := strings.CutSuffix(t.prefix, "*"); star {
+		prefix = strings.TrimSuffix(prefix, "/")
+		if prefix == "" || CheckRepository(prefix) == nil {
+			return fmt.Errorf("a prefix needs no wildcard; write %q", write(prefix))
+		}
+	}
+	return err
+}
+
+// checkBase checks the path in front of /v2. It is a path of a web server, not of
+// a repository, so upper case is allowed.
 func checkBase(base string) error {
 	for part := range strings.SplitSeq(base, "/") {
 		if part == "" || part == "." || part == ".." {
-			return fmt.Errorf("path %q has an empty or a dotted part", "/"+base)
+			return fmt.Errorf("path %q has an empty part, \".\" or \"..\"; remove it", "/"+base)
 		}
 		for i := range len(part) {
 			if !isAlnum(part[i]) && !strings.ContainsRune("-._~", rune(part[i])) {
-				return fmt.Errorf("path %q: %q cannot stand in it", "/"+base, string(part[i]))
+				return fmt.Errorf("path %q: %q is not allowed; percent-encoding and other characters cannot be mirrored", "/"+base, string(part[i]))
 			}
 		}
 	}
@@ -147,15 +192,15 @@ func (t Target) Host() Host { return t.host }
 // Scheme returns "https" or "http".
 func (t Target) Scheme() string { return t.scheme }
 
-// Prefix returns the repository prefix, or "".
+// Prefix returns the repository prefix, or "" if there is none.
 func (t Target) Prefix() string { return t.prefix }
 
 // Self reports whether the target is the source itself, so that containerd
 // falls back to it.
 func (t Target) Self() bool { return t.self }
 
-// API returns the path of the registry's API with the prefix, which is "/v2"
-// for a target without a path.
+// API returns the path of the registry's API with the prefix: "/v2" for a
+// target without a path.
 func (t Target) API() string {
 	api := t.base + "/v2"
 	if t.prefix != "" {
@@ -164,7 +209,8 @@ func (t Target) API() string {
 	return api
 }
 
-// Repository returns the repository under which the target serves repository.
+// Repository returns the target's name for a repository of the source: with the
+// prefix in front.
 func (t Target) Repository(repository string) string {
 	if t.prefix == "" {
 		return repository
@@ -172,8 +218,8 @@ func (t Target) Repository(repository string) string {
 	return t.prefix + "/" + repository
 }
 
-// String returns the target as it is said shortest: a host and a prefix, with
-// the scheme where it is not https or needed to tell.
+// String returns the target in its shortest form: a host and a prefix, and the
+// scheme if it is not https or is needed to tell them apart.
 func (t Target) String() string {
 	switch {
 	case t.host == Host{}:
@@ -198,8 +244,22 @@ func (t Target) address() string {
 	return t.host.name + ":" + defaultPort(t.scheme)
 }
 
-// CredentialFor returns the name of the credential that the target asks for
-// one of its repositories, the prefix included; "" where it is anonymous.
+// names returns how a [registry] table may name the target's host: by host and
+// port, and without the port if it is the scheme's own.
+func (t Target) names() []string {
+	names := []string{t.address(), t.host.name}
+	if t.scheme == "https" && t.host.name == dockerHubServer {
+		names = append(names, dockerHub+":443", dockerHub)
+	}
+	return slices.Compact(names)
+}
+
+// Line returns the line of the map with a setting of the target's registry, by
+// its key, such as "ca"; 0 if the map does not have it.
+func (t Target) Line(key string) int { return t.lines[key] }
+
+// CredentialFor returns the name of the credential for one of the target's
+// repositories, given with the prefix; "" if it is anonymous.
 func (t Target) CredentialFor(repository string) string {
 	for _, below := range t.Below {
 		if isBelow(repository, below.Prefix) {

@@ -11,20 +11,20 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// privateBus is where systemd itself listens, to root alone, for when the bus is
-// down or there is none.
+// privateBus is the socket on which systemd itself listens, for root alone. It is used
+// if there is no bus or the bus is down.
 const privateBus = "unix:path=/run/systemd/private"
 
-// A Bus is a connection to the systemd that manages this machine. It may be used
-// by several goroutines.
+// A Bus is a connection to the systemd of this machine. Several goroutines may
+// use it.
 type Bus struct {
 	conn *sd.Conn
 	lost <-chan struct{} // closed with the connection
 	end  context.CancelFunc
 }
 
-// Connect connects to systemd, over the system bus or else directly. ctx bounds
-// the connecting, not the connection. The caller closes the Bus.
+// Connect connects to systemd, over the system bus or directly. ctx limits the
+// time to connect, not the connection. The caller must close the Bus.
 func Connect(ctx context.Context) (*Bus, error) {
 	return connect(ctx, privateBus)
 }
@@ -34,18 +34,18 @@ func connect(ctx context.Context, private string) (*Bus, error) {
 	if err == nil {
 		return b, nil
 	}
-	// What went wrong with the bus says more than that there is no other way.
+	// The error of the bus tells more than that of the private socket.
 	if os.Geteuid() == 0 {
 		direct := func(opts ...dbus.ConnOption) (*dbus.Conn, error) { return dbus.Dial(private, opts...) }
 		if b, directErr := dial(ctx, direct, func(*dbus.Conn) error { return nil }); directErr == nil {
 			return b, nil
 		}
 	}
-	return nil, fmt.Errorf("no systemd to talk to: %w; in a container mount the node's /run/dbus, and where the node has another service manager restart its services there", err)
+	return nil, fmt.Errorf("cannot reach systemd: %w; in a container, mount the node's /run/dbus; if the node has another service manager, restart its services with that", err)
 }
 
-// dial opens the two connections that go-systemd needs, one for calls and one
-// for signals, so that the end of either is the end of both.
+// dial opens the two connections that go-systemd needs, one for calls and one for
+// signals. If either ends, both do.
 func dial(ctx context.Context, open func(...dbus.ConnOption) (*dbus.Conn, error), hello func(*dbus.Conn) error) (_ *Bus, err error) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	connected := context.AfterFunc(ctx, end)
@@ -63,7 +63,7 @@ func dial(ctx context.Context, open func(...dbus.ConnOption) (*dbus.Conn, error)
 			return nil, err
 		}
 		context.AfterFunc(conn.Context(), end)
-		// By number: to look a name up takes a libc.
+		// By number: looking up a name needs a libc.
 		if err := conn.Auth([]dbus.Auth{dbus.AuthExternal(fmt.Sprint(os.Getuid()))}); err != nil {
 			conn.Close()
 			return nil, err
@@ -90,16 +90,31 @@ func (b *Bus) Close() {
 	b.end()
 }
 
-// Restart restarts a unit, named in full as in "kubelet.service", and returns
-// when systemd is done with it: a service without readiness notices then merely
-// runs, so look at its [Bus.State] for some time after.
+// A RefusedError says why systemd rejected a request.
+type RefusedError struct{ reason error }
+
+// Error returns the reason.
+func (e *RefusedError) Error() string { return e.reason.Error() }
+
+// Unwrap returns the reason.
+func (e *RefusedError) Unwrap() error { return e.reason }
+
+// Restart restarts a unit, given by its full name such as "kubelet.service", and
+// returns when systemd has done that. A service without readiness notices may still
+// fail soon after, so check its [Bus.State] for some time.
 //
-// A service that is ordered before the unit must not wait for Restart until it
-// has said that it is ready: systemd would restart the unit only after that.
+// A [RefusedError] means that the unit runs as before.
+//
+// A service that is ordered before the unit must notify systemd that it is ready before
+// it calls Restart: systemd restarts the unit only after that.
 func (b *Bus) Restart(ctx context.Context, unit string) error {
 	done := make(chan string, 1)
 	if _, err := b.conn.RestartUnitContext(ctx, unit, "replace", done); err != nil {
-		return describe("restart "+unit, unit, err)
+		described := describe("restart "+unit, unit, err)
+		if errors.As(err, new(dbus.Error)) {
+			return &RefusedError{described}
+		}
+		return described
 	}
 	select {
 	case result := <-done:
@@ -114,16 +129,20 @@ func (b *Bus) Restart(ctx context.Context, unit string) error {
 	}
 }
 
-// A State is how a unit is. Times are since boot on CLOCK_MONOTONIC, which
-// unlike CLOCK_BOOTTIME stands still while the machine is suspended.
+// A State is the state of a unit at one moment. Durations are times since boot
+// on CLOCK_MONOTONIC, which does not advance while the machine is suspended,
+// unlike CLOCK_BOOTTIME.
 type State struct {
 	Active   string        // "active", "activating", "deactivating", "inactive", "failed", "reloading"
-	Sub      string        // for a service such as "running", "dead", "auto-restart"
-	Result   string        // how a service ended last: "success", "exit-code", "oom-kill" and so on
-	MainPID  int           // 0 where no process runs
+	Sub      string        // of a service: "running", "dead", "auto-restart" and so on
+	Result   string        // how a service last ended: "success", "exit-code", "oom-kill" and so on
+	MainPID  int           // 0 if no process runs
 	Restarts int           // how often systemd has started it again by itself
 	Started  time.Duration // when the main process was last started; 0 never
-	Entered  time.Duration // when the unit last became active; 0 never
+	// StartedAt is Started by the wall clock, as it was then; the zero time
+	// if it never was.
+	StartedAt time.Time
+	Entered   time.Duration // when the unit last became active; 0 never
 }
 
 // State returns the state of a unit at one moment.
@@ -139,7 +158,7 @@ func (b *Bus) State(ctx context.Context, unit string) (State, error) {
 	var s State
 	var ok bool
 	if s.Active, ok = props["ActiveState"].(string); !ok {
-		return State{}, fmt.Errorf("ask systemd for %s: it does not say ActiveState; see: systemctl show %s", unit, unit)
+		return State{}, fmt.Errorf("ask systemd for %s: it does not report ActiveState; see: systemctl show %s", unit, unit)
 	}
 	// Units other than services lack the rest.
 	s.Sub, _ = props["SubState"].(string)
@@ -148,6 +167,9 @@ func (b *Bus) State(ctx context.Context, unit string) (State, error) {
 	restarts, _ := props["NRestarts"].(uint32)
 	s.MainPID, s.Restarts = int(pid), int(restarts)
 	s.Started = monotonic(props["ExecMainStartTimestampMonotonic"])
+	if usec, _ := props["ExecMainStartTimestamp"].(uint64); usec > 0 {
+		s.StartedAt = time.UnixMicro(int64(usec))
+	}
 	s.Entered = monotonic(props["ActiveEnterTimestampMonotonic"])
 	return s, nil
 }
@@ -161,7 +183,7 @@ func noSuchUnit(unit string) error {
 	return fmt.Errorf("no unit %q on this node; see which there are with: systemctl list-unit-files", unit)
 }
 
-// describe adds to an error of a call what to do about it.
+// describe adds the remedy to the error of a call.
 func describe(doing, unit string, err error) error {
 	var fault dbus.Error
 	switch {
@@ -176,7 +198,7 @@ func describe(doing, unit string, err error) error {
 	case "org.freedesktop.systemd1.UnitMasked":
 		return fmt.Errorf("%s: the unit is masked; run systemctl unmask %s", doing, unit)
 	case "org.freedesktop.DBus.Error.InvalidArgs":
-		return fmt.Errorf("%s: %q is no name of a unit; write it in full, as in \"kubelet.service\"", doing, unit)
+		return fmt.Errorf("%s: %q is not the name of a unit; write it in full, as in \"kubelet.service\"", doing, unit)
 	case "org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired":
 		return fmt.Errorf("%s: %w; run this as root", doing, err)
 	}

@@ -248,12 +248,12 @@ func TestRestartRefused(t *testing.T) {
 		"org.freedesktop.systemd1.NoSuchUnit":     `no unit "kubelet.service" on this node; see which there are with: systemctl list-unit-files`,
 		"org.freedesktop.systemd1.UnitMasked":     `restart kubelet.service: the unit is masked; run systemctl unmask kubelet.service`,
 		"org.freedesktop.DBus.Error.AccessDenied": `restart kubelet.service: what systemd says; run this as root`,
-		"org.freedesktop.DBus.Error.InvalidArgs":  `restart kubelet.service: "kubelet.service" is no name of a unit; write it in full, as in "kubelet.service"`,
+		"org.freedesktop.DBus.Error.InvalidArgs":  `restart kubelet.service: "kubelet.service" is not the name of a unit; write it in full, as in "kubelet.service"`,
 		"org.freedesktop.systemd1.LoadFailed":     `restart kubelet.service: what systemd says; see systemctl status kubelet.service`,
 	} {
 		f.script("", dbus.NewError(name, []any{"what systemd says"}))
-		if err := b.Restart(t.Context(), kubelet); message(err) != want {
-			t.Errorf("%s: Restart = %v; want %s", name, err, want)
+		if err := b.Restart(t.Context(), kubelet); message(err) != want || !errors.As(err, new(*RefusedError)) {
+			t.Errorf("%s: Restart = %T %v; want a RefusedError: %s", name, err, err, want)
 		}
 	}
 }
@@ -299,7 +299,7 @@ func TestState(t *testing.T) {
 	}
 }
 
-// TestConnectContext holds that a context bounds the connecting alone.
+// TestConnectContext checks that a context bounds the connecting alone.
 func TestConnectContext(t *testing.T) {
 	f, _ := startSystemd(t)
 	f.script("done", nil)
@@ -345,7 +345,7 @@ func TestConnectWithoutBus(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+dir+"/bus")
 	_, err := connect(t.Context(), "unix:path="+dir+"/private")
-	if !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(message(err), "no systemd to talk to: ") || !strings.Contains(message(err), dir+"/bus") {
+	if !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(message(err), "cannot reach systemd: ") || !strings.Contains(message(err), dir+"/bus") {
 		t.Errorf("Connect = %v; want it to say that there is no bus, and where", err)
 	}
 }
@@ -355,7 +355,7 @@ func TestConnectWithoutBus(t *testing.T) {
 func TestConnectWithoutSystemd(t *testing.T) {
 	startBus(t)
 	_, err := connect(t.Context(), "unix:path="+t.TempDir()+"/private")
-	if err == nil || !strings.HasPrefix(err.Error(), "no systemd to talk to: ") || !strings.Contains(err.Error(), systemdName) {
+	if err == nil || !strings.HasPrefix(err.Error(), "cannot reach systemd: ") || !strings.Contains(err.Error(), systemdName) {
 		t.Errorf("Connect = %v; want it to say that there is no systemd", err)
 	}
 }

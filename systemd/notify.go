@@ -15,13 +15,13 @@ import (
 // of more than 4096 as a whole (src/core/manager.h, NOTIFY_BUFFER_MAX).
 const maxStatus = 1024
 
-// A Notifier tells systemd how the program fares. Where NOTIFY_SOCKET is not
-// set, as when an operator runs the program by hand, it tells nobody.
+// A Notifier reports the state of the program to systemd. If NOTIFY_SOCKET is not set,
+// because an operator runs the program by hand, its methods do nothing.
 type Notifier struct {
 	interval time.Duration
 }
 
-// NewNotifier reads from the environment what systemd asks of this process.
+// NewNotifier reads from the environment what systemd expects of this process.
 func NewNotifier() (Notifier, error) {
 	watchdog, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
@@ -30,8 +30,8 @@ func NewNotifier() (Notifier, error) {
 	return Notifier{interval: watchdog / 2}, nil
 }
 
-// Ready says that the program does its work: after its start, and again after
-// each [Notifier.Reloading].
+// Ready tells systemd that the program is ready: after its start, and after each
+// [Notifier.Reloading].
 func (n Notifier) Ready(status string) error {
 	return n.send("ready", daemon.SdNotifyReady+"\n"+statusLine(status))
 }
@@ -41,10 +41,11 @@ func (n Notifier) Status(status string) error {
 	return n.send("status", statusLine(status))
 }
 
-// Reloading says that SIGHUP was heard; [Notifier.Ready] has to follow.
+// Reloading tells systemd that the program got SIGHUP; [Notifier.Ready] must
+// follow.
 func (n Notifier) Reloading() error {
-	// With Type=notify-reload, which a drop-in may set, systemd tells by the
-	// time whether this answers its signal.
+	// With Type=notify-reload, which a drop-in may set, systemd compares this time
+	// with that of its signal.
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		return fmt.Errorf("read the monotonic clock: %w", err)
@@ -52,26 +53,26 @@ func (n Notifier) Reloading() error {
 	return n.send("reloading", fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, now.Nano()/1000))
 }
 
-// Stopping says that the program is on its way out.
+// Stopping tells systemd that the program is about to end.
 func (n Notifier) Stopping(status string) error {
 	return n.send("stopping", daemon.SdNotifyStopping+"\n"+statusLine(status))
 }
 
-// Alive keeps the watchdog quiet for another while.
+// Alive resets the watchdog.
 func (n Notifier) Alive() error {
 	return n.send("watchdog", daemon.SdNotifyWatchdog)
 }
 
-// Interval returns how often [Notifier.Alive] is to be called, which is twice in
-// the time that systemd allows; 0 where no watchdog waits.
+// Interval returns how often to call [Notifier.Alive]: half of the time that
+// systemd allows; 0 if there is no watchdog.
 func (n Notifier) Interval() time.Duration { return n.interval }
 
-// KeepAlive calls Alive at each interval at which alive reports true, until ctx
-// is done; where no watchdog waits it returns at once. A program with a loop of
-// its own better calls Alive from there, which proves that the loop turns.
+// KeepAlive calls [Notifier.Alive] at each interval if alive reports true, until ctx is
+// done. It returns at once if there is no watchdog. A program with a loop of its own
+// should call Alive from that loop, to prove that the loop runs.
 //
-// A notice that cannot be sent is no reason to stop: the next one may get
-// through, and systemd acts when none does. The error is that of the last one.
+// If a notice cannot be sent, KeepAlive goes on: a later one may succeed, and if none
+// does, systemd acts. The error is that of the last notice.
 func (n Notifier) KeepAlive(ctx context.Context, alive func() bool) error {
 	if n.interval == 0 {
 		return nil
@@ -98,8 +99,8 @@ func (Notifier) send(name, state string) error {
 	return nil
 }
 
-// statusLine returns the assignment of a status. A line break in it would begin
-// another assignment, and systemd takes no text that is not UTF-8.
+// statusLine returns the assignment of a status. It replaces line breaks, which would
+// begin another assignment, and invalid UTF-8, which systemd rejects.
 func statusLine(status string) string {
 	status = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

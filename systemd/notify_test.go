@@ -78,7 +78,7 @@ func TestNotices(t *testing.T) {
 		send func() error
 		want string
 	}{
-		{"Ready", func() error { return n.Ready("in step: 3 sources") }, "READY=1\nSTATUS=in step: 3 sources"},
+		{"Ready", func() error { return n.Ready("in sync: 3 sources") }, "READY=1\nSTATUS=in sync: 3 sources"},
 		{"Status", func() error { return n.Status("1 source pending") }, "STATUS=1 source pending"},
 		{"Status of a fault", func() error { return n.Status("mirrors.toml:1: x\nMAINPID=1\x1b") }, "STATUS=mirrors.toml:1: x MAINPID=1 "},
 		{"Status of bytes", func() error { return n.Status("a\xffb") }, "STATUS=a?b"},
@@ -121,7 +121,7 @@ func TestNoManager(t *testing.T) {
 		"KeepAlive": func() error { return n.KeepAlive(t.Context(), nil) },
 	} {
 		if err := send(); err != nil {
-			t.Errorf("%s = %v; want nothing where nobody listens", name, err)
+			t.Errorf("%s = %v; want nothing without a listener", name, err)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func TestKeepAlive(t *testing.T) {
 	m := listen(t, time.Minute)
 	n := newNotifier(t)
 	synctest.Test(t, func(t *testing.T) {
-		// A few notices only: a socket that nobody reads holds ten.
+		// Only a few notices: an unread socket holds ten.
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute+time.Second)
 		defer cancel()
 		begin := time.Now()

@@ -1,9 +1,10 @@
-// Package systemd is what mirrorcred and the service manager of its node say to
-// each other. The node's manager is given units that run mirrorcred, is told how
-// it fares, and is asked to restart the kubelet.
+// Package systemd connects mirrorcred with the systemd of its node: it has the units
+// that run mirrorcred, the notices about readiness and the watchdog, and the restart of
+// the kubelet.
 //
-// Whether and when a kubelet should restart is not decided here; see
-// cmd/internal/node. Start at [Units], [NewNotifier] and [Connect].
+// It does not decide whether and when a kubelet should restart; see
+// cmd/internal/watch. Package unitfile reads the units of other programs. Start
+// at [Units], [NewNotifier] and [Connect].
 package systemd
 
 import (
@@ -14,7 +15,7 @@ import (
 	"strings"
 )
 
-// Program is where the units look for mirrorcred unless told otherwise.
+// Program is the default path of mirrorcred in the units.
 const Program = "/usr/local/bin/mirrorcred"
 
 // The names of the units. A node has one of the two services enabled.
@@ -32,20 +33,23 @@ var applyText string
 //go:embed mirrorcred.conf
 var tmpfilesText string
 
-// A Unit is a file of the service manager's, to be installed with mode 0644.
+// A Unit is a file to install for systemd, with mode 0644. Its first line says
+// that mirrorcred installed it, and lets [Edited] recognise a file that was
+// changed.
 type Unit struct {
 	Name string
 	Path string
 	Data []byte
 }
 
-// plainPath matches the paths that mean themselves on an ExecStart line, where
-// spaces, quotes, "%", "$" and "\" do not.
+// plainPath matches the paths that need no quoting on an ExecStart line: without
+// spaces, quotes, "%", "$" and "\".
 var plainPath = regexp.MustCompile(`^/[A-Za-z0-9/._+-]+$`)
 
-// Units returns the files to install, in /etc because /usr is read-only on some
-// nodes, for a mirrorcred at the path program; "" is [Program]. They are in
-// force after "systemctl daemon-reload" and "systemd-tmpfiles --create".
+// Units returns the files to install, for a mirrorcred at the path program; ""
+// means [Program]. They are in /etc because /usr is read-only on some nodes.
+// They take effect after "systemctl daemon-reload" and "systemd-tmpfiles
+// --create".
 func Units(program string) ([]Unit, error) {
 	if program == "" {
 		program = Program
@@ -55,7 +59,7 @@ func Units(program string) ([]Unit, error) {
 	}
 	unit := func(dir, name, text string) Unit {
 		text = strings.ReplaceAll(text, "\nExecStart="+Program+" ", "\nExecStart="+program+" ")
-		return Unit{name, path.Join(dir, name), []byte(text)}
+		return Unit{name, path.Join(dir, name), seal(text)}
 	}
 	return []Unit{
 		unit("/etc/systemd/system", WatchUnit, watchText),

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main_test
 
 import (
@@ -25,7 +27,7 @@ func (n tree) log() string { return filepath.Join(n.root, audit.DefaultFile) }
 // there is no secret in it.
 func readEvents(t testing.TB, n tree) []audit.Event {
 	t.Helper()
-	log := audit.Open(n.log())
+	log := audit.Open(nil, n.log())
 	defer log.Close()
 	var list []audit.Event
 	err := log.Next(func(line []byte) error {
@@ -42,7 +44,7 @@ func readEvents(t testing.TB, n tree) []audit.Event {
 	return list
 }
 
-// TestAudit holds what a run leaves in the log, in both modes.
+// TestAudit checks what a run leaves in the log, in both modes.
 func TestAudit(t *testing.T) {
 	steps := "registry challenge, managed identity, registry token exchange"
 	for name, c := range map[string]struct {
@@ -91,7 +93,7 @@ func TestAudit(t *testing.T) {
 		if e.Time.Before(before) || e.Time.After(time.Now()) || e.Took <= 0 {
 			t.Errorf("%s: it was at %s, for %v", name, e.Time, e.Took)
 		}
-		for path, mode := range map[string]os.FileMode{n.log(): 0o640, filepath.Dir(n.log()): 0o750} {
+		for path, mode := range map[string]os.FileMode{n.log(): 0o600, filepath.Dir(n.log()): 0o700} {
 			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
 				t.Errorf("%s: %s: %v, %v; want %v", name, path, info, err, mode)
 			}
@@ -99,7 +101,7 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// TestNoAudit holds that a log which cannot be written stops nobody.
+// TestNoAudit checks that a log that cannot be written blocks no pull.
 func TestNoAudit(t *testing.T) {
 	cloud, _ := startCloud(t, "foo.azurecr.io")
 	for name, put := range map[string]func(path string) error{
@@ -175,7 +177,7 @@ func fields(t *testing.T, entry string) map[string][]string {
 	return all
 }
 
-// TestAuditSocket holds what a run sends to the journal and to another socket.
+// TestAuditSocket checks what a run sends to the journal and to another socket.
 func TestAuditSocket(t *testing.T) {
 	const twice = "version = 1\n[[mirror]]\nsource = \"mcr.microsoft.com\"\nshare_credential = true\ntargets = [\"foo.azurecr.io\", \"bar.azurecr.io\"]\n"
 	cloud, acrs := startCloud(t, "foo.azurecr.io", "bar.azurecr.io")
@@ -234,8 +236,8 @@ func TestAuditSocket(t *testing.T) {
 	}
 }
 
-// TestNoAuditSocket holds that a socket which nobody listens at, or is none,
-// stops nobody.
+// TestNoAuditSocket checks that a socket without a listener, or a file in its
+// place, blocks no pull.
 func TestNoAuditSocket(t *testing.T) {
 	cloud, _ := startCloud(t, "foo.azurecr.io")
 	n := plant(t, toFoo)

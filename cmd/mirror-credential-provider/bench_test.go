@@ -1,3 +1,5 @@
+//go:build linux
+
 package main_test
 
 import (
@@ -14,9 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
-	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/credential/azure/azuretest"
+	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -281,7 +284,7 @@ func plantMany(b *testing.B, count int) string {
 			b.Fatal(err)
 		}
 	}
-	writeRoute := func(name string, r credential.Route) {
+	writeRoute := func(name string, r route.Route) {
 		r.HostsDir = mirror.DefaultHostsDir
 		data, err := r.Encode()
 		if err != nil {
@@ -291,10 +294,15 @@ func plantMany(b *testing.B, count int) string {
 	}
 	for i, f := range files {
 		write(filepath.Join(mirror.DefaultHostsDir, f.Namespace, hosts.FileName), f.Data)
-		g := credential.NewGeneration(m, m.Mirrors[i], hosts.Hash(f.Data))
-		writeRoute(f.Namespace, credential.Route{Source: f.Source.String(), Generations: []credential.Generation{g}})
+		g := route.NewGeneration(m, m.Mirrors[i], hosts.Hash(f.Data))
+		writeRoute(f.Namespace, route.Route{Source: f.Source.String(), Generations: []route.Generation{g}})
 	}
-	writeRoute(hosts.Default, credential.Route{Source: "*"})
+	writeRoute(hosts.Default, route.Route{Source: "*"})
+	record, err := armed.Record{HostsDir: mirror.DefaultHostsDir, Alone: true}.Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	write(filepath.Join(routesDir, "..", armed.FileName), record)
 	write(mirror.DefaultAzureConfig, []byte(`{"cloud":"AzurePublicCloud","tenantId":"`+azuretest.DefaultTenant+`","useManagedIdentityExtension":true}`))
 	return root
 }

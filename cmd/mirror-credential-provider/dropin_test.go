@@ -1,3 +1,5 @@
+//go:build linux
+
 package main_test
 
 import (
@@ -92,7 +94,7 @@ func TestDropIn(t *testing.T) {
 		"torn azure.json":     {"@torn", "docker.io/library/nginx", "torn: line 1: this is not JSON"},
 		"empty azure.json":    {"@empty", "docker.io/library/nginx", "empty: the file is empty"},
 		"no identity":         {"@identless", "foo.azurecr.io/x", "no identity is named"},
-		"a directory":         {"/", "docker.io/library/nginx", "/ is not a regular file"},
+		"a directory":         {"/", "docker.io/library/nginx", "/: this is a directory, not a file"},
 
 		"spaces":          {"@managed -r " + strings.ReplaceAll(" mcr.microsoft.com: foo.azurecr.io, a:b ", " ", "·"), "mcr.microsoft.com/x", mirrored},
 		"empty value":     {"@managed --registry-mirror=", "mcr.microsoft.com/x", nothing},
@@ -154,7 +156,7 @@ func TestDropIn(t *testing.T) {
 	})
 }
 
-// TestRelative holds that azure.json may be named from where one stands.
+// TestRelative checks that azure.json may be named from where one stands.
 func TestRelative(t *testing.T) {
 	cloud, _ := startCloud(t)
 	cmd := command(t, cloud, names[1], "azure.json")
@@ -165,7 +167,7 @@ func TestRelative(t *testing.T) {
 	}
 }
 
-// TestNothingAsked holds that an answer which needs nobody asks nobody.
+// TestNothingAsked checks that an answer that needs no request sends none.
 func TestNothingAsked(t *testing.T) {
 	cloud, acrs := startCloud(t, "foo.azurecr.io")
 	dir := t.TempDir()
@@ -177,7 +179,7 @@ func TestNothingAsked(t *testing.T) {
 	}
 }
 
-// TestRequests holds what is taken for a request.
+// TestRequests checks what is taken for a request.
 func TestRequests(t *testing.T) {
 	good := request("docker.io/library/nginx")
 	cloud, _ := startCloud(t, "foo.azurecr.io")
@@ -205,7 +207,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestChallenges holds that no answer of a registry brings the program down or
+// TestChallenges checks that no answer of a registry brings the program down or
 // the node's token elsewhere.
 func TestChallenges(t *testing.T) {
 	cloud, acrs := startCloud(t, "foo.azurecr.io")
@@ -231,7 +233,7 @@ func TestChallenges(t *testing.T) {
 	}
 }
 
-// TestHelp holds that help and version are what is asked for, so that they go
+// TestHelp checks that help and version are what is asked for, so that they go
 // to standard output.
 func TestHelp(t *testing.T) {
 	cloud, _ := startCloud(t)

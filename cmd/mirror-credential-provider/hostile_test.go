@@ -1,9 +1,12 @@
+//go:build linux
+
 package main_test
 
 import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,7 +51,7 @@ func TestHostile(t *testing.T) {
 	tests := map[string]struct {
 		who, path string
 		fault     azuretest.Fault
-		want      string // of the reason; "" where the answer is good all the same
+		want      string // of the reason; "" if the answer is good all the same
 	}{
 		"registry, realm on another host":        {"registry", "/v2/", realm("https://" + evilHost + "/oauth2/token"), elsewhere},
 		"registry, realm below another host":     {"registry", "/v2/", realm("https://HOST." + evilHost + "/oauth2/token"), elsewhere},
@@ -63,7 +66,7 @@ func TestHostile(t *testing.T) {
 		"registry, redirect of the exchange":     {"registry", exchange, azuretest.Redirect(evilHost), "status 307, a redirect, which is not followed; "},
 		"registry, redirect to another registry": {"registry", exchange, azuretest.Redirect("bar.azurecr.io"), "status 307, a redirect, which is not followed; "},
 		"registry, redirect of its tokens":       {"registry", "/oauth2/token", azuretest.Redirect(evilHost), ""}, // for containerd to refuse
-		"registry, a gigabyte at /v2/":           {"registry", "/v2/", azuretest.Endless(401), "0 Www-Authenticate headers where one is expected; "},
+		"registry, a gigabyte at /v2/":           {"registry", "/v2/", azuretest.Endless(401), "0 Www-Authenticate headers instead of one; "},
 		"registry, a gigabyte of header":         {"registry", "/v2/", azuretest.Endless(0), "the answer has no end; "},
 		"registry, a gigabyte for a token":       {"registry", exchange, azuretest.Endless(200), "an answer of more than 1 MiB; "},
 		"registry, slow at /v2/":                 {"registry", "/v2/", azuretest.Drip(401), "registry challenge: no answer from foo.azurecr.io within "},
@@ -93,13 +96,13 @@ func TestHostile(t *testing.T) {
 		"Entra ID, token with a newline": {"Entra ID", signIn, access(azuretest.Canary + `x\ny`), "a token that is empty or holds spaces or control characters; "},
 		"Entra ID, redirect":             {"Entra ID", signIn, azuretest.Redirect(evilHost), "a redirect, which is not followed"},
 		"Entra ID, redirect at first":    {"Entra ID", "", azuretest.Redirect(evilHost), "a redirect, which is not followed"},
-		"Entra ID, token endpoint":       {"Entra ID", configuration, discovery("https://" + evilHost + "/token"), `it sends on to "https://evil.example", which is given nothing; `},
+		"Entra ID, token endpoint":       {"Entra ID", configuration, discovery("https://" + evilHost + "/token"), `it redirects to "https://evil.example", which gets nothing; `},
 		"Entra ID, of another cloud":     {"Entra ID", configuration, discovery("https://login.microsoftonline.us" + signIn), ""},
-		"Entra ID, endpoint in http":     {"Entra ID", configuration, discovery("http://login.microsoftonline.com" + signIn), `it sends on to "http://login.microsoftonline.com", which is given nothing; `},
+		"Entra ID, endpoint in http":     {"Entra ID", configuration, discovery("http://login.microsoftonline.com" + signIn), `it redirects to "http://login.microsoftonline.com", which gets nothing; `},
 		"Entra ID, secret in a refusal":  {"Entra ID", signIn, azuretest.Echo(401), "service principal: login.microsoftonline.com after "},
 
 		"Entra ID, redirect of a pod":          {"pod", podSignIn, azuretest.Redirect(evilHost), "a redirect, which is not followed"},
-		"Entra ID, token endpoint of a pod":    {"pod", strings.Replace(configuration, tenant, podTenant, 1), discovery("https://" + evilHost + "/token"), `it sends on to "https://evil.example", which is given nothing; `},
+		"Entra ID, token endpoint of a pod":    {"pod", strings.Replace(configuration, tenant, podTenant, 1), discovery("https://" + evilHost + "/token"), `it redirects to "https://evil.example", which gets nothing; `},
 		"Entra ID, a pod's token in a refusal": {"pod", podSignIn, azuretest.Echo(400), "workload identity: login.microsoftonline.com after "},
 		"proxy, refusal":                       {"proxy", "", azuretest.Refuse(407), " answered 407; check the node's firewall, routes and HTTPS_PROXY"},
 	}
@@ -141,7 +144,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// addEvil serves a host that nobody is to ask.
+// addEvil serves a host that must not be asked.
 func addEvil(t *testing.T, cloud *azuretest.Cloud) *azuretest.Source {
 	t.Helper()
 	evil, err := cloud.AddSource(evilHost, azuretest.SourceOptions{})
@@ -151,9 +154,8 @@ func addEvil(t *testing.T, cloud *azuretest.Cloud) *azuretest.Source {
 	return evil
 }
 
-// checkTokens holds that tokens went to the registry's exchange alone, and
-// where it was not to be trusted not even there; and that nobody was asked who
-// is not part of the stand-in.
+// checkTokens checks that tokens went to the registry's exchange alone, and not even
+// there if it is untrusted. It also checks that no host outside the stand-in was asked.
 func checkTokens(t *testing.T, cloud *azuretest.Cloud, acr *azuretest.ACR, untrusted bool) {
 	t.Helper()
 	for _, r := range acr.Requests() {
@@ -189,8 +191,8 @@ var lookAlikes = []string{
 	"foo.eastus2.data.azurecr.io", "foo.privatelink.azurecr.io", "foo.evil.azurecr.io", "foo.azurecr.io.azurecr.io", "xn--foo.evil.azurecr.io",
 }
 
-// TestLookAlikes holds that an image which is named to look as if it were at a
-// registry of Azure gets no credential, and has nobody asked for one.
+// TestLookAlikes checks that an image which is named to look as if it were at a
+// registry of Azure gets no credential, and no host is asked for one.
 func TestLookAlikes(t *testing.T) {
 	cloud, acrs := startCloud(t, "foo.azurecr.io", "foo.azurecr.io:444")
 	evil := addEvil(t, cloud)
@@ -198,11 +200,11 @@ func TestLookAlikes(t *testing.T) {
 	writeFile(t, n.root, "/principal.json", configs["principal"])
 	for _, host := range lookAlikes {
 		for way, args := range map[string][]string{
-			"a mirror beside it": {mirror.DefaultAzureConfig, "-r", both},
-			"a secret at hand":   {"/principal.json"},
-			"a mirror to it":     {mirror.DefaultAzureConfig, "-r", "mcr.microsoft.com:" + host},
-			"a mirror of it":     {mirror.DefaultAzureConfig, "-r", host + ":foo.azurecr.io:444"},
-			"routes":             {fromRoute},
+			"a mirror beside it":     {mirror.DefaultAzureConfig, "-r", both},
+			"a secret in azure.json": {"/principal.json"},
+			"a mirror to it":         {mirror.DefaultAzureConfig, "-r", "mcr.microsoft.com:" + host},
+			"a mirror of it":         {mirror.DefaultAzureConfig, "-r", host + ":foo.azurecr.io:444"},
+			"routes":                 {fromRoute},
 		} {
 			if strings.Contains(strings.Join(args, ""), "\x00") || slices.Contains(args, "mcr.microsoft.com:https://foo.azurecr.io") {
 				continue // no argument can hold the first, and the second is what it says
@@ -228,7 +230,7 @@ func TestLookAlikes(t *testing.T) {
 	readEvents(t, n)
 }
 
-// TestTrust holds that the program trusts the CAs that the system does, those
+// TestTrust checks that the program trusts the CAs that the system does, those
 // of the file and those of the directory, and looks at the second for what is
 // not in the first alone: it would wait at the named pipe.
 func TestTrust(t *testing.T) {
@@ -257,6 +259,43 @@ func TestTrust(t *testing.T) {
 			cmd.Env = append(cmd.Env, "SSL_CERT_FILE="+c.file, "SSL_CERT_DIR="+c.dir)
 			if got := finish(t, cmd, request(mcrImage)); (got.code == 0) != (c.want == "") || !strings.Contains(got.stderr, c.want) {
 				t.Errorf("%s, %s: it exits %d with %s; want %s", name, azure, got.code, got.stderr, c.want)
+			}
+		}
+	}
+}
+
+// TestStranger has azure.json, or the certificate that it names, be another
+// user's, who can read and change it whatever its mode: there is no answer by it.
+func TestStranger(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("files of other users need root")
+	}
+	cloud, _ := startCloud(t, "foo.azurecr.io")
+	const pem = "/etc/kubernetes/client.pem"
+	certificate := `{"tenantId":"` + tenant + `","aadClientId":"` + clientID + `","aadClientCertPath":"` + pem + `"}`
+	for name, c := range map[string]struct{ azure, file string }{
+		"managed":     {configs["managed"], mirror.DefaultAzureConfig},
+		"principal":   {configs["principal"], mirror.DefaultAzureConfig},
+		"certificate": {certificate, pem},
+	} {
+		for way, args := range ways {
+			n := plant(t, toFoo)
+			writeFile(t, n.root, mirror.DefaultAzureConfig, c.azure)
+			writeFile(t, n.root, pem, string(read(t, "../../credential/azure/testdata/client.pem")))
+			file := filepath.Join(n.root, c.file)
+			ask := func() result {
+				return run(t, cloud, names[0], request(mcrImage), append([]string{"--root=" + n.root, "--token-cache="}, args...)...)
+			}
+			// Of the certificate the stand-in knows nothing.
+			if got := ask(); got.code != 0 && !strings.Contains(got.stderr, "register the certificate") {
+				t.Errorf("%s, %s: it exits %d with %s", name, way, got.code, got.stderr)
+			}
+			if err := os.Chown(file, 65534, 0); err != nil {
+				t.Fatal(err)
+			}
+			want := file + " belongs to user 65534, and is not used"
+			if got := ask(); got.code != 1 || got.stdout != "" || !strings.Contains(got.stderr, want) || !strings.Contains(got.stderr, "; run: chown root "+file) && c.file != pem {
+				t.Errorf("%s, %s: it exits %d with %s%s; want %q", name, way, got.code, got.stdout, got.stderr, want)
 			}
 		}
 	}

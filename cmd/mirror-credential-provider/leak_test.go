@@ -1,3 +1,5 @@
+//go:build linux
+
 package main_test
 
 import (
@@ -9,8 +11,8 @@ import (
 	"testing"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plugin"
-	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/credential/azure/azuretest"
+	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -23,10 +25,10 @@ func TestNoLeak(t *testing.T) {
 		text  string // the map
 		image string
 		wreck func(*testing.T, tree)
-		want  string // a part of the error; "" where nothing of ours is at stake
+		want  string // a part of the error; "" if mirrorcred is not involved
 	}{
-		"no namespace":  {toFoo, mcrImage, func(t *testing.T, n tree) { os.RemoveAll(filepath.Dir(n.hosts(mcr))) }, "is not there"},
-		"no certs.d":    {toFoo, mcrImage, func(t *testing.T, n tree) { os.RemoveAll(filepath.Join(n.root, "etc/containerd")) }, "is not there"},
+		"no namespace":  {toFoo, mcrImage, func(t *testing.T, n tree) { os.RemoveAll(filepath.Dir(n.hosts(mcr))) }, "is missing"},
+		"no certs.d":    {toFoo, mcrImage, func(t *testing.T, n tree) { os.RemoveAll(filepath.Join(n.root, "etc/containerd")) }, "is missing"},
 		"no hosts.toml": {toFoo, mcrImage, func(t *testing.T, n tree) { os.Remove(n.hosts(mcr)) }, "is missing or empty"},
 		"empty":         {toFoo, mcrImage, func(t *testing.T, n tree) { os.Truncate(n.hosts(mcr), 0) }, "is missing or empty"},
 		"edited":        {toFoo, mcrImage, func(t *testing.T, n tree) { appendTo(t, n.hosts(mcr), "# mine\n") }, "is not as mirrorcred wrote it"},
@@ -35,20 +37,20 @@ func TestNoLeak(t *testing.T) {
 		"two versions":  {toFoo, mcrImage, func(t *testing.T, n tree) { appendTo(t, n.hosts(mcr), string(read(t, n.hosts(mcr)))) }, "is not as mirrorcred wrote it"},
 		"directory": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.hosts(mcr), func() error { return os.Mkdir(n.hosts(mcr), 0o755) })
-		}, "is not a regular file"},
+		}, "hosts.toml: this is a directory, not a file"},
 		"named pipe": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.hosts(mcr), func() error { return syscall.Mkfifo(n.hosts(mcr), 0o644) })
-		}, "is not a regular file"},
+		}, "hosts.toml: this is a FIFO, not a file"},
 		"device": {toFoo, mcrImage, func(t *testing.T, n tree) {
-			replace(t, n.hosts(mcr), func() error { return os.Symlink("/dev/zero", n.hosts(mcr)) })
-		}, "is not a regular file"},
+			replace(t, n.hosts(mcr), func() error { return syscall.Mknod(n.hosts(mcr), syscall.S_IFCHR|0o644, 1<<8|5) }) // as /dev/zero
+		}, "hosts.toml: this is a device, not a file"},
 		"dangling link": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.hosts(mcr), func() error { return os.Symlink("nonesuch", n.hosts(mcr)) })
 		}, "is missing or empty"},
 		"looping link": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.hosts(mcr), func() error { return os.Symlink("hosts.toml", n.hosts(mcr)) })
 		}, "too many levels of symbolic links"},
-		"dangling above": {toFoo, mcrImage, func(t *testing.T, n tree) { replaceNamespace(t, n, "nonesuch") }, "is not there"},
+		"dangling above": {toFoo, mcrImage, func(t *testing.T, n tree) { replaceNamespace(t, n, "nonesuch") }, "is missing"},
 		"looping above":  {toFoo, mcrImage, func(t *testing.T, n tree) { replaceNamespace(t, n, mcr) }, "too many levels of symbolic links"},
 		"file above": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			dir := filepath.Dir(n.hosts(mcr))
@@ -57,7 +59,7 @@ func TestNoLeak(t *testing.T) {
 
 		"shadowed": {ofPort, harborImage, func(t *testing.T, n tree) {
 			os.Rename(filepath.Dir(n.hosts(harbor)), filepath.Dir(n.hosts("harbor.corp:5000")))
-		}, "harbor.corp:5000/hosts.toml is mirrorcred's, and its route is missing"},
+		}, "harbor.corp:5000/hosts.toml is mirrorcred's, but its route is missing"},
 		"shadowed by another's": {ofPort, harborImage, func(t *testing.T, n tree) {
 			os.Rename(filepath.Dir(n.hosts(harbor)), filepath.Dir(n.hosts("harbor.corp:5000")))
 			appendTo(t, n.hosts("harbor.corp:5000"), "\n")
@@ -80,10 +82,10 @@ func TestNoLeak(t *testing.T) {
 		"no route of it": {toFoo, mcrImage, func(t *testing.T, n tree) { os.Remove(n.route(mcr)) }, "its route is missing"},
 		"empty route":    {toFoo, mcrImage, func(t *testing.T, n tree) { os.Truncate(n.route(mcr), 0) }, "it is cut short or was changed"},
 		"route of zeros": {toFoo, mcrImage, func(t *testing.T, n tree) { os.Truncate(n.route(mcr), 1<<10) }, "it is cut short or was changed"},
-		"huge route":     {toFoo, mcrImage, func(t *testing.T, n tree) { os.Truncate(n.route(mcr), 1<<40) }, "is longer than 1048576 bytes"},
+		"huge route":     {toFoo, mcrImage, func(t *testing.T, n tree) { os.Truncate(n.route(mcr), 1<<40) }, ".json: this file is larger than 1 MiB"},
 		"route directory": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.route(mcr), func() error { return os.Mkdir(n.route(mcr), 0o755) })
-		}, "is not a regular file"},
+		}, ".json: this is a directory, not a file"},
 		"looping route": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.route(mcr), func() error { return os.Symlink(mcr+".json", n.route(mcr)) })
 		}, "too many levels of symbolic links"},
@@ -91,25 +93,28 @@ func TestNoLeak(t *testing.T) {
 			copyFile(t, plant(t, toBar).route(mcr), n.route(mcr))
 		}, "is not as mirrorcred wrote it"},
 		"withdrawn": {toFoo, mcrImage, func(t *testing.T, n tree) {
-			route, err := credential.DecodeRoute(read(t, n.route(mcr)))
+			r, err := route.Decode(read(t, n.route(mcr)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			route.Withdrawn = "its mirror was removed from the map"
-			n.writeRoute(t, mcr, route)
+			r.Withdrawn = "its mirror was removed from the map"
+			n.writeRoute(t, mcr, r)
 		}, "its mirror was removed from the map"},
 		"unknown kind": {toFoo, mcrImage, func(t *testing.T, n tree) {
-			route, _ := credential.DecodeRoute(read(t, n.route(mcr)))
-			route.Generations[0].Targets[0].Credential.Kind = "new"
-			n.writeRoute(t, mcr, route)
+			r, _ := route.Decode(read(t, n.route(mcr)))
+			r.Generations[0].Targets[0].Credential.Kind = "new"
+			n.writeRoute(t, mcr, r)
 		}, `is of kind "new"`},
-		"no azure.json": {toFoo, mcrImage, func(t *testing.T, n tree) { os.Remove(filepath.Join(n.root, mirror.DefaultAzureConfig)) }, "azure.json: no such file"},
+		"no azure.json": {toFoo, mcrImage, func(t *testing.T, n tree) { os.Remove(filepath.Join(n.root, mirror.DefaultAzureConfig)) }, "azure.json does not exist; create it"},
 		"relative":      {toFoo, mcrImage, nil, "is not an absolute path"},
 	}
 	cloud, acrs := startCloud(t, "foo.azurecr.io", "bar.azurecr.io")
 	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if name == "device" && os.Getuid() != 0 {
+				t.Skip("devices need root")
+			}
 			n := plant(t, c.text)
 			flag := fromRoute
 			if c.wreck != nil {
@@ -130,7 +135,7 @@ func TestNoLeak(t *testing.T) {
 	t.Cleanup(func() { checkUnasked(t, cloud, acrs["foo.azurecr.io"], acrs["bar.azurecr.io"]) })
 }
 
-// checkUnasked holds that nobody was asked for anything.
+// checkUnasked checks that no host was asked for anything.
 func checkUnasked(t *testing.T, cloud *azuretest.Cloud, acrs ...*azuretest.ACR) {
 	t.Helper()
 	n := len(cloud.Identity.Requests()) + len(cloud.Entra.Requests()) + len(cloud.Proxy.Requests())
@@ -161,25 +166,37 @@ func replaceNamespace(t *testing.T, n tree, to string) {
 	replace(t, dir, func() error { return os.Symlink(to, dir) })
 }
 
-// TestNoLeakUnreadable runs as somebody who may not read a file.
+// TestNoLeakUnreadable runs as a user who may not read a file.
 func TestNoLeakUnreadable(t *testing.T) {
 	cloud, acrs := startCloud(t, "foo.azurecr.io")
+	ask := func(cloud *azuretest.Cloud, n tree) result {
+		if err := os.Chmod(filepath.Dir(n.root), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := command(t, cloud, names[0], fromRoute, "--root="+n.root, "--token-cache=", "--audit-log=")
+		if os.Geteuid() == 0 {
+			const nobody = 65534 // root may read everything
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		}
+		return finish(t, cmd, request(mcrImage))
+	}
+	// As it is, the registry is asked, whose CA that user cannot read.
+	other, _ := startCloud(t, "foo.azurecr.io")
+	if got := ask(other, plant(t, toFoo)); got.code != 0 && !strings.Contains(got.stderr, "its certificate is not trusted") {
+		t.Errorf("readable: it exits %d with %s%s", got.code, got.answer(), got.stderr)
+	}
 	for _, path := range []func(tree) string{
 		func(n tree) string { return n.hosts(mcr) },
 		func(n tree) string { return filepath.Dir(n.hosts(mcr)) },
+		func(n tree) string { return filepath.Join(n.root, mirror.DefaultHostsDir) },
 		func(n tree) string { return n.route(mcr) },
 	} {
 		n := plant(t, toFoo)
 		if err := os.Chmod(path(n), 0); err != nil {
 			t.Fatal(err)
 		}
-		cmd := command(t, cloud, names[0], fromRoute, "--root="+n.root)
-		if os.Geteuid() == 0 {
-			const nobody = 65534 // root may read everything
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-		}
-		got := finish(t, cmd, request(mcrImage))
-		if got.code != 1 || !strings.Contains(got.stderr, "permission denied") {
+		got := ask(cloud, n)
+		if got.code != 1 || !strings.Contains(got.stderr, " "+path(n)) || !strings.Contains(got.stderr, ": permission denied") {
 			t.Errorf("%s unreadable: it exits %d with %s%s", path(n), got.code, got.answer(), got.stderr)
 		}
 		os.Chmod(path(n), 0o700) // for the removal of the tree
@@ -246,5 +263,5 @@ func TestNoLeakEveryByte(t *testing.T) {
 		}
 	}
 	checkUnasked(t, shared, foo)
-	whole("mended")
+	whole("repaired")
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 // The tests here run the built program as the kubelet runs it, with a stand-in
 // for Azure that its environment points at.
 package main_test
@@ -48,7 +50,7 @@ func build(m *testing.M) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(binDir)
-	// A test runs the program as somebody else.
+	// A test runs the program as another user.
 	if err := os.Chmod(binDir, 0o755); err != nil {
 		return 0, err
 	}
@@ -134,6 +136,12 @@ func run(t *testing.T, cloud *azuretest.Cloud, name, stdin string, args ...strin
 // and no secret on standard error.
 func finish(t *testing.T, cmd *exec.Cmd, stdin string) result {
 	t.Helper()
+	return finishAs(t, cmd, filepath.Base(cmd.Path), stdin)
+}
+
+// finishAs is [finish] for a command that becomes the program of a name.
+func finishAs(t *testing.T, cmd *exec.Cmd, name, stdin string) result {
+	t.Helper()
 	cmd.Stdin = strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -144,7 +152,7 @@ func finish(t *testing.T, cmd *exec.Cmd, stdin string) result {
 		t.Fatal(err)
 	}
 	r := result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode(), time.Since(started)}
-	r.check(t, filepath.Base(cmd.Path))
+	r.check(t, name)
 	return r
 }
 

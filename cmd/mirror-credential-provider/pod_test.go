@@ -1,3 +1,5 @@
+//go:build linux
+
 package main_test
 
 import (
@@ -57,7 +59,7 @@ func TestPods(t *testing.T) {
 	tests := map[string]struct {
 		args  string
 		stdin string
-		who   string // "pod", "bound" or "node" asks for the token; "" nobody
+		who   string // "pod", "bound" or "node" asks for the token; "" means none does
 		want  string
 	}{
 		"pod":                    {"@managed", ofPod("foo.azurecr.io/x", podBoth), "pod", direct},
@@ -121,7 +123,7 @@ func TestPods(t *testing.T) {
 	}
 }
 
-// TestPodsByRoute holds that a map gives a pod's identity to the registry that
+// TestPodsByRoute checks that a map gives a pod's identity to the registry that
 // the pod names, and the node's to a mirror.
 func TestPodsByRoute(t *testing.T) {
 	for _, test := range []struct{ flags, stdin, who string }{
@@ -159,7 +161,7 @@ func TestPodsByRoute(t *testing.T) {
 	}
 }
 
-// TestRootOfFiles holds that what azure.json names is below --root, too.
+// TestRootOfFiles checks that what azure.json names is below --root, too.
 func TestRootOfFiles(t *testing.T) {
 	cloud, _, _ := startPodCloud(t)
 	root := t.TempDir()
@@ -171,7 +173,7 @@ func TestRootOfFiles(t *testing.T) {
 	}
 }
 
-// TestPrivateClouds holds which registries are a private cloud's, and that its
+// TestPrivateClouds checks which registries are a private cloud's, and that its
 // resource manager is asked once, for images that may be there.
 func TestPrivateClouds(t *testing.T) {
 	const (

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main_test
 
 import (
@@ -10,8 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/credential/azure/azuretest"
+	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -53,14 +56,14 @@ func plant(t testing.TB, text string, before ...string) tree {
 		t.Fatal(err)
 	}
 	m := parse(t, text)
-	routes := map[string]credential.Route{}
+	routes := map[string]route.Route{}
 	for _, text := range append([]string{text}, before...) {
 		m := parse(t, text)
 		for i, file := range render(t, m) {
-			route := routes[file.Namespace]
-			route.Source, route.HostsDir = file.Source.String(), mirror.DefaultHostsDir
-			route.Generations = append(route.Generations, credential.NewGeneration(m, m.Mirrors[i], hosts.Hash(file.Data)))
-			routes[file.Namespace] = route
+			r := routes[file.Namespace]
+			r.Source, r.HostsDir = file.Source.String(), mirror.DefaultHostsDir
+			r.Generations = append(r.Generations, route.NewGeneration(m, m.Mirrors[i], hosts.Hash(file.Data)))
+			routes[file.Namespace] = r
 		}
 	}
 	rest := routes[hosts.Default]
@@ -69,16 +72,27 @@ func plant(t testing.TB, text string, before ...string) tree {
 		rest.Direct = &c
 	}
 	routes[hosts.Default] = rest
-	for namespace, route := range routes {
-		n.writeRoute(t, namespace, route)
+	for namespace, r := range routes {
+		n.writeRoute(t, namespace, r)
 	}
+	n.arm(t, armed.Record{HostsDir: mirror.DefaultHostsDir, Alone: true})
 	n.writeHosts(t, text)
 	return n
 }
 
-func (n tree) writeRoute(t testing.TB, namespace string, route credential.Route) {
+// arm leaves a record of what the node is armed by.
+func (n tree) arm(t testing.TB, r armed.Record) {
 	t.Helper()
-	data, err := route.Encode()
+	data, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, n.root, filepath.Join(routesDir, "..", armed.FileName), string(data))
+}
+
+func (n tree) writeRoute(t testing.TB, namespace string, r route.Route) {
+	t.Helper()
+	data, err := r.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +158,7 @@ func TestRoutes(t *testing.T) {
 		"the target itself":      {plant(t, toFoo), "foo.azurecr.io/x", byImage + `,"auth":{"foo.azurecr.io":` + token + "}}\n"},
 		"another registry":       {plant(t, toFoo), "bar.azurecr.io/x", byImage + `,"auth":{"bar.azurecr.io":` + token + "}}\n"},
 		"no mirror":              {plant(t, noMirror), "bar.azurecr.io/x", byImage + `,"auth":{"bar.azurecr.io":` + token + "}}\n"},
-		"not of ours":            {plant(t, toFoo), "quay.io/x", noAnswer},
+		"not in the map":         {plant(t, toFoo), "quay.io/x", noAnswer},
 		"upper case":             {plant(t, toFoo), "MCR.microsoft.com/x", noAnswer},
 	} {
 		got := run(t, cloud, names[0], request(c.image), fromRoute, "--root="+c.node.root)
@@ -203,18 +217,18 @@ func audience(t *testing.T, answer, key string) string {
 	return host
 }
 
-// TestRouteTurns holds that the answer is that of the hosts.toml at its end:
+// TestRouteTurns checks that the answer is that of the hosts.toml at its end:
 // it is replaced while the registry is asked for the credential.
 func TestRouteTurns(t *testing.T) {
 	for name, c := range map[string]struct {
 		turn func(*testing.T, tree)
-		want string // the registry whose credential is answered, or the error
+		want string // the registry whose credential is returned, or the error
 	}{
 		"retargeted": {func(t *testing.T, n tree) { n.writeHosts(t, toBar) }, "bar.azurecr.io"},
 		"removed":    {func(t *testing.T, n tree) { os.Remove(n.hosts(mcr)) }, "is missing or empty"},
 		"edited":     {func(t *testing.T, n tree) { os.WriteFile(n.hosts(mcr), []byte("# mine\n"), 0o644) }, "is not as mirrorcred wrote it"},
 		"withdrawn": {func(t *testing.T, n tree) {
-			n.writeRoute(t, mcr, credential.Route{Source: mcr, HostsDir: mirror.DefaultHostsDir, Withdrawn: "its mirror was removed"})
+			n.writeRoute(t, mcr, route.Route{Source: mcr, HostsDir: mirror.DefaultHostsDir, Withdrawn: "its mirror was removed"})
 		}, "its mirror was removed"},
 	} {
 		cloud, acrs := startCloud(t, "foo.azurecr.io", "bar.azurecr.io")

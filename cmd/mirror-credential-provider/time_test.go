@@ -1,3 +1,5 @@
+//go:build linux
+
 package main_test
 
 import (
@@ -27,7 +29,7 @@ type world struct {
 	node    tree
 }
 
-// TestTimeout holds that whatever does not answer is given up in time, and
+// TestTimeout checks that whatever does not answer is given up in time, and
 // named with the time that it took.
 func TestTimeout(t *testing.T) {
 	const (
@@ -120,7 +122,7 @@ func writeProgram(t *testing.T, root, name, text string) {
 	}
 }
 
-// TestRetryAfter holds that a server which asks to be left alone for a while is
+// TestRetryAfter checks that a server which asks to be left alone for a while is
 // left alone, where the run has that while.
 func TestRetryAfter(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -199,7 +201,7 @@ func start(t *testing.T, cloud *azuretest.Cloud, stdin string, args ...string) (
 	}
 }
 
-// TestOpenStdin holds that a request which never ends is given up.
+// TestOpenStdin checks that a request which never ends is given up.
 func TestOpenStdin(t *testing.T) {
 	cloud, _ := startCloud(t)
 	_, wait := start(t, cloud, "", "/nonesuch/azure.json", "--timeout=300ms")
@@ -209,7 +211,7 @@ func TestOpenStdin(t *testing.T) {
 	}
 }
 
-// TestStop holds that a signal ends the program with one line, from the middle
+// TestStop checks that a signal ends the program with one line, from the middle
 // of a request; and that no token is among its arguments, its environment or
 // those of a child.
 func TestStop(t *testing.T) {
@@ -247,7 +249,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestProxy holds that registries and Entra ID are asked through the proxy that
+// TestProxy checks that registries and Entra ID are asked through the proxy that
 // the environment names, and the metadata service and the cluster's binding
 // never are. 0.0.0.0 is this machine, and is no loopback address to net/http,
 // which asks those without a proxy whatever the environment says.
@@ -284,7 +286,7 @@ func TestProxy(t *testing.T) {
 				t.Errorf("%s/%s: the proxy is asked %v; want %s", name, way, asked, c.want)
 			}
 			if n := len(w.Identity.Requests()) + len(w.Entra.Requests()) + len(w.binding.Requests()); n == 0 {
-				t.Errorf("%s/%s: nobody is asked for a token", name, way)
+				t.Errorf("%s/%s: no host is asked for a token", name, way)
 			}
 		}
 	}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main_test
 
 import (
@@ -76,7 +78,7 @@ asked=$(base64 -w0)
 echo '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Image","auth":{"harbor.corp:8443":{"username":"x","password":"'$asked'"}}}'
 `
 
-// TestTokenProviders holds which provider answers what where a credential is
+// TestTokenProviders checks which provider answers what where a credential is
 // got with a pod's token, and who the pod is then.
 func TestTokenProviders(t *testing.T) {
 	const (
@@ -89,7 +91,7 @@ func TestTokenProviders(t *testing.T) {
 		name  string // of the map and its credential
 		as    string // "own" for the plugin's own provider, or the audience of the credential's
 		stdin string
-		who   string // "pod", "bound" or "node" asks for the token; "" nobody
+		who   string // "pod", "bound" or "node" asks for the token; "" means none does
 		want  string
 	}{
 		{"azure", "own", request(mcrImage), "node", ofNode},
@@ -99,10 +101,10 @@ func TestTokenProviders(t *testing.T) {
 		{"azure", "aud", request(acr), "node", direct},
 		{"azure", "aud", ofPod(acr, podClient), "", "no tenant id annotation"},
 		{"azure", "aud", ofPod(mcrImage, podBoth), "", noAnswer},
-		{"azure", "other", ofPod(acr, podBoth), "", `credential "azure" is got with a token for "aud", and the kubelet hands on one for "other"; restart the kubelet`},
+		{"azure", "other", ofPod(acr, podBoth), "", `credential "azure" needs a token for "aud", but the kubelet passes one for "other"; restart the kubelet`},
 		{"required", "aud", ofPod(acr, podBoth), "pod", direct},
 		{"required", "aud", ofPod(acr, ""), "", "no client id annotation"},
-		{"required", "aud", request(acr), "", "and the request has none; give the pod a service account"},
+		{"required", "aud", request(acr), "", "but the request has none; give the pod a service account"},
 		{"required", "own", request(acr), "", noAnswer},
 		{"defaults", "aud", ofPod(acr, ""), "pod", direct},
 		{"defaults", "aud", request(acr), "node", direct},
@@ -145,7 +147,7 @@ func TestTokenProviders(t *testing.T) {
 	}
 }
 
-// TestTokenToExec holds that another provider is handed the pod's token and its
+// TestTokenToExec checks that another provider is handed the pod's token and its
 // annotations, each time.
 func TestTokenToExec(t *testing.T) {
 	cloud, _, _ := startPodCloud(t)

@@ -6,37 +6,53 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"runtime/debug"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
 const applyUsage = `Usage: mirrorcred apply [FLAGS]
 
-Brings this node to its mirror map, once: the routes of the plugin, the
-kubelet's credential providers and containerd's hosts.toml files, in an order
-that leaves no mirror without its credential. Running it again changes nothing.
+Makes this node match its mirror map, once: the plugin's routes, the kubelet's
+credential providers and containerd's hosts.toml files. A mirror is never active
+before its credential is. Running it again changes only what differs.
 
-  -n, --dry-run     change nothing and print the changes as a diff
+  -n, --dry-run     change nothing; print what would become of each mirror
+      --diff        with -n, print each file that would change as a diff too
       --map FILE    the map (default /etc/mirrorcred/mirrors.toml below --root)
-      --root DIR    take all paths as below DIR, for building images; no running
-                    program is asked then, and none is waited for
-      --adopt       take over hosts.toml files that others wrote or edited where
-                    the map wants its own; a copy of each is kept in
+      --root DIR    all paths are below DIR, for building images; links do not
+                    lead out of it; running daemons are ignored
+      --adopt       overwrite hosts.toml files that mirrorcred did not write, and
+                    replace another program's directories and certificates for
+                    a source of the map; a copy of each is kept in
                     /var/lib/mirrorcred/adopted
-      --json        print what was done as JSON
+      --no-kubelet  no kubelet runs, if that cannot be seen from here, such as in
+                    a container that builds an image
+      --detailed-exitcode
+                    exit with 2 if something is pending, or with -n if there is
+                    anything to change
+      --json        print the result as JSON
       --wait TIME   how long to wait for another mirrorcred (default 30s)
   -h, --help        print this text
 
-Exit code: 0 the node is in step with its map; 2 something is left for later,
-such as a restart of the kubelet or the drain of a removed mirror, or with -n
-anything at all; 1 an error, or a file in the way that is not ours.
+Exit code: 0 all that can be done now is done, and what is pending is printed,
+such as a restart of the kubelet or the drain of a removed mirror; 1 an error, a
+fault of a source, or a conflicting file that mirrorcred did not write; 2 with
+--detailed-exitcode only. Warnings and notes change no exit code. SIGINT and
+SIGTERM end the run between two changes, with exit code 130 or 143: each source
+is as before or as the map says, and the next run goes on.
 
 Example:
-  mirrorcred apply -n && mirrorcred apply
+  mirrorcred apply -n && mirrorcred apply   # look first
 `
 
 // runApply is the command apply.
@@ -44,94 +60,205 @@ func runApply(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := pflag.NewFlagSet("apply", pflag.ContinueOnError)
 	dryRun := flags.BoolP("dry-run", "n", false, "")
 	mapFile := flags.String("map", "", "")
-	root := flags.String("root", "", "")
+	flags.String("root", "", "")
 	adopt := flags.Bool("adopt", false, "")
+	noKubelet := flags.Bool("no-kubelet", false, "")
+	diff := flags.Bool("diff", false, "")
+	detailed := flags.Bool("detailed-exitcode", false, "")
 	asJSON := flags.Bool("json", false, "")
 	wait := flags.Duration("wait", 30*time.Second, "")
 	if done, err := parse(flags, applyUsage, args, stdout); done || err != nil {
 		return err
 	}
-	dir, err := absolute(*root)
+	dir, err := rootFlag(flags)
 	if err != nil {
 		return err
 	}
-	// The run is over soon and keeps nearly all that it allocates, so that to
-	// look for garbage is in vain. With 10,000 mirrors that was a sixth of its
-	// user time, and this costs 20 MiB for a moment; with few it never comes to
-	// it. The watcher stays, and keeps the default.
+	// The run is short and keeps nearly all that it allocates, so garbage
+	// collection gains little. With 10,000 mirrors it took a sixth of the user
+	// time; this setting costs 20 MiB for a moment. The watcher runs on, and keeps
+	// the default.
 	debug.SetGCPercent(400)
 	n := node.New(dir, *mapFile, *adopt)
-	n.Retry = true
-	var plan node.Plan
-	if *dryRun {
-		plan, err = n.Plan()
-	} else {
-		waiting, cancel := context.WithTimeout(ctx, *wait)
-		defer cancel()
-		plan, err = n.Apply(waiting)
+	n.Retry, n.NoKubelet = true, *noKubelet
+	n.LockTimeout = *wait
+	if *diff && !*dryRun {
+		return errors.New("--diff shows what would change; write -n too")
 	}
+	if !*dryRun {
+		return exitCode(applyNode(ctx, n, *asJSON, stdout), *detailed)
+	}
+	todo, err := n.Plan(ctx)
 	if err != nil {
 		return err
 	}
 	if *asJSON {
-		err = printJSON(stdout, plan, *dryRun)
+		err = printJSON(stdout, todo, true, outcome(todo, true) == nil)
 	} else {
-		err = printPlan(stdout, plan, *dryRun)
+		err = printDry(stdout, todo, *diff)
 	}
-	return errors.Join(err, outcome(plan, *dryRun))
+	return exitCode(errors.Join(err, outcome(todo, true)), *detailed)
 }
 
-// outcome returns the exit code of a plan.
-func outcome(plan node.Plan, dryRun bool) error {
+// printDry prints a plan that is not carried out: in the map's words, and with
+// diff each file too.
+func printDry(w io.Writer, todo plan.Plan, diff bool) error {
+	if diff {
+		if _, err := io.WriteString(w, todo.Diff()); err != nil {
+			return err
+		}
+	}
+	if err := newPreview(todo).print(w, todo, "--diff shows them"); err != nil {
+		return err
+	}
+	return printRest(w, todo, true)
+}
+
+// exitCode returns what apply ends with. Something pending is printed and is no
+// failure, unless the caller wants to tell it apart.
+func exitCode(err error, detailed bool) error {
+	var code exit
+	if errors.As(err, &code) && code == later && !detailed && onlyExit(err) {
+		return nil
+	}
+	return err
+}
+
+// onlyExit reports whether an error is an exit code and nothing else.
+func onlyExit(err error) bool {
+	many, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		_, ok := err.(exit)
+		return ok
+	}
+	for _, one := range many.Unwrap() {
+		if !onlyExit(one) {
+			return false
+		}
+	}
+	return true
+}
+
+// applyNode makes a node match its map and prints each change as it is made. A
+// signal ends it before the next change.
+func applyNode(ctx context.Context, n *node.Node, asJSON bool, stdout io.Writer) error {
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	// Otherwise a reader that is gone would end this program by a signal, between
+	// any two changes.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	out := newBacklog(stdout)
+	made := []plan.Change{}
+	n.Made = func(c plan.Change) {
+		made = append(made, c)
+		if !asJSON {
+			printChange(out, c)
+		}
+	}
+	todo, err := n.Apply(ctx)
+	var part *node.InterruptedError
 	switch {
-	case len(plan.Left) > 0:
+	case errors.As(err, &part) && part.Changes > 0:
+		todo.Changes = made
+		if asJSON {
+			err = errors.Join(err, printJSON(out, todo, false, false))
+		}
+	case err != nil:
+	case asJSON:
+		err = errors.Join(printJSON(out, todo, false, outcome(todo, false) == nil), outcome(todo, false))
+	default:
+		err = errors.Join(printRest(out, todo, false), outcome(todo, false))
+	}
+	return errors.Join(out.Close(ctx), bySignal(ctx, err))
+}
+
+// later is the detailed exit code of a plan that leaves something pending.
+const later exit = 2
+
+// outcome returns the detailed exit code of a plan.
+func outcome(todo plan.Plan, dryRun bool) error {
+	switch {
+	case len(todo.Conflicts) > 0, len(todo.Faults) > 0:
 		return exit(1)
-	case len(plan.Pending) > 0, len(plan.Draining) > 0, dryRun && len(plan.Changes) > 0:
-		return exit(2)
+	case len(todo.Pending) > 0, len(todo.Draining) > 0, todo.Loss != "", dryRun && len(todo.Changes) > 0, dryRun && todo.Stopped != "":
+		return later
 	}
 	return nil
 }
 
-func printJSON(w io.Writer, plan node.Plan, dryRun bool) error {
+func printJSON(w io.Writer, todo plan.Plan, dryRun, inSync bool) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(struct {
-		InStep bool `json:"in_step"`
+		InSync bool `json:"in_sync"`
 		DryRun bool `json:"dry_run"`
-		node.Plan
-	}{outcome(plan, dryRun) == nil, dryRun, plan})
+		plan.Plan
+	}{inSync, dryRun, todo})
 }
 
-// printPlan prints a plan for a person: the diff of a dry run, or what was
-// changed, then what is left to do.
-func printPlan(w io.Writer, plan node.Plan, dryRun bool) error {
-	p := printer{w: w}
-	if dryRun {
-		p.printf("%s", plan.Diff())
-	}
-	for _, c := range plan.Changes {
-		switch {
-		case dryRun:
-		case c.New == nil:
-			p.printf("removed  %s\n", c.Path)
-		case c.Old == nil:
-			p.printf("created  %s\n", c.Path)
-		default:
-			p.printf("changed  %s\n", c.Path)
-		}
-	}
-	for _, audience := range plan.NewAudiences {
-		p.printf("%-9sthe cluster has to let its nodes ask for tokens for %s: the verb request-serviceaccounts-token-audience on the resource %q, for the group system:nodes (docs/credentials.md); without it the kubelet runs the provider for no pod that has a service account\n", "remember", audience, audience)
-	}
-	p.undone(9, plan.Pending, plan.Draining, plan.Left)
+// printChange prints a change that was made.
+func printChange(w io.Writer, c plan.Change) {
+	what := "changed"
 	switch {
-	case outcome(plan, dryRun) == nil:
-		p.printf("in step: %s\n", count(plan.Sources, "source"))
+	case c.New == nil:
+		what = "removed"
+	case c.Old == nil:
+		what = "created"
+	}
+	fmt.Fprintf(w, "%-9s%s\n", what, c.Path)
+}
+
+// printRest prints for a person what remains to do, after the diff or the
+// changes.
+func printRest(w io.Writer, todo plan.Plan, dryRun bool) error {
+	p := printer{w: w}
+	for _, audience := range todo.NewAudiences {
+		p.printf("%-9spods with a service account need a cluster rule before they get this credential: allow the group system:nodes the verb request-serviceaccounts-token-audience on the resource %q (docs/credentials.md)\n", "note", audience)
+	}
+	p.undone(9, todo.Pending, todo.Draining, todo.Conflicts)
+	p.loss(9, todo.Loss)
+	if todo.Stopped != "" {
+		p.printf("%-9sthe plugin returns no credentials until \"mirrorcred apply\": %s\n", "stopped", todo.Stopped)
+	}
+	p.waits(9, "fault", todo.Faults)
+	p.warnings(9, todo.Warnings)
+	for _, note := range todo.Notes {
+		p.printf("%-9s%s\n", "note", note)
+	}
+	switch {
+	case outcome(todo, dryRun) == nil:
+		p.printf("in sync: %s\n", count(todo.Sources, "source"))
 	case dryRun:
-		p.printf("%s to make; nothing was changed\n", count(len(plan.Changes), "change"))
+		p.printf("%s\n", newPreview(todo).counted())
+	default:
+		p.printf("not in sync: %s\n", rest(todo))
 	}
 	return p.err
+}
+
+// rest says in a few words what keeps a node from being in sync.
+func rest(todo plan.Plan) string {
+	pending := len(todo.Pending)
+	if todo.Loss != "" {
+		pending++
+	}
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{pending, "pending"}, {len(todo.Draining), "draining"}} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
+		}
+	}
+	if n := len(todo.Conflicts); n > 0 {
+		parts = append(parts, count(n, "conflict"))
+	}
+	if n := len(todo.Faults); n > 0 {
+		parts = append(parts, count(n, "fault"))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func count(n int, noun string) string {
@@ -153,18 +280,32 @@ func (p *printer) printf(format string, args ...any) {
 	}
 }
 
-// undone prints what is not as the map says yet, a line each, behind a column of
+// undone prints what does not match the map yet, a line each, after a column of
 // the given width.
-func (p *printer) undone(width int, pending, draining []node.Wait, left []node.Left) {
+func (p *printer) undone(width int, pending, draining []plan.Pending, left []plan.Conflict) {
 	p.waits(width, "pending", pending)
 	p.waits(width, "draining", draining)
 	for _, one := range left {
-		p.printf("%-*s%s: %s\n", width, "left", one.Path, one.Reason)
+		p.printf("%-*s%s: %s\n", width, "conflict", one.Path, one.Reason)
 	}
 }
 
-// waits prints sources that are not as the map says, and why.
-func (p *printer) waits(width int, what string, list []node.Wait) {
+// loss prints why containerd will not read the tree after its next start.
+func (p *printer) loss(width int, reason string) {
+	if reason != "" {
+		p.printf("%-*scontainerd reads the mirrors now, but will not after its next start: %s\n", width, "pending", reason)
+	}
+}
+
+// warnings prints what will make pulls fail although the node is in sync.
+func (p *printer) warnings(width int, list []doctor.Finding) {
+	for _, w := range list {
+		p.printf("%-*s%s\n", width, "warning", w)
+	}
+}
+
+// waits prints sources that do not match the map, and why.
+func (p *printer) waits(width int, what string, list []plan.Pending) {
 	for _, wait := range list {
 		p.printf("%-*s%s: %s\n", width, what, wait.Source, wait.Reason)
 	}

@@ -53,7 +53,7 @@ func TestDrift(t *testing.T) {
 	n.write(kubeletPath, otherProvider)
 	n.write(mapPath, oneMirror("contoso.azurecr.io"))
 	_, stop := n.watch(never)
-	n.until("in step", func() bool { return n.status().InStep })
+	n.until("in sync", func() bool { return n.status().InSync })
 
 	remove := func(name string) { n.must(os.Remove(n.path(name))) }
 	empty := func(name string) { n.must(os.Truncate(n.path(name), 0)) }
@@ -74,7 +74,7 @@ func TestDrift(t *testing.T) {
 	} {
 		whole := n.read(drift.path)
 		drift.change(drift.path)
-		n.until(drift.what, func() bool { return n.read(drift.path) == whole && n.status().InStep })
+		n.until(drift.what, func() bool { return n.read(drift.path) == whole && n.status().InSync })
 	}
 	if !strings.HasPrefix(n.read(kubeletPath), otherProvider) {
 		t.Errorf("the kubelet's file is %q; want the other provider in it as it was", n.read(kubeletPath))
@@ -89,18 +89,21 @@ func TestDrift(t *testing.T) {
 	}
 }
 
-// TestEdited edits a hosts.toml. It is left, and no credential is answered by
+// TestEdited edits a hosts.toml. It is left, and no credential is returned by
 // it, until it is as it was or taken over.
 func TestEdited(t *testing.T) {
 	n := newTree(t)
 	n.write(mapPath, oneMirror("contoso.azurecr.io"))
 	_, stop := n.watch(never)
-	n.until("in step", func() bool { return n.status().InStep })
+	n.until("in sync", func() bool { return n.status().InSync })
 	whole := n.read(hostsPath)
 	edited := whole + "# by hand\n"
 	edit := func() {
 		n.write(hostsPath, edited)
-		n.until("left", func() bool { s := n.status(); return len(s.Left) == 1 && strings.Contains(s.Left[0].Reason, "--adopt") })
+		n.until("left", func() bool {
+			s := n.status()
+			return len(s.Conflicts) == 1 && strings.Contains(s.Conflicts[0].Reason, "--adopt")
+		})
 		if n.read(hostsPath) != edited {
 			t.Errorf("hosts.toml is %q; want it left", n.read(hostsPath))
 		}
@@ -110,26 +113,26 @@ func TestEdited(t *testing.T) {
 	}
 	edit()
 	n.write(hostsPath, whole)
-	n.until("put back by hand", func() bool { return n.status().InStep })
+	n.until("put back by hand", func() bool { return n.status().InSync })
 	edit()
 	if out, err := program(t, "apply", "--adopt", "--root", n.root).CombinedOutput(); err != nil {
 		t.Errorf("apply --adopt: %v\n%s", err, out)
 	}
-	n.until("taken over", func() bool { return n.read(hostsPath) == whole && n.status().InStep })
+	n.until("taken over", func() bool { return n.read(hostsPath) == whole && n.status().InSync })
 	if copies, err := filepath.Glob(n.path("var/lib/mirrorcred/adopted/mcr.microsoft.com-*.toml")); err != nil || len(copies) != 1 {
 		t.Errorf("copies of the edited file are %q, %v; want one", copies, err)
 	}
-	if log := stop(); strings.Count(log, "left alone") != 2 {
-		t.Errorf("the log is\n%s\nwant it to say twice what was left alone", log)
+	if log := stop(); strings.Count(log, "msg=conflict ") != 2 || strings.Count(log, "conflict resolved") != 2 {
+		t.Errorf("the log is\n%s\nwant it to report two conflicts, and that they are resolved", log)
 	}
 }
 
-// TestFight has somebody remove a file whenever it is there.
-func TestFight(t *testing.T) {
+// TestBackoff removes a file whenever it exists.
+func TestBackoff(t *testing.T) {
 	n := newTree(t)
 	n.write(mapPath, oneMirror("contoso.azurecr.io"))
 	_, stop := n.watch(never)
-	n.until("in step", func() bool { return n.status().InStep })
+	n.until("in sync", func() bool { return n.status().InSync })
 	enough, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -142,15 +145,15 @@ func TestFight(t *testing.T) {
 			}
 		}
 	}()
-	n.until("a fight", func() bool { return n.status().Fights })
+	n.until("a backoff", func() bool { return n.status().BackingOff })
 	// What the operator asks for meanwhile is done.
 	n.write(mapPath, oneMirror("fabrikam.azurecr.io"))
 	n.until("another map", func() bool { return strings.Contains(n.read(routePath), "fabrikam") })
 	close(enough)
 	<-ended
 	n.write(mapPath, oneMirror("contoso.azurecr.io"))
-	n.until("peace", func() bool { return n.status().InStep && strings.Contains(n.read(hostsPath), "contoso") })
-	if log := stop(); !strings.Contains(log, "somebody else keeps changing") || !strings.Contains(log, "/"+hostsPath) {
+	n.until("peace", func() bool { return n.status().InSync && strings.Contains(n.read(hostsPath), "contoso") })
+	if log := stop(); !strings.Contains(log, "another program keeps reverting files") || !strings.Contains(log, "/"+hostsPath) {
 		t.Errorf("the log is\n%s\nwant the fight in it, and over what", log)
 	}
 }
@@ -160,27 +163,27 @@ func TestFight(t *testing.T) {
 // try again.
 func TestWriteFails(t *testing.T) {
 	n := newTree(t)
-	n.must(os.MkdirAll(n.path(routePath), 0o755)) // in the way
+	n.must(os.MkdirAll(n.path(routePath), 0o755)) // blocks the route
 	n.write(mapPath, oneMirror("contoso.azurecr.io"))
 	cmd, stop := n.watch(never)
 	fault := func() bool { return strings.Contains(n.status().Fault, routePath) }
 	n.until("a fault", fault)
 	for range 8 {
-		before := n.status().Looked
+		before := n.status().LastReconcile
 		n.must(cmd.Process.Signal(syscall.SIGHUP))
-		n.until("another look", func() bool { return n.status().Looked.After(before) })
+		n.until("another pass", func() bool { return n.status().LastReconcile.After(before) })
 	}
-	if s := n.status(); s.Fights || !fault() {
+	if s := n.status(); s.BackingOff || !fault() {
 		t.Errorf("the status is %+v; want a fault and no fight", s)
 	}
 	n.until("it looks no more", func() bool {
-		before := n.status().Looked
+		before := n.status().LastReconcile
 		time.Sleep(100 * time.Millisecond)
-		return n.status().Looked.Equal(before)
+		return n.status().LastReconcile.Equal(before)
 	})
 	n.must(os.Remove(n.path(routePath)))
-	n.until("in step", func() bool { return n.status().InStep })
-	if log := stop(); strings.Count(log, "map not applied") != 1 || strings.Contains(log, "somebody else") {
+	n.until("in sync", func() bool { return n.status().InSync })
+	if log := stop(); strings.Count(log, "map not applied") != 1 || strings.Contains(log, "another program keeps") {
 		t.Errorf("the log is\n%s\nwant one fault", log)
 	}
 }
@@ -191,20 +194,20 @@ func TestRemoval(t *testing.T) {
 	n := newTree(t)
 	n.write(mapPath, oneMirror("contoso.azurecr.io"))
 	_, stop := n.watch(never)
-	n.until("in step", func() bool { return n.status().InStep })
+	n.until("in sync", func() bool { return n.status().InSync })
 	whole := n.read(hostsPath)
 	socket := n.path("run/mirrorcred/status.sock")
 	other := strings.Replace(oneMirror("fabrikam.azurecr.io"), "mcr.microsoft.com", "quay.io", 1)
 	const otherPath = "etc/containerd/certs.d/quay.io/hosts.toml"
 	n.until("held, and the rest done", func() bool {
 		n.write(mapPath, other)
-		s, err := watch.Ask(t.Context(), socket)
-		return err == nil && !s.InStep && len(s.Held) == 1 && s.Held[0].Source == "mcr.microsoft.com" &&
+		s, err := watch.ReadStatus(t.Context(), nil, socket)
+		return err == nil && !s.InSync && len(s.Held) == 1 && s.Held[0].Source == "mcr.microsoft.com" &&
 			n.read(hostsPath) == whole && strings.Contains(n.read(otherPath), "fabrikam")
 	})
 	written := time.Now()
 	n.write(mapPath, other)
-	n.until("gone", func() bool { return n.read(hostsPath) == "" && n.status().InStep })
+	n.until("gone", func() bool { return n.read(hostsPath) == "" && n.status().InSync })
 	const tick = 20 * time.Millisecond // of the clock of files, at most
 	if took := time.Since(written); took < 2*time.Second-tick {
 		t.Errorf("the source was removed %s after the map was written; want 2 s", took)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,74 +15,97 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
+	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
 const eventsUsage = `Usage: mirrorcred events [FLAGS]
 
-Prints what the credential plugin did on this node, a line for each time that
-the kubelet ran it: when, how it ended, for which image and target, how long it
-took, and why there was no credential.
+Shows the log of the credential plugin, a line for each run: when it was, its
+outcome, the image and the target, how long it took, and why there was no
+credential.
 
-  -f, --follow           print the last 10 events, or those of --since, and go
-                         on with what comes; a log that is not there yet is
-                         waited for
-      --since WHEN       leave out what was before: 10m, 2h30m, 15:04,
+  -f, --follow           show the last 10 events, or those of --since, and then
+                         new ones; waits for the log to appear
+      --since WHEN       only events since then: 10m, 2h30m, 15:04,
                          "2006-01-02 15:04" or 2006-01-02T15:04:05Z
-      --image SUBSTRING  only images that have SUBSTRING in their name
+      --image SUBSTRING  only images with SUBSTRING in their name
       --json             print the lines as they are in the log
-      --log FILE         the log (default /var/log/mirrorcred/plugin.jsonl below
-                         --root), where the plugin is run with --audit-log
-      --root DIR         take all paths as below DIR
+      --log FILE         the log, if the plugin runs with another --audit-log
+                         (default /var/log/mirrorcred/plugin.jsonl below --root)
+      --root DIR         all paths are below DIR
   -h, --help             print this text
 
-OUTCOME is answered: a credential was given; empty: the image needs none;
-refused: none may be given, or the node is set up wrongly; failed: none could be
-had. A target from the token cache has (cached) behind it.
+OUTCOME is answered: the plugin returned a credential; empty: the image needs
+none; refused: none may be returned, or the node is misconfigured; failed: the
+plugin could not get one. (cached) marks a credential from the token cache.
 
-Exit code: 0 there is a log, whatever is in it; 1 there is none.
+Exit code: 0 there is a log, even an empty one; 1 there is none.
 
 Example:
   mirrorcred events -f --since 1h --image mcr.microsoft.com/
 `
 
-// pollEvery is how often a log that is followed is looked at.
+// pollEvery is how often to poll a log that is followed.
 const pollEvery = 500 * time.Millisecond
 
-// lastEvents is how many events are printed before those that are followed.
+// lastEvents is how many events are printed before following.
 const lastEvents = 10
+
+// eventFlags are the flags of the command events.
+type eventFlags struct {
+	follow, asJSON           bool
+	since, image, file, root string
+}
 
 // runEvents is the command events.
 func runEvents(ctx context.Context, args []string, stdout io.Writer) error {
+	var f eventFlags
 	flags := pflag.NewFlagSet("events", pflag.ContinueOnError)
-	follow := flags.BoolP("follow", "f", false, "")
-	since := flags.String("since", "", "")
-	image := flags.String("image", "", "")
-	asJSON := flags.Bool("json", false, "")
-	file := flags.String("log", audit.DefaultFile, "")
-	root := flags.String("root", "", "")
+	flags.BoolVarP(&f.follow, "follow", "f", false, "")
+	flags.StringVar(&f.since, "since", "", "")
+	flags.StringVar(&f.image, "image", "", "")
+	flags.BoolVar(&f.asJSON, "json", false, "")
+	flags.StringVar(&f.file, "log", audit.DefaultFile, "")
+	flags.String("root", "", "")
 	if done, err := parse(flags, eventsUsage, args, stdout); done || err != nil {
 		return err
 	}
-	p := eventPrinter{printer: printer{w: stdout}, raw: *asJSON, image: *image}
-	if *since != "" {
+	var err error
+	if f.root, err = rootFlag(flags); err != nil {
+		return err
+	}
+	if f.follow {
+		var stop func()
+		ctx, stop = untilSignal(ctx)
+		defer stop()
+		context.AfterFunc(ctx, stop) // the next signal ends the program at once, even if a reader stalls
+	}
+	return f.run(ctx, stdout)
+}
+
+// run prints the events until there are no more, or until ctx ends.
+func (f eventFlags) run(ctx context.Context, stdout io.Writer) error {
+	p := eventPrinter{printer: printer{w: stdout}, raw: f.asJSON, image: f.image}
+	if f.since != "" {
 		var err error
-		if p.since, err = parseSince(*since, time.Now()); err != nil {
+		if p.since, err = parseSince(f.since, time.Now()); err != nil {
 			return err
 		}
 	}
-	path := filepath.Join(*root, *file)
-	if !*follow && !audit.Exists(path) {
-		return noLog(path, filepath.Join(*root, routesDir))
+	tree := input.NewRoot(f.root)
+	path := filepath.Join(f.root, f.file)
+	if !f.follow && !audit.Exists(tree, path) {
+		return noLog(path, tree, filepath.Join(f.root, routesDir))
 	}
-	log := audit.Open(path)
+	log := audit.Open(tree, path)
 	defer log.Close()
 	if err := log.Next(p.add); err != nil {
 		return err
 	}
-	if *follow && *since == "" {
+	if f.follow && f.since == "" {
 		p.list = p.list[max(0, len(p.list)-lastEvents):]
 	}
-	if p.print(); !*follow {
+	if p.print(); !f.follow {
 		return p.err
 	}
 	return p.follow(ctx, log)
@@ -91,13 +113,13 @@ func runEvents(ctx context.Context, args []string, stdout io.Writer) error {
 
 const routesDir = "/var/lib/mirrorcred/routes"
 
-// noLog says what it means that there is no log.
-func noLog(path, routes string) error {
+// noLog says what a missing log means.
+func noLog(path string, tree *input.Root, routes string) error {
 	since := ""
-	if info, err := os.Stat(routes); err == nil {
+	if info, err := tree.Stat(routes); err == nil {
 		since = " since its routes were last changed, at " + info.ModTime().Format(time.DateTime)
 	}
-	return fmt.Errorf("there is no %s: the kubelet has not run the plugin on this node%s, or with another --audit-log; run a pod with an image of a mirror, and see that the kubelet has the flags --image-credential-provider-config and --image-credential-provider-bin-dir", path, since)
+	return fmt.Errorf("%s does not exist: the kubelet has not run the plugin on this node%s, or runs it with another --audit-log; start a pod with an image of a mirror, and check that the kubelet has the flags --image-credential-provider-config and --image-credential-provider-bin-dir", path, since)
 }
 
 // parseSince parses the value of --since.
@@ -115,7 +137,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 			return time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), t.Second(), 0, now.Location()), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("--since=%q is neither a duration nor a time; write one such as 10m, 15:04 or \"2006-01-02 15:04\"", text)
+	return time.Time{}, fmt.Errorf("--since=%q is neither a duration nor a time; write it like 10m, 15:04 or \"2006-01-02 15:04\"", text)
 }
 
 // An eventPrinter picks events and prints them.
@@ -134,7 +156,7 @@ type picked struct {
 	columns [6]string
 }
 
-// add takes a line of the log, where it is asked for.
+// add adds a line of the log if it is wanted.
 func (p *eventPrinter) add(line []byte) error {
 	e, ok := audit.Decode(line)
 	if !ok || e.Time.Before(p.since) || !strings.Contains(e.Image, p.image) {
@@ -148,7 +170,7 @@ func (p *eventPrinter) add(line []byte) error {
 	return nil
 }
 
-// columns are what is printed of an event for a person.
+// columns are the columns of an event for a person.
 func columns(e audit.Event) [6]string {
 	var targets []string
 	for _, t := range e.Targets {
@@ -168,7 +190,7 @@ func columns(e audit.Event) [6]string {
 	return list
 }
 
-// visible keeps a log that somebody wrote into from moving the cursor.
+// visible keeps text in a log from moving the cursor.
 func visible(r rune) rune {
 	if unicode.IsPrint(r) {
 		return r
@@ -195,9 +217,9 @@ func (p *eventPrinter) print() {
 	p.list = nil
 }
 
-// follow prints what comes until ctx ends, which is no error. The log is
-// polled: an instance of inotify is worth more to a node than half a second is
-// to a person.
+// follow prints new events until ctx ends, which is no error. It polls the log:
+// inotify instances are scarce on a node, and half a second does not matter
+// here.
 func (p *eventPrinter) follow(ctx context.Context, log *audit.Log) error {
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()

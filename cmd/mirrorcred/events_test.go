@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,7 +15,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 )
 
-// TestFollowEvents holds that -f begins with the last ten, prints what comes
+// TestFollowEvents checks that -f begins with the last ten, prints what comes
 // within half a second, goes on in the next log, and ends without an error.
 func TestFollowEvents(t *testing.T) {
 	root := t.TempDir()
@@ -38,7 +39,7 @@ func TestFollowEvents(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var stdout bytes.Buffer
 		done := make(chan error)
-		go func() { done <- runEvents(ctx, []string{"-f", "--root", root}, &stdout) }()
+		go func() { done <- eventFlags{follow: true, file: audit.DefaultFile, root: root}.run(ctx, &stdout) }()
 		want := func(first, last int) {
 			t.Helper()
 			synctest.Wait()
@@ -67,7 +68,7 @@ func TestFollowEvents(t *testing.T) {
 	})
 }
 
-// TestFollowNoLog holds that a log that is not there yet is waited for.
+// TestFollowNoLog checks that --follow waits for a log that does not exist yet.
 func TestFollowNoLog(t *testing.T) {
 	root := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(root, "var/log"), 0o755); err != nil {
@@ -77,7 +78,9 @@ func TestFollowNoLog(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var stdout bytes.Buffer
 		done := make(chan error)
-		go func() { done <- runEvents(ctx, []string{"-f", "--json", "--root", root}, &stdout) }()
+		go func() {
+			done <- eventFlags{follow: true, asJSON: true, file: audit.DefaultFile, root: root}.run(ctx, &stdout)
+		}()
 		synctest.Wait()
 		e := audit.Event{Time: audit.Time{Time: time.Now()}, Image: "quay.io/x", Outcome: audit.Empty}
 		if err := audit.Append(filepath.Join(root, audit.DefaultFile), e); err != nil {
@@ -90,6 +93,29 @@ func TestFollowNoLog(t *testing.T) {
 			t.Errorf("it prints %q, %v", &stdout, err)
 		}
 	})
+}
+
+// TestEventsBelowRoot has the log's directory be an absolute link, which leads to a
+// path below the root, and not out of it.
+func TestEventsBelowRoot(t *testing.T) {
+	for _, isOut := range []bool{false, true} {
+		root, outside := t.TempDir(), t.TempDir()
+		to, dir := "/real", filepath.Join(root, "real")
+		if isOut {
+			to, dir = outside, outside
+		}
+		e := audit.Event{Time: audit.Time{Time: time.Now()}, Image: "quay.io/x", Outcome: audit.Empty}
+		err := errors.Join(os.MkdirAll(filepath.Join(root, "var/log"), 0o755), os.MkdirAll(dir, 0o755),
+			os.Symlink(to, filepath.Join(root, "var/log/mirrorcred")), audit.Append(filepath.Join(dir, "plugin.jsonl"), e))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stdout bytes.Buffer
+		err = runEvents(t.Context(), []string{"--root", root}, &stdout)
+		if (err == nil) == isOut || strings.Contains(stdout.String(), "quay.io/x") == isOut {
+			t.Errorf("outside %v: %v, it prints %q", isOut, err, &stdout)
+		}
+	}
 }
 
 func TestParseSince(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,32 +11,63 @@ import (
 
 const module = "github.com/mirrorcred/mirrorcred/"
 
-// layers says which packages of ours each package may import; one that is not
-// named may import all of those that are.
+// layers lists which of this module's packages each package may import; one
+// that is not named may import all of those that are.
 var layers = map[string][]string{
-	"mirror":                     {},
-	"hosts":                      {"mirror"},
-	"credential":                 {"mirror"},
-	"credential/kubeletconfig":   {"mirror"},
-	"credential/azure":           {"credential", "credential/azure/azurejson", "mirror"},
-	"credential/azure/azurejson": {"credential"},
-	"credential/dockerconfig":    {"credential", "credential/internal/child", "mirror"},
-	"credential/execprovider":    {"credential", "credential/internal/child", "mirror"},
-	"systemd":                    {},
+	"internal/input":                {},
+	"mirror":                        {},
+	"hosts":                         {"mirror", "hosts/release"},
+	"hosts/release":                 {},
+	"hosts/containerdconfig":        {"hosts/release"},
+	"credential":                    {"mirror", "credential/internal/jsontext"},
+	"credential/internal/jsontext":  {},
+	"credential/route":              {"mirror", "hosts", "credential", "credential/internal/jsontext"},
+	"credential/kubeletconfig":      {"mirror"},
+	"credential/azure":              {"credential", "credential/azure/azurejson", "internal/input", "mirror"},
+	"credential/azure/azurejson":    {"credential"},
+	"credential/dockerconfig":       {"credential", "credential/internal/child", "internal/input", "mirror"},
+	"credential/execprovider":       {"credential", "credential/internal/child", "mirror"},
+	"systemd":                       {},
+	"systemd/unitfile":              {},
+	"systemd/unitfile/unitfiletest": {},
 	"cmd/internal/plugin": {
-		"mirror", "hosts", "credential", "credential/azure", "credential/dockerconfig", "credential/execprovider",
-		"cmd/internal/audit", "cmd/internal/tokens",
+		"mirror", "hosts", "credential", "credential/azure", "credential/dockerconfig", "credential/execprovider", "credential/route",
+		"cmd/internal/armed", "cmd/internal/audit", "cmd/internal/tokens", "internal/input",
 	},
-	"cmd/internal/audit":             {},
-	"cmd/internal/tokens":            {"credential"},
+	"cmd/internal/armed":             {"cmd/internal/durable", "internal/input"},
+	"cmd/internal/audit":             {"internal/input"},
+	"cmd/internal/doctor":            {"mirror", "credential", "credential/kubeletconfig", "hosts"},
+	"cmd/internal/durable":           {"internal/input"},
+	"cmd/internal/process":           {"internal/input"},
+	"cmd/internal/kubelet":           {"cmd/internal/process", "internal/input", "systemd/unitfile"},
+	"cmd/internal/kubeletflags":      {"systemd/unitfile"},
+	"cmd/internal/provider":          {"cmd/internal/kubelet", "cmd/internal/process", "credential", "credential/kubeletconfig", "internal/input", "mirror"},
+	"cmd/internal/probe":             {"cmd/internal/audit", "cmd/internal/doctor", "cmd/internal/explain", "cmd/internal/provider", "credential", "hosts", "internal/input", "mirror"},
+	"cmd/internal/pull":              {"cmd/internal/containerd", "cmd/internal/explain", "cmd/internal/provider", "credential", "mirror"},
+	"cmd/internal/tlsfiles":          {"mirror"},
+	"cmd/internal/tokens":            {"credential", "internal/input"},
 	"cmd/mirror-credential-provider": {"cmd/internal/plugin"},
-	"cmd/internal/node":              {"mirror", "hosts", "credential", "credential/azure/azurejson", "credential/kubeletconfig"},
+	"cmd/internal/plan": {
+		"cmd/internal/doctor", "cmd/internal/tlsfiles", "mirror", "hosts", "credential/kubeletconfig", "credential/route",
+	},
+	"cmd/internal/node": {
+		"cmd/internal/armed", "cmd/internal/clock", "cmd/internal/containerd", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/plan",
+		"cmd/internal/process", "cmd/internal/tlsfiles", "internal/input", "mirror", "hosts", "hosts/containerdconfig",
+		"credential/azure/azurejson", "credential/dockerconfig", "credential/kubeletconfig", "credential/route", "systemd", "systemd/unitfile",
+	},
+	"cmd/internal/bootstrap": {
+		"cmd/internal/containerd", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/node", "cmd/internal/plan", "cmd/internal/process",
+		"internal/input", "mirror", "hosts", "hosts/containerdconfig", "credential/kubeletconfig", "systemd", "systemd/unitfile",
+	},
 }
 
 // pure are the packages that touch neither a file nor the network nor a log.
-var pure = []string{"mirror", "hosts", "credential", "credential/azure/azurejson", "credential/kubeletconfig"}
+var pure = []string{"mirror", "hosts", "hosts/release", "hosts/containerdconfig", "credential", "credential/internal/jsontext", "credential/route", "credential/azure/azurejson", "credential/kubeletconfig", "cmd/internal/doctor", "cmd/internal/kubeletflags", "cmd/internal/plan", "cmd/internal/tlsfiles", "systemd/unitfile"}
 
 var impure = []string{"os", "net/http", "log", "log/slog", "os/exec"}
+
+// clock are the functions that ask what time it is: a pure package is told.
+var clock = map[string][]string{"time": {"Now", "Since", "Until", "After", "Tick", "NewTimer"}}
 
 func TestLayers(t *testing.T) {
 	for name, p := range goList(t, "./...") {
@@ -52,7 +84,25 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// TestPluginLinks holds what must not be linked into the plugin, which the
+// TestPureAskNoTime checks that the pure packages are told the time.
+func TestPureAskNoTime(t *testing.T) {
+	for _, name := range pure {
+		files, err := filepath.Glob("../../" + name + "/*.go")
+		if err != nil || len(files) == 0 {
+			t.Fatal(name, files, err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			for _, u := range uses(t, file, clock) {
+				t.Errorf("%s: %s uses %s; take the time as an argument", u.at, u.function, u.what)
+			}
+		}
+	}
+}
+
+// TestPluginLinks checks what must not be linked into the plugin, which the
 // kubelet starts for each image.
 func TestPluginLinks(t *testing.T) {
 	for name := range goList(t, "-deps", "./cmd/mirror-credential-provider") {

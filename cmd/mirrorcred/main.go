@@ -1,102 +1,89 @@
-// Mirrorcred brings a node to its mirror map: containerd's registry
+// Mirrorcred makes a node match its mirror map: containerd's registry
 // configuration, the kubelet's credential providers, and what the plugin
 // between them may answer. Run it with --help.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
-	"syscall"
-
-	"github.com/spf13/pflag"
 )
 
 // version is what "mirrorcred version" prints. The build sets it.
 var version = "development"
 
+// commit is what "mirrorcred version --json" prints besides. A build for a release
+// sets it; else the Go command has recorded it, if it built from a checkout.
+var commit string
+
 const usage = `Usage: mirrorcred COMMAND [FLAGS]
 
 One mirror map drives containerd's hosts.toml files and the kubelet's credential
-plugin, so that a mirror is never without its credential, and no credential goes
-to a registry that it is not for.
+plugin: every mirror has its credential, and every credential goes only to the
+registry that it belongs to.
 
 Commands:
-  apply     bring this node to its map, once
-  watch     keep this node in step with its map
-  status    what the watcher says of this node
-  units     print or install the systemd units
-  events    print what the credential plugin did
-  version   print the version
+  apply       make this node match its map, once
+  watch       keep this node in sync with its map
+  status      show the state of this node
+  units       print or install the systemd units
+  plugin      show or refresh the copies of the plugin that kubelets run
+  events      show the plugin's log
+  check       find everything here that would make a pull go wrong
+  explain     show what happens when this node pulls an image
+  import      print a map made from another program's mirror settings
+  pull        pull images through their mirrors, the pause image too
+  bootstrap   set this node up for mirrorcred, or take that back
+  completion  print what a shell needs to complete these commands, or the manual
+  version     print the version
+  help        print the help of a command
 
 Run "mirrorcred COMMAND --help" for the flags of a command.
 `
 
-// An exit is an exit code that is no error: the command said what it means.
+// An exit is an exit code without an error: the command printed what it means.
 type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout)
+	stdout, stderr := &plain{w: os.Stdout}, &plain{w: os.Stderr}
+	err := run(context.Background(), os.Args[1:], stdout)
 	var code exit
+	var end stopped
 	switch {
 	case err == nil:
-	case errors.As(err, &code):
+	case errors.As(err, &end):
+		fmt.Fprintf(stderr, "mirrorcred: %s\n", report(err))
+		os.Exit(end.code())
+	case errors.As(err, &code) && onlyExit(err):
 		os.Exit(int(code))
 	default:
-		fmt.Fprintf(os.Stderr, "mirrorcred: %v\n", err)
+		if wantsJSON(os.Args[1:]) {
+			_ = json.NewEncoder(stdout).Encode(map[string]string{"error": withoutExits(err).Error()}) // it is on stderr too
+		}
+		fmt.Fprintf(stderr, "mirrorcred: %s\n", report(withoutExits(err)))
 		os.Exit(1)
 	}
 }
 
-// run carries out one command.
-func run(ctx context.Context, args []string, stdout io.Writer) error {
-	if len(args) == 0 {
-		return errors.New("no command is named; run \"mirrorcred --help\"")
-	}
-	switch name := args[0]; name {
-	case "apply":
-		return runApply(ctx, args[1:], stdout)
-	case "watch":
-		return runWatch(ctx, args[1:], stdout)
-	case "status":
-		return runStatus(ctx, args[1:], stdout)
-	case "units":
-		return runUnits(ctx, args[1:], stdout)
-	case "events":
-		return runEvents(ctx, args[1:], stdout)
-	case "version", "--version":
-		_, err := fmt.Fprintf(stdout, "mirrorcred version %s\n", version)
+// withoutExits returns an error without the exit codes that are joined to it: a result
+// with a code of its own may also be one that could not be written.
+func withoutExits(err error) error {
+	many, ok := err.(interface{ Unwrap() []error })
+	if !ok {
 		return err
-	case "help", "-h", "--help":
-		_, err := io.WriteString(stdout, usage)
-		return err
-	default:
-		return fmt.Errorf("%q is no command; the commands are apply, watch, status, units, events and version", name)
 	}
-}
-
-// parse parses a command's flags; true means that help was asked for and
-// printed. No command takes arguments.
-func parse(flags *pflag.FlagSet, usage string, args []string, stdout io.Writer) (bool, error) {
-	flags.Usage = func() {}
-	flags.SetOutput(io.Discard)
-	help := flags.BoolP("help", "h", false, "")
-	if err := flags.Parse(args); err != nil {
-		return false, fmt.Errorf("%w; run \"mirrorcred %s --help\" for the flags", err, flags.Name())
+	var rest []error
+	for _, one := range many.Unwrap() {
+		if !onlyExit(one) {
+			rest = append(rest, withoutExits(one))
+		}
 	}
-	if *help {
-		_, err := io.WriteString(stdout, usage)
-		return true, err
+	if len(rest) == 1 {
+		return rest[0]
 	}
-	if flags.NArg() > 0 {
-		return false, fmt.Errorf("%s takes no argument, and %q is one; run \"mirrorcred %s --help\"", flags.Name(), flags.Arg(0), flags.Name())
-	}
-	return false, nil
+	return errors.Join(rest...)
 }

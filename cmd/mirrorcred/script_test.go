@@ -11,13 +11,29 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd/containerdtest"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/process/machinetest"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/tlsfiles/tlstest"
 )
+
+// idleVariable has this binary do nothing, as a process of another name.
+const idleVariable = "MIRRORCRED_TEST_IDLE"
 
 // TestMain runs the program itself where a script calls it, or a test starts
 // this binary as it.
 func TestMain(m *testing.M) {
+	containerdtest.Main()
+	if os.Getenv(idleVariable) != "" {
+		time.Sleep(time.Hour)
+		return
+	}
+	if machinetest.Inside() {
+		os.Exit(machinetest.Main(m, insides))
+	}
 	if os.Getenv("MIRRORCRED_TEST_MAIN") != "" {
 		main()
 		return
@@ -26,11 +42,16 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs mirrorcred as a program on nodes below $WORK/root. Each
-// begins with a containerd that reads our tree and an installed plugin.
+// begins with a containerd that reads our tree and an installed plugin. UPDATE=1 has
+// the files written anew that a script compares.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("testdata", "script"),
+		Dir:           filepath.Join("testdata", "script"),
+		UpdateScripts: os.Getenv("UPDATE") != "",
 		Setup: func(env *testscript.Env) error {
+			r := &runningStore{}
+			env.Values[storeKey{}] = r
+			env.Defer(r.end)
 			return newRoot(filepath.Join(env.WorkDir, "root"))
 		},
 		Condition: func(name string) (bool, error) {
@@ -40,19 +61,25 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":   exits,
-			"keep":    func(ts *testscript.TestScript, _ bool, args []string) { keep(ts, args) },
-			"kept":    func(ts *testscript.TestScript, _ bool, args []string) { checkKept(ts, args) },
-			"mode":    mode,
-			"refused": refused,
+			"containerd": startContainerd,
+			"exits":      exits,
+			"keep":       func(ts *testscript.TestScript, _ bool, args []string) { keep(ts, args) },
+			"kept":       func(ts *testscript.TestScript, _ bool, args []string) { checkKept(ts, args) },
+			"mode":       mode,
+			"pems":       pems,
+			"pulls":      pulls,
+			"refused":    refused,
 		},
 	})
 }
 
-// newRoot makes what every node has, unless the script has its own.
+// newRoot makes what every node has, unless the script has its own: what a pull
+// needs, so that a node in sync has no warning.
 func newRoot(root string) error {
 	for name, text := range map[string]string{
-		"etc/containerd/config.toml":                                     "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n",
+		"etc/containerd/config.toml": "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n",
+		"etc/kubernetes/azure.json":  `{"tenantId": "contoso", "useManagedIdentityExtension": true}`,
+		"etc/default/kubelet":        "KUBELET_EXTRA_ARGS=--image-credential-provider-config=/var/lib/kubelet/credential-provider-config.yaml --image-credential-provider-bin-dir=/var/lib/kubelet/credential-provider\n",
 		"var/lib/kubelet/credential-provider/mirror-credential-provider": "#!/bin/sh\n",
 		"var/lib/kubelet/credential-provider/acr-credential-provider":    "#!/bin/sh\n",
 	} {
@@ -136,6 +163,16 @@ func mode(ts *testscript.TestScript, _ bool, args []string) {
 		if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] {
 			ts.Fatalf("mode of %s is %s; want %s", path, got, args[0])
 		}
+	}
+}
+
+// pems writes certificates and keys, good and bad ones, into a directory: pems
+// DIR. Their names are those of [tlstest.Files].
+func pems(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	for name, data := range tlstest.Files(time.Now()) {
+		ts.Check(os.WriteFile(filepath.Join(dir, name), data, 0o600))
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -14,44 +15,69 @@ import (
 
 // A kubeletUnit is the kubelet as a unit of systemd.
 type kubeletUnit struct {
-	named string // by the operator, "" where the unit is to be found
-	seen  string // what was found last
+	named string // by the operator, or "" to find the unit
+	seen  string // the last one found
 	node  interface {
-		KubeletUnit() (string, error)
+		KubeletUnit() (unit string, runs bool, err error)
 		RestoreKubelet(context.Context) error
 	}
 }
 
-// unit returns the name of the unit. It outlives the kubelet, which may not
-// come up again.
-func (k *kubeletUnit) unit() (string, error) {
+// unit returns the name of the unit, and whether it is more than a guess. It is
+// remembered after the kubelet ends, which may not start again.
+func (k *kubeletUnit) unit() (name string, isKnown bool, err error) {
 	if k.named != "" {
-		return k.named, nil
+		return k.named, true, nil
 	}
-	unit, err := k.node.KubeletUnit()
+	unit, runs, err := k.node.KubeletUnit()
 	if err != nil {
-		return "", fmt.Errorf("look for the kubelet's unit: %w; name it with --kubelet-unit", err)
+		return "", false, fmt.Errorf("find the kubelet's unit: %w; name it with --kubelet-unit", err)
 	}
-	k.seen = cmp.Or(unit, k.seen, "kubelet.service")
-	return k.seen, nil
+	isKnown = runs || k.seen != ""
+	k.seen = cmp.Or(unit, k.seen)
+	return cmp.Or(k.seen, "kubelet.service"), isKnown, nil
 }
 
-// steady is how long a restarted kubelet has to stay up. One that refuses its
-// configuration ends within a second or two.
-const steady = 10 * time.Second
+// readyTime is how long systemd may take to answer.
+const readyTime = 5 * time.Second
 
-// Restart implements [watch.Kubelet].
-func (k *kubeletUnit) Restart(ctx context.Context) error {
-	unit, err := k.unit()
-	if err != nil {
-		return err
-	}
+// Ready implements [watch.Kubelet]. Before a kubelet runs, its unit may have
+// any name.
+func (k *kubeletUnit) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
 	bus, err := systemd.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer bus.Close()
-	if err := bus.Restart(ctx, unit); err != nil {
+	unit, isKnown, err := k.unit()
+	if err != nil || !isKnown {
+		return err
+	}
+	_, err = bus.State(ctx, unit)
+	return err
+}
+
+// steady is how long a restarted kubelet must stay up. One that rejects its
+// configuration ends within a second or two.
+const steady = 10 * time.Second
+
+// Restart implements [watch.Kubelet].
+func (k *kubeletUnit) Restart(ctx context.Context) error {
+	unit, _, err := k.unit()
+	if err != nil {
+		return &watch.NotRestartedError{Reason: err}
+	}
+	bus, err := systemd.Connect(ctx)
+	if err != nil {
+		return &watch.NotRestartedError{Reason: err}
+	}
+	defer bus.Close()
+	var refused *systemd.RefusedError
+	if err := bus.Restart(ctx, unit); errors.As(err, &refused) {
+		return &watch.NotRestartedError{Reason: err}
+	} else if err != nil {
 		return err
 	}
 	first, err := bus.State(ctx, unit)
@@ -82,12 +108,12 @@ func (k *kubeletUnit) Restart(ctx context.Context) error {
 // Restore implements [watch.Kubelet].
 func (k *kubeletUnit) Restore(ctx context.Context) error { return k.node.RestoreKubelet(ctx) }
 
-// A service tells systemd how the watcher fares.
+// A service reports the watcher's state to systemd.
 type service struct {
 	systemd.Notifier
 	log   *slog.Logger
 	ready bool
-	line  string // the status that was told last
+	line  string // the last reported status
 }
 
 func newService(log *slog.Logger) (*service, error) {
@@ -95,8 +121,8 @@ func newService(log *slog.Logger) (*service, error) {
 	return &service{Notifier: n, log: log}, err
 }
 
-// tell tells the outcome of a look: the first says that the node was brought to
-// its map as far as it can be, which is what the kubelet's start waits for.
+// tell reports the outcome of a pass: the first says that the node matches its
+// map as far as possible, which the kubelet's start waits for.
 func (s *service) tell(status watch.Status) {
 	line := status.Line()
 	var err error
@@ -109,18 +135,18 @@ func (s *service) tell(status watch.Status) {
 	}
 	s.line = line
 	if err != nil {
-		s.log.Warn("service manager not told", "error", err)
+		s.log.Warn("sd_notify failed", "error", err)
 	}
 }
 
-// keepAlive keeps systemd's watchdog quiet until ctx ends, as long as the node
-// is looked at as often as it should be.
-func (s *service) keepAlive(ctx context.Context, board *watch.Board, late time.Duration) (wait func()) {
+// keepAlive feeds systemd's watchdog until ctx ends, as long as passes run as
+// often as they should.
+func (s *service) keepAlive(ctx context.Context, store *watch.StatusStore, late time.Duration) (wait func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := s.KeepAlive(ctx, func() bool { return board.Alive(late) }); err != nil {
-			s.log.Warn("service manager not told", "error", err)
+		if err := s.KeepAlive(ctx, func() bool { return store.Alive(late) }); err != nil {
+			s.log.Warn("sd_notify failed", "error", err)
 		}
 	}()
 	return func() { <-done }

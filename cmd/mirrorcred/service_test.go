@@ -12,7 +12,7 @@ type fakeNode struct {
 	err  error
 }
 
-func (n *fakeNode) KubeletUnit() (string, error)         { return n.unit, n.err }
+func (n *fakeNode) KubeletUnit() (string, bool, error)   { return n.unit, n.unit != "", n.err }
 func (n *fakeNode) RestoreKubelet(context.Context) error { return nil }
 
 func TestKubeletUnit(t *testing.T) {
@@ -20,7 +20,7 @@ func TestKubeletUnit(t *testing.T) {
 	k := kubeletUnit{node: n}
 	want := func(unit string) {
 		t.Helper()
-		if got, err := k.unit(); got != unit || err != nil {
+		if got, _, err := k.unit(); got != unit || err != nil {
 			t.Errorf("the unit is %q, %v; want %q", got, err, unit)
 		}
 	}
@@ -30,7 +30,7 @@ func TestKubeletUnit(t *testing.T) {
 	n.unit = "" // it does not come up
 	want("k3s.service")
 	n.err = errors.New("no /proc")
-	if _, err := k.unit(); !errors.Is(err, n.err) {
+	if _, _, err := k.unit(); !errors.Is(err, n.err) {
 		t.Errorf("the error is %v; want %v", err, n.err)
 	}
 	k.named = "rke2-agent.service"

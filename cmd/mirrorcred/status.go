@@ -10,42 +10,56 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
+	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
 const statusUsage = `Usage: mirrorcred status [FLAGS]
 
-Asks the watcher of this node how it is: what is applied, since when, what is
-pending, draining or held and why, what was left alone, whether changes are
-noticed at once, and the last fault.
+Shows the state of this node: whether it is in sync, each source with its targets,
+its credential and the last run of the plugin for it, and what is pending, draining
+or held and why, conflicts, warnings, and the last fault. It asks the watcher; if
+none runs, it compares the files of the node with the map itself, and says so.
 
   --json         print it as JSON
-  --root DIR     ask the watcher that runs with the same --root
-  --socket FILE  where to ask (default /run/mirrorcred/status.sock below --root)
+  --map FILE     the map (default /etc/mirrorcred/mirrors.toml below --root)
+  --root DIR     the watcher that runs with the same --root, and the files below it
+  --socket FILE  its socket (default /run/mirrorcred/status.sock below --root)
   -h, --help     print this text
 
-Exit code: 0 the node is in step; 2 something is pending, draining or held; 1 a
-fault, a file in the way that is not ours, or no watcher. Without a watcher,
-"mirrorcred apply -n" says what is not in step.
+Exit code: 0 the node is in sync; 2 something is pending, draining, held or not
+applied; 1 a fault or a conflict.
 `
+
+// A wholeStatus is what status shows.
+type wholeStatus struct {
+	watch.Status
+	// FromDisk says that no watcher runs, and the rest is from the node's files.
+	FromDisk bool        `json:"from_disk"`
+	Mirrors  []mirrorRow `json:"mirrors"`
+}
 
 // runStatus is the command status.
 func runStatus(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := pflag.NewFlagSet("status", pflag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "")
-	root := flags.String("root", "", "")
+	mapFile := flags.String("map", "", "")
+	flags.String("root", "", "")
 	socket := flags.String("socket", "", "")
 	if done, err := parse(flags, statusUsage, args, stdout); done || err != nil {
 		return err
 	}
-	if *socket == "" {
-		dir, err := absolute(*root)
-		if err != nil {
-			return err
-		}
-		*socket = filepath.Join(dir, "/", statusSocket)
+	dir, err := rootFlag(flags)
+	if err != nil {
+		return err
 	}
-	s, err := watch.Ask(ctx, *socket)
+	var root *input.Root
+	if *socket == "" {
+		root, *socket = input.NewRoot(dir), filepath.Join(dir, "/", statusSocket)
+	}
+	s, err := readStatus(ctx, root, *socket, node.New(dir, *mapFile, false))
 	if err != nil {
 		return err
 	}
@@ -57,38 +71,68 @@ func runStatus(ctx context.Context, args []string, stdout io.Writer) error {
 	} else {
 		err = printStatus(stdout, s)
 	}
-	return errors.Join(err, statusCode(s))
+	return errors.Join(err, statusCode(s.Status))
+}
+
+// readStatus asks the watcher, or the disk if none runs.
+func readStatus(ctx context.Context, root *input.Root, socket string, n *node.Node) (wholeStatus, error) {
+	var s wholeStatus
+	var none *watch.NoWatcherError
+	var err error
+	s.Status, err = watch.ReadStatus(ctx, root, socket)
+	if s.FromDisk = errors.As(err, &none); err != nil && !s.FromDisk {
+		return s, err
+	}
+	var todo plan.Plan
+	if s.FromDisk {
+		var planErr error
+		todo, planErr = n.Plan(ctx)
+		s.Status = watch.FromPlan(version, n.Map, todo, planErr)
+	}
+	s.Mirrors = mirrorRows(n, todo, s.Status)
+	return s, nil
 }
 
 // statusCode returns the exit code of a status.
 func statusCode(s watch.Status) error {
 	switch {
-	case s.Fault != "" || s.Fights || len(s.Left) > 0:
+	case s.Fault != "" || s.BackingOff || len(s.Conflicts) > 0 || len(s.Faults) > 0:
 		return exit(1)
-	case !s.InStep:
+	case !s.InSync:
 		return exit(2)
 	}
 	return nil
 }
 
-func printStatus(w io.Writer, s watch.Status) error {
+func printStatus(w io.Writer, s wholeStatus) error {
 	p := printer{w: w}
-	state := "in step"
-	if !s.InStep {
-		state = "not in step"
+	state := "in sync"
+	if !s.InSync {
+		state = "not in sync"
 	}
 	p.printf("node      %s, %s\n", state, count(s.Sources, "source"))
 	p.printf("map       %s\n", s.Map)
-	p.printf("watcher   version %s, process %d, since %s\n", s.Version, s.PID, when(s.Started))
-	p.printf("looked    %s\n", when(s.Looked))
-	p.printf("changed   %s\n", when(s.Changed))
-	p.waits(10, "held", s.Held)
-	p.undone(10, s.Pending, s.Draining, s.Left)
-	if s.Fights {
-		p.printf("fight     somebody else keeps changing the files that mirrorcred writes; see its log\n")
+	if s.FromDisk {
+		p.printf("watcher   none runs, so this is from the files of the node; start it with: systemctl start mirrorcred\n")
+	} else {
+		p.printf("watcher   version %s, process %d, since %s\n", s.Version, s.PID, when(s.Started))
+		p.printf("checked   %s\n", when(s.LastReconcile))
+		p.printf("changed   %s\n", when(s.LastChange))
 	}
-	if s.Deaf != "" {
-		p.printf("deaf      some changes are noticed at the next tick only: %s\n", s.Deaf)
+	p.mirrors(s.Mirrors)
+	p.waits(10, "held", s.Held)
+	p.undone(10, s.Pending, s.Draining, s.Conflicts)
+	p.loss(10, s.Loss)
+	p.waits(10, "fault", s.Faults)
+	p.warnings(10, s.Warnings)
+	if s.BackingOff {
+		p.printf("backoff   another program keeps reverting mirrorcred's files; the log names them\n")
+	}
+	if s.NoRestart != "" {
+		p.printf("restart   the kubelet cannot be restarted from here; restart it yourself when a source is pending: %s\n", s.NoRestart)
+	}
+	if s.Degraded != "" {
+		p.printf("polling   some file changes are only seen at the next tick: %s\n", s.Degraded)
 	}
 	if s.Fault != "" {
 		p.printf("fault     %s\n", s.Fault)
@@ -101,5 +145,5 @@ func when(t time.Time) string {
 	if t.IsZero() {
 		return "not yet"
 	}
-	return t.Local().Format("2006-01-02 15:04:05") + ", " + time.Since(t).Round(time.Second).String() + " ago"
+	return t.Local().Format(time.DateTime)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -62,8 +63,7 @@ func newTree(t testing.TB) tree {
 	t.Cleanup(func() { os.RemoveAll(root) })
 	n := tree{TB: t, root: root}
 	n.write(configPath, config)
-	n.write("var/lib/kubelet/credential-provider/mirror-credential-provider", "#!/bin/sh\n")
-	if err := os.Chmod(filepath.Join(root, "var/lib/kubelet/credential-provider/mirror-credential-provider"), 0o755); err != nil {
+	if err := newRoot(root); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -86,7 +86,7 @@ func (n tree) write(name, text string) {
 }
 
 func (n tree) read(name string) string {
-	data, _ := os.ReadFile(filepath.Join(n.root, name)) // "" where there is none
+	data, _ := os.ReadFile(filepath.Join(n.root, name)) // "" if there is none
 	return string(data)
 }
 
@@ -100,12 +100,14 @@ func (n tree) until(what string, true func() bool) {
 	}
 }
 
-// status asks as a user does; the zero status where nobody answers.
+// status asks as a user does; the zero status if no watcher answers.
 func (n tree) status() watch.Status {
-	var s watch.Status
+	var s wholeStatus
 	out, _ := program(n, "status", "--json", "--root", n.root).Output()
-	_ = json.Unmarshal(out, &s)
-	return s
+	if json.Unmarshal(out, &s) != nil || s.FromDisk {
+		return watch.Status{}
+	}
+	return s.Status
 }
 
 // watch starts a watcher; the function that it returns ends it and returns its
@@ -138,10 +140,10 @@ func TestWatch(t *testing.T) {
 	n := newTree(t)
 	address := freeAddress(t)
 	cmd, stop := n.watch("--metrics-address", address)
-	n.until("a fault without a map", func() bool { return strings.Contains(n.status().Fault, "there is no map") })
+	n.until("a fault without a map", func() bool { return strings.Contains(n.status().Fault, "no map at ") })
 
 	n.write(mapPath, oneMirror("contoso.azurecr.io"))
-	n.until("in step with its first map", func() bool { s := n.status(); return s.InStep && s.Sources == 1 })
+	n.until("in sync with its first map", func() bool { s := n.status(); return s.InSync && s.Sources == 1 })
 	whole := n.read(hostsPath)
 	n.write(mapPath, "version = \n")
 	n.until("a fault", func() bool { return strings.Contains(n.status().Fault, "mirrors.toml:1") })
@@ -149,25 +151,113 @@ func TestWatch(t *testing.T) {
 		t.Error("a map with a fault changed hosts.toml")
 	}
 	n.write(mapPath, oneMirror("contoso.azurecr.io"))
-	n.until("repaired", func() bool { return n.status().InStep })
+	n.until("repaired", func() bool { return n.status().InSync })
 
 	n.write(configPath, strings.Replace(config, "/etc/containerd/certs.d", "/etc/docker/certs.d", 1))
 	n.until("the routes are gone", func() bool { return n.read(routePath) == "" && n.status().Fault != "" })
 	n.write(configPath, config)
-	n.until("the routes are back", func() bool { return n.read(routePath) != "" && n.status().InStep })
+	n.until("the routes are back", func() bool { return n.read(routePath) != "" && n.status().InSync })
 
-	before := n.status().Looked
+	before := n.status().LastReconcile
 	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	n.until("a look after SIGHUP", func() bool { return n.status().Looked.After(before) })
-	if text := get(t, "http://"+address+"/metrics"); !strings.Contains(text, "\nmirrorcred_in_step 1\n") {
+	n.until("a pass after SIGHUP", func() bool { return n.status().LastReconcile.After(before) })
+	if text := get(t, "http://"+address+"/metrics"); !strings.Contains(text, "\nmirrorcred_in_sync 1\n") {
 		t.Errorf("the metrics are\n%s", text)
 	}
 	if text := get(t, "http://"+address+"/healthz"); !strings.HasPrefix(text, "ok\n1 sources") {
 		t.Errorf("the health is %q", text)
 	}
-	if log := stop(); strings.Contains(log, "somebody else") || !strings.Contains(log, "msg=stopped") {
+	if log := stop(); strings.Contains(log, "another program keeps") || !strings.Contains(log, "msg=stopped") {
+		t.Errorf("the log is\n%s", log)
+	}
+}
+
+// TestMetricsPortTaken has another user's program have the port of the metrics
+// first. The node is watched all the same, and the metrics are served when the port
+// is free.
+func TestMetricsPortTaken(t *testing.T) {
+	n := newTree(t)
+	n.write(mapPath, oneMirror("contoso.azurecr.io"))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	n.must(err)
+	defer listener.Close()
+	address := listener.Addr().String()
+	_, stop := n.watch("--metrics-address", address)
+	n.until("in sync without the port", func() bool { return n.status().InSync })
+	n.must(listener.Close())
+	n.until("the metrics are served", func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	if text := get(t, "http://"+address+"/metrics"); !strings.Contains(text, "\nmirrorcred_in_sync 1\n") {
+		t.Errorf("the metrics are\n%s", text)
+	}
+	if log := stop(); strings.Count(log, "metrics not served") != 1 || strings.Count(log, "metrics served") != 1 {
+		t.Errorf("the log is\n%s", log)
+	}
+}
+
+// TestWarnings has what a warning is about come and go beside a watcher.
+func TestWarnings(t *testing.T) {
+	n := newTree(t)
+	const azure = "etc/kubernetes/azure.json"
+	whole := n.read(azure)
+	n.write(mapPath, oneMirror("contoso.azurecr.io"))
+	address := freeAddress(t)
+	_, stop := n.watch(never, "--metrics-address", address)
+	n.until("in sync", func() bool { return n.status().InSync && len(n.status().Warnings) == 0 })
+	for _, one := range []struct{ path, right, name string }{
+		{azure, whole, "azure-json-missing"},
+		{"etc/default/kubelet", n.read("etc/default/kubelet"), "flags-missing"},
+		{"var/lib/kubelet/config.json", "", "node-docker-config-answers"},
+		{".dockercfg", "", "node-docker-config-answers"},
+	} {
+		change := func(right bool) {
+			switch {
+			case right == (one.right != ""):
+				n.write(one.path, cmp.Or(one.right, `{"auths": {"mcr.microsoft.com": {"auth": "dTpw"}}, "mcr.microsoft.com": {"auth": "dTpw"}}`))
+			default:
+				n.must(os.Remove(filepath.Join(n.root, one.path)))
+			}
+		}
+		change(false)
+		n.until(one.name, func() bool {
+			s := n.status()
+			return s.InSync && len(s.Warnings) == 1 && s.Warnings[0].Name == one.name
+		})
+		if text := get(t, "http://"+address+"/metrics"); !strings.Contains(text, "\nmirrorcred_warnings{warning=\""+one.name+"\"} 1\n") {
+			t.Errorf("%s: the metrics are\n%s", one.name, text)
+		}
+		if out, err := program(t, "status", "--root", n.root).Output(); err != nil || !strings.Contains(string(out), "\nwarning   ") {
+			t.Errorf("%s: the status is %v\n%s", one.name, err, out)
+		}
+		change(true)
+		n.until(one.name+" is over", func() bool { return len(n.status().Warnings) == 0 })
+	}
+	if log := stop(); strings.Count(log, "level=WARN") != 4 || strings.Contains(log, "level=ERROR") {
+		t.Errorf("the log is\n%s", log)
+	}
+}
+
+// TestWatchNoSystemd has a watcher that may restart the kubelet run where no systemd
+// manages one: the log says so once, and the status does.
+func TestWatchNoSystemd(t *testing.T) {
+	n := newTree(t)
+	n.write(mapPath, oneMirror("contoso.azurecr.io"))
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+filepath.Join(n.root, "bus"))
+	_, stop := n.watch("--restart-kubelet", "--kubelet-unit", "mirrorcred-test-none.service", "--tick", "1s")
+	n.until("the reason", func() bool { s := n.status(); return s.InSync && s.NoRestart != "" })
+	out, err := program(n, "status", "--root", n.root).Output()
+	if err != nil || !strings.Contains(string(out), "\nrestart   the kubelet cannot be restarted from here; restart it yourself when a source is pending: cannot reach systemd: ") {
+		t.Errorf("the status is %v\n%s", err, out)
+	}
+	time.Sleep(2500 * time.Millisecond) // two more looks
+	if log := stop(); strings.Count(log, "kubelet cannot be restarted from here") != 1 || strings.Contains(log, "old") {
 		t.Errorf("the log is\n%s", log)
 	}
 }
@@ -177,7 +267,7 @@ func TestTwoWatchers(t *testing.T) {
 	n := newTree(t)
 	n.write(mapPath, oneMirror("contoso.azurecr.io"))
 	_, stop := n.watch()
-	n.until("in step", func() bool { return n.status().InStep })
+	n.until("in sync", func() bool { return n.status().InSync })
 	_, stopOther := n.watch("--socket", filepath.Join(n.root, "other.sock"))
 	for i := range 6 {
 		target := fmt.Sprintf("contoso%d.azurecr.io", i)
@@ -207,7 +297,7 @@ func BenchmarkLatency(b *testing.B) {
 			n.program = installed
 			n.write(mapPath, manyMirrors(mirrors, "first.azurecr.io"))
 			_, stop := n.watch()
-			n.until("in step", func() bool { return n.status().InStep })
+			n.until("in sync", func() bool { return n.status().InSync })
 			var took []time.Duration
 			for i := range 200 {
 				target := fmt.Sprintf("target%d.azurecr.io", i)
@@ -242,9 +332,10 @@ func BenchmarkMemory(b *testing.B) {
 		n.write(mapPath, manyMirrors(100, "contoso.azurecr.io"))
 		cmd, stop := n.watch("--tick=1s")
 		for range 4 {
-			before := n.status().Looked
-			n.until("another look", func() bool { s := n.status(); return s.InStep && s.Looked.After(before) })
+			before := n.status().LastReconcile
+			n.until("another look", func() bool { s := n.status(); return s.InSync && s.LastReconcile.After(before) })
 		}
+		time.Sleep(500 * time.Millisecond) // the status is there before the memory is given back
 		all, own = append(all, memory(b, cmd.Process.Pid, "VmRSS")), append(own, memory(b, cmd.Process.Pid, "RssAnon"))
 		stop()
 	}

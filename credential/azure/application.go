@@ -18,20 +18,20 @@ import (
 	"github.com/mirrorcred/mirrorcred/credential"
 )
 
-// An application is an identity that Entra ID knows by an id in a tenant and
-// wants a proof of: a service principal, or the identity of a workload.
+// An application is an identity with an id in a tenant of Entra ID, which must be
+// proved: a service principal, or the identity of a workload.
 type application struct {
 	name, authority      string
 	tenant, client       string
 	tenantKey, clientKey string // where tenant and client are set
 }
 
-// ask asks for a token with the proof that proves makes. The text of the proof, if
-// it has one, is kept out of errors.
+// ask requests a token with the proof that proves makes. If the proof has a text, that
+// is kept out of errors.
 func (a application) ask(ctx context.Context, o Options, text *credential.Secret, proves prover) (credential.Secret, error) {
 	authority, err := url.Parse(a.authority)
 	if err != nil {
-		return "", errors.New("the sign-in endpoint of the cloud is not a URL; correct it where the cloud is described")
+		return "", errors.New("the sign-in endpoint of the cloud is not a URL; correct it in the description of the cloud")
 	}
 	step := startStep(a.name, authority.Hostname())
 	if text != nil {
@@ -58,9 +58,9 @@ func (a application) ask(ctx context.Context, o Options, text *credential.Secret
 	}.token(ctx, o)
 }
 
-// A prover proves to Entra ID who an application is. Instance discovery, which
-// each disables, would ask the public cloud whether the authority is one; it
-// comes from our own table or the cloud's own word.
+// A prover proves to Entra ID who an application is. Each disables instance discovery,
+// which would ask the public cloud whether the authority is genuine. The authority comes
+// from a table in this package or from the cloud itself.
 type prover interface {
 	credential(policy.ClientOptions) (azcore.TokenCredential, error)
 	remedy(message string) string
@@ -108,7 +108,7 @@ func (a byCertificate) credential(o policy.ClientOptions) (azcore.TokenCredentia
 
 func (a byCertificate) remedy(message string) string {
 	if strings.Contains(message, "AADSTS700027") {
-		return "register the certificate of aadClientCertPath with the application, or renew it where it has expired"
+		return "register the certificate of aadClientCertPath with the application, or renew it if it has expired"
 	}
 	return "check tenantId, aadClientId, aadClientCertPath and cloud"
 }
@@ -123,15 +123,15 @@ func (s *Source) certified(ctx context.Context, app application) (identity, erro
 	}
 	var password []byte
 	isPEM := bytes.Contains(data, []byte("-----BEGIN "))
-	// The library takes a file for PKCS#12 wherever there is a password.
+	// The library takes a file for PKCS#12 whenever there is a password.
 	if s.config.certPassword != nil && !isPEM {
 		password = []byte(s.config.certPassword.Reveal())
 	}
 	chain, key, err := azidentity.ParseCertificates(data, password)
 	if err == nil {
 		app := byCertificate{app, chain, key}
-		// The library says here, and not in its words to Entra ID, that a key
-		// is of another certificate or of a kind that it cannot sign with.
+		// The library reports here that a key belongs to another certificate, or
+		// is of a kind that it cannot sign with. Later errors are less clear.
 		if _, err = azidentity.NewClientCertificateCredential("tenant", "client", chain, key, nil); err == nil {
 			return app, nil
 		}

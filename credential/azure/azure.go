@@ -1,16 +1,14 @@
-// Package azure gets the credential for an Azure Container Registry: the
-// registry says where it wants to be asked, Entra ID vouches for the node's
-// identity or a pod's, and the registry gives a refresh token for that, which
-// is the password.
+// Package azure gets the credential for an Azure Container Registry. It asks
+// the registry which token service to use, gets a token of Entra ID for the
+// identity of the node or of a pod, and exchanges that at the registry for a
+// refresh token, which is the password.
 //
-// It is where the network is. It refuses to know who asks and why, or where
-// azure.json is; it is told. What it sends, and to whom, is bounded: a token
-// goes to an ACR login server of the configured cloud and to no other host,
-// over TLS, and the metadata service is never asked through a proxy. Every
-// step ends, within a stated limit, in an answer or in one line that says
-// which step it was and what to do.
+// It uses the network. It does not know who needs the credential or why, or where
+// azure.json is. It sends a token only to an ACR login server of the configured cloud,
+// over TLS, and never asks the metadata service through a proxy. Each step has a time
+// limit; its error is one line that names the step and the remedy.
 //
-// Start at [ReadConfig] and [New]. The stand-in for all of it is in azuretest.
+// Start at [ReadConfig] and [New]. Package azuretest is a stand-in for Azure.
 package azure
 
 import (
@@ -18,61 +16,60 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
-// Username is the username that goes with every password that a [Source]
-// gives: the registry's sign that the password is a refresh token
+// Username is the username with every password that a [Source] returns. It
+// tells the registry that the password is a refresh token
 // (learn.microsoft.com/azure/container-registry/container-registry-authentication).
 const Username = "00000000-0000-0000-0000-000000000000"
 
-// Options bound the network and let a test stand in for it. The zero value is
-// for production.
+// Options limit how long each step may take, and let a test replace the
+// network. The zero value is for production.
 type Options struct {
-	// IdentityLimit is how long the managed identity or Entra ID may take,
-	// retries included; 0 means 20 s.
+	// IdentityLimit is how long to wait for the managed identity or Entra ID,
+	// with retries; 0 means 20 s.
 	IdentityLimit time.Duration
-	// RequestLimit is how long each of the two requests to the registry may
-	// take, retries included; 0 means 10 s.
+	// RequestLimit is how long to wait for each of the two requests to the
+	// registry, with retries; 0 means 10 s.
 	RequestLimit time.Duration
-	// RetryDelay is the pause before the first retry where the server names
-	// none; later pauses grow. 0 means 500 ms.
+	// RetryDelay is the pause before the first retry, unless the server asks
+	// for another; later pauses are longer. 0 means 500 ms.
 	RetryDelay time.Duration
-	// DialContext connects to host:port; nil means a net.Dialer. Where a
-	// proxy is used it is the proxy that is dialled.
+	// DialContext connects to host:port; nil means a [net.Dialer]. If a proxy
+	// is used, DialContext connects to the proxy.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
-	// RootCAs are trusted; nil means the system's.
+	// RootCAs are the CAs to trust; nil means the system's.
 	RootCAs *x509.CertPool
-	// ReadFile reads a file that azure.json, the environment or Binding
-	// names; nil means the machine's own files, up to 1 MiB each. Its error
-	// names the file and is one line.
+	// ReadFile reads a file that azure.json, the environment or Binding names;
+	// nil means files of this machine, up to 1 MiB each. Its error is one line
+	// and names the file.
 	ReadFile func(ctx context.Context, path string) ([]byte, error)
-	// EnvironmentFile describes the cloud where that is AzureStackCloud; ""
-	// means the file that $AZURE_ENVIRONMENT_FILEPATH names.
+	// EnvironmentFile is the path of the file that describes the cloud, if that
+	// is AzureStackCloud; "" means the file in $AZURE_ENVIRONMENT_FILEPATH.
 	EnvironmentFile string
 
-	// ClientID and TenantID are the identity of a pod whose service account
-	// is not annotated with its own.
+	// ClientID and TenantID are the identity of pods whose service account has
+	// no annotation with its own.
 	ClientID, TenantID string
-	// RequireServiceAccount keeps the node's identity from answering where
-	// the request carries no service-account token.
+	// RequireServiceAccount makes it an error if the request has no service
+	// account token. Otherwise the node's identity is used.
 	RequireServiceAccount bool
-	// Binding is who is given a pod's service-account token for one of
-	// Entra ID; nil means Entra ID itself.
+	// Binding exchanges a pod's service account token for one of Entra ID; nil
+	// means that Entra ID does.
 	Binding *Binding
-	// Keep keeps the node's token of Entra ID from one registry to the
-	// next; nil keeps none.
-	Keep Keep
-	// KeepCloud keeps where the endpoints of a private cloud are, in the form
-	// of a credential, from one run to the next; nil keeps nothing.
-	KeepCloud Keep
+	// TokenCache caches the node's token of Entra ID from one registry to the next;
+	// nil means no cache.
+	TokenCache Cache
+	// CloudCache caches the endpoints of a private cloud, in the form of a
+	// credential, from one run to the next; nil means no cache.
+	CloudCache Cache
 
 	bundle func() *x509.CertPool // see web
 }
@@ -98,21 +95,12 @@ func (o Options) withDefaults() Options {
 }
 
 func readFile(_ context.Context, path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, mostAnswer+1))
-	if err == nil && len(data) > mostAnswer {
-		err = fmt.Errorf("%s is longer than 1 MiB", path)
-	}
-	return data, err
+	return input.ReadFile(path, mostAnswer)
 }
 
-// A Source gives credentials for the Azure Container Registries that one
-// azure.json can reach. It keeps nothing from one call to the next but where
-// the endpoints of a private cloud are.
+// A Source returns credentials for the Azure Container Registries that one
+// azure.json can reach. From one call to the next it keeps only the endpoints
+// of a private cloud.
 type Source struct {
 	config Config
 	opts   Options
@@ -121,43 +109,44 @@ type Source struct {
 
 var _ credential.Source = (*Source)(nil)
 
-// New returns the source for a configuration. Nothing is asked yet.
+// New returns the source for a configuration. It does not use the network.
 func New(config Config, o Options) *Source {
 	return &Source{config, o.withDefaults(), new(lookup)}
 }
 
-// Credential returns the username and password for ask.Registry, and when the
-// password expires where it says so itself. The identity is that of the pod
-// where ask carries its token, else the node's. It takes at most IdentityLimit
-// and twice RequestLimit, and once more for a private cloud that was not looked
-// up before; the error is one line, names the step, and wraps that of ctx where
-// ctx ended it. Nothing is sent where the registry is not an ACR login server
-// of the configured cloud.
-func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential.Credential, error) {
+// Credential returns the username and password for query.Registry, and when the
+// password expires, if it says so itself. If the query has a pod's token, the
+// identity is the pod's, otherwise the node's. If the registry is not an ACR
+// login server of the configured cloud, Credential sends it nothing.
+//
+// It takes at most IdentityLimit and twice RequestLimit, and RequestLimit once
+// more for a private cloud on the first call. The error is one line and names
+// the step; it wraps that of ctx if ctx ended the step.
+func (s *Source) Credential(ctx context.Context, query credential.Query) (credential.Credential, error) {
 	cloud, err := s.cloud(ctx)
 	if err != nil {
 		return credential.Credential{}, err
 	}
-	if !ask.Registry.ACRSuffixIn(cloud.suffix) {
-		return credential.Credential{}, fmt.Errorf("%q is not a login server of Azure Container Registry (NAME.%s); give it another credential, or set cloud if the registry is in another one", ask.Registry, cloud.suffix)
+	if !query.Registry.ACRSuffixIn(cloud.suffix) {
+		return credential.Credential{}, fmt.Errorf("%q is not a login server of Azure Container Registry (NAME.%s); give it another credential, or set cloud if the registry is in another one", query.Registry, cloud.suffix)
 	}
-	identity, tenant, err := s.identity(ctx, ask, cloud)
+	identity, tenant, err := s.identity(ctx, query, cloud)
 	if err != nil {
 		return credential.Credential{}, err
 	}
 	client := s.opts.web()
 	defer client.CloseIdleConnections()
-	r := registry{ask.Registry, sender{client, s.opts}}
+	r := registry{query.Registry, sender{client, s.opts}}
 
-	// The registry is asked first: a host that does not challenge as one
-	// does is a reason not to fetch a token at all.
+	// The registry is asked first: if a host does not challenge as an ACR registry
+	// does, no token is fetched at all.
 	end := begin(ctx, registryChallenge)
 	to, err := r.challenge(ctx)
 	end()
 	if err != nil {
 		return credential.Credential{}, err
 	}
-	access, err := s.keptToken(ctx, ask, func(ctx context.Context) (credential.Secret, error) { return identity.token(ctx, s.opts) })
+	access, err := s.keptToken(ctx, query, func(ctx context.Context) (credential.Secret, error) { return identity.token(ctx, s.opts) })
 	if err != nil {
 		return credential.Credential{}, err
 	}
@@ -170,11 +159,11 @@ func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential
 	return credential.Credential{Username: Username, Password: refresh, Expires: expiry(refresh)}, nil
 }
 
-// mostBytes is what a connection may bring. No answer here is larger than some
+// mostBytes limits what is read from a connection. No answer here is larger than some
 // KiB, and the identity library reads every answer to its end.
 const mostBytes = 4 << 20
 
-// An endless error is that of an answer which is not worth another try.
+// An endless error means that an answer has no end, so another try is useless.
 type endless struct{}
 
 func (endless) Error() string { return "the answer has no end" }
@@ -182,8 +171,8 @@ func (endless) Error() string { return "the answer has no end" }
 // NonRetriable keeps azidentity from asking again.
 func (endless) NonRetriable() {}
 
-// client returns an HTTP client for one credential. It follows no redirect,
-// since a redirected token is a token given away, and inflates nothing.
+// client returns an HTTP client for one credential. It does not follow redirects, which
+// could give the token away, and does not decompress.
 func (o Options) client(proxy func(*http.Request) (*url.URL, error)) *http.Client {
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -213,9 +202,9 @@ func (o Options) transport(proxy func(*http.Request) (*url.URL, error)) *http.Tr
 	}
 }
 
-// A boundedConn ends after a number of bytes read. The bound is on the
-// connection and not on the body since azidentity wants an *http.Client over
-// an *http.Transport for some kinds of managed identity.
+// A boundedConn ends after a number of bytes read. It limits the connection rather than
+// the body, because azidentity needs an *http.Client over an *http.Transport for some
+// kinds of managed identity.
 type boundedConn struct {
 	net.Conn
 	left int

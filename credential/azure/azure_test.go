@@ -64,13 +64,13 @@ func source(t *testing.T, cloud *azuretest.Cloud, config string) *azure.Source {
 	return azure.New(c, azure.Options{DialContext: cloud.DialContext, RootCAs: cloud.RootCAs(), RetryDelay: time.Millisecond})
 }
 
-func ask(t *testing.T, registry string) credential.Ask {
+func query(t *testing.T, registry string) credential.Query {
 	t.Helper()
 	host, err := mirror.ParseHost(registry)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return credential.Ask{Registry: host, Image: registry + "/app"}
+	return credential.Query{Registry: host, Image: registry + "/app"}
 }
 
 var tokenText = regexp.MustCompile(`[\w-]+\.[\w-]+\.` + azuretest.Canary + `(\w+)-\w+`)
@@ -117,7 +117,7 @@ func TestCredential(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cloud, acr := startCloud(t, test.registry)
 			before := time.Now()
-			got, err := source(t, cloud, configs[name]).Credential(t.Context(), ask(t, test.registry))
+			got, err := source(t, cloud, configs[name]).Credential(t.Context(), query(t, test.registry))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -162,7 +162,7 @@ func TestCredentialWorks(t *testing.T) {
 	if _, err := acr.PushRandom("team/app", "v1"); err != nil {
 		t.Fatal(err)
 	}
-	got, err := source(t, cloud, configs["system"]).Credential(t.Context(), ask(t, "contoso.azurecr.io:443"))
+	got, err := source(t, cloud, configs["system"]).Credential(t.Context(), query(t, "contoso.azurecr.io:443"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,12 +175,12 @@ func TestCredentialAsksOnlyLoginServers(t *testing.T) {
 		"evilazurecr.io", "contoso.azurecr.io.evil.example", "contoso.azurecr.io:444", "contoso.azurecr.cn", "contoso.azurecr.us",
 		"contoso.eastus2.data.azurecr.io", "contoso.privatelink.azurecr.io", "azurecr.io", "mcr.microsoft.com", "127.0.0.1",
 	} {
-		_, err := source(t, cloud, configs["system"]).Credential(t.Context(), ask(t, registry))
+		_, err := source(t, cloud, configs["system"]).Credential(t.Context(), query(t, registry))
 		if err == nil || !strings.Contains(err.Error(), "is not a login server") {
 			t.Errorf("Credential(%q) = %v; want that it is not a login server", registry, err)
 		}
 	}
-	if _, err := source(t, cloud, configs["system"]).Credential(t.Context(), credential.Ask{Image: "docker/contoso.azurecr.io/app"}); err == nil {
+	if _, err := source(t, cloud, configs["system"]).Credential(t.Context(), credential.Query{Image: "docker/contoso.azurecr.io/app"}); err == nil {
 		t.Error("Credential() of no registry holds; want an error")
 	}
 	if got := slices.Concat(cloud.Refused(), lines(acr.Requests()...), lines(cloud.Identity.Requests()...)); len(got) > 0 {
@@ -205,7 +205,7 @@ func TestCredentialNeedsAnIdentity(t *testing.T) {
 		`{"tenantId":"no/tenant","aadClientId":"id","aadClientSecret":"` + secret + `"}`:           "service principal: login.microsoftonline.com after ",
 		`{"useManagedIdentityExtension":true,"resourceManagerEndpoint":":","aadClientSecret":"x"}`: "resourceManagerEndpoint: ",
 	} {
-		_, err := source(t, cloud, config).Credential(t.Context(), ask(t, "contoso.azurecr.io"))
+		_, err := source(t, cloud, config).Credential(t.Context(), query(t, "contoso.azurecr.io"))
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("Credential() with %s = %v; want %s…", config, err, want)
 		}
@@ -252,7 +252,7 @@ func TestProgramMain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := azure.New(c, azure.Options{}).Credential(t.Context(), ask(t, "contoso.azurecr.io"))
+	got, err := azure.New(c, azure.Options{}).Credential(t.Context(), query(t, "contoso.azurecr.io"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func TestProxyNotForIdentity(t *testing.T) {
 		}
 	}
 	t.Setenv("NO_PROXY", except)
-	if _, err := source(t, cloud, configs["system"]).Credential(context.Background(), ask(t, "contoso.azurecr.io")); err != nil {
+	if _, err := source(t, cloud, configs["system"]).Credential(context.Background(), query(t, "contoso.azurecr.io")); err != nil {
 		t.Fatal(err)
 	}
 	if got := lines(cloud.Proxy.Requests()...); !slices.Equal(got, want[except]) {

@@ -15,19 +15,20 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// A Binding is where the cluster gives a pod the token of an identity that is
-// bound to it: a name at the API server, whose answers its own CA vouches for
-// (learn.microsoft.com/azure/aks/identity-bindings-concepts). Make one by
-// [ParseBinding].
+// A Binding is an AKS identity binding: an endpoint of the cluster that
+// exchanges a pod's token for one of the identity that is bound to it. The
+// endpoint has a name at the API server, and a CA of its own
+// (learn.microsoft.com/azure/aks/identity-bindings-concepts). [ParseBinding]
+// makes one.
 type Binding struct {
 	name    string // as TLS and HTTP have it
 	address string // host:port
 	ca      string // path of PEM
 }
 
-// ParseBinding parses the name of a binding's endpoint, the IP address or host
-// name of the API server, and the path of its CA. The address may have a port;
-// it is 443 otherwise.
+// ParseBinding returns the binding with the name of its endpoint, the IP
+// address or host name of the API server, and the path of its CA. The address
+// may have a port; the default is 443.
 func ParseBinding(name, apiServer, ca string) (*Binding, error) {
 	host, err := mirror.ParseHost(name)
 	if err != nil || host.Port() != "" {
@@ -50,7 +51,7 @@ func ParseBinding(name, apiServer, ca string) (*Binding, error) {
 	return b, nil
 }
 
-// A bound identity is one that the cluster has a token of.
+// A bound identity is one that the cluster exchanges a pod's token for.
 type bound struct {
 	at        *Binding
 	roots     *x509.CertPool
@@ -107,8 +108,8 @@ func (b bound) token(ctx context.Context, o Options) (credential.Secret, error) 
 	return credential.Secret(answer.AccessToken), nil
 }
 
-// dialler returns a client that goes to the API server whatever the name, and
-// through no proxy: the API server is the cluster's own.
+// dialler returns a client that connects to the API server whatever the name. It uses
+// no proxy, because the API server is the cluster's own.
 func (b bound) dialler(o Options) *http.Client {
 	dial := o.DialContext
 	o.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {

@@ -14,10 +14,10 @@ type challenge struct {
 
 var errChallenge = errors.New("a challenge that cannot be read")
 
-// parseChallenges reads the challenges of one Www-Authenticate header. It
-// takes quoted and bare values and a scheme without any parameter. Not taken
-// are the one-word form that only Negotiate and its like use (token68), and a
-// parameter said twice, which two readers may understand differently.
+// parseChallenges reads the challenges of one Www-Authenticate header. It accepts quoted
+// and bare values, and a scheme without parameters. It rejects the one-word form of
+// Negotiate and its like (token68), and a repeated parameter, which two readers may
+// understand differently.
 func parseChallenges(header string) ([]challenge, error) {
 	var list []challenge
 	rest := header

@@ -47,7 +47,7 @@ func TestParseChallengesRefuses(t *testing.T) {
 	}
 }
 
-// FuzzChallenge holds that no header makes the parser panic, and that what it
+// FuzzChallenge checks that no header makes the parser panic, and that what it
 // read, written out in the strict form, reads the same.
 func FuzzChallenge(f *testing.F) {
 	for _, seed := range []string{

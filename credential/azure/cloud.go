@@ -14,28 +14,30 @@ import (
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/credential/azure/azurejson"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// A cloud is where its Entra ID is, as a URL with a slash at its end; how its
-// registries end; and the host of its resource manager.
+// A cloud has the URL of its Entra ID, with a slash at the end, the suffix of its
+// registries, and the host of its resource manager.
 type cloud struct{ authority, suffix, manager string }
 
-// cloudNamed returns the cloud of a name, whose case does not matter. Every
-// name that is not known is the public cloud's, as in acr-credential-provider
+// cloudNamed returns the cloud with a name; case does not matter. An unknown name means
+// the public cloud, as in acr-credential-provider
 // (kubernetes-sigs/cloud-provider-azure, pkg/azclient/cloud.go).
 func cloudNamed(name string) cloud {
-	switch strings.ToLower(name) {
-	case "azurechinacloud":
-		return cloud{"https://login.chinacloudapi.cn/", "azurecr.cn", "management.chinacloudapi.cn"}
-	case "azureusgovernment", "azureusgovernmentcloud":
-		return cloud{"https://login.microsoftonline.us/", "azurecr.us", "management.usgovcloudapi.net"}
+	suffix, _ := azurejson.File{Cloud: name}.Suffix()
+	switch suffix {
+	case "azurecr.cn":
+		return cloud{"https://login.chinacloudapi.cn/", suffix, "management.chinacloudapi.cn"}
+	case "azurecr.us":
+		return cloud{"https://login.microsoftonline.us/", suffix, "management.usgovcloudapi.net"}
 	}
-	return cloud{"https://login.microsoftonline.com/", "azurecr.io", "management.azure.com"}
+	return cloud{"https://login.microsoftonline.com/", suffix, "management.azure.com"}
 }
 
-// signIn are the hosts of Entra ID in the public clouds, by all their names:
-// one may send on to another, as China's old name does to its new one
+// signIn are the hosts of Entra ID in the public clouds, with all their names: one may
+// redirect to another, as China's old name does to its new one
 // (github.com/AzureAD/microsoft-authentication-library-for-go,
 // apps/internal/oauth/ops/authority/known_metadata.go).
 var signIn = [...]string{
@@ -44,8 +46,8 @@ var signIn = [...]string{
 	"login.microsoftonline.us", "login.usgovcloudapi.net",
 }
 
-// isSignIn reports whether a host is Entra ID in a public cloud, or in one
-// region of it, which is a label in front.
+// isSignIn reports whether a host is Entra ID in a public cloud, or in one region of it,
+// with the region as the first label.
 func isSignIn(host string) bool {
 	return slices.ContainsFunc(signIn[:], func(name string) bool { return host == name || strings.HasSuffix(host, "."+name) })
 }
@@ -62,13 +64,13 @@ const stackCloud = "AzureStackCloud"
 // environmentVariable names the file that describes [stackCloud].
 const environmentVariable = "AZURE_ENVIRONMENT_FILEPATH"
 
-// custom reports whether the cloud's endpoints are to be looked up.
+// custom reports whether the cloud's endpoints must be looked up.
 func (c Config) custom() bool {
 	return c.manager != "" || strings.EqualFold(c.cloudName, stackCloud)
 }
 
-// A lookup remembers the cloud that was found, and that none was: it is asked
-// for once, however many registries there are.
+// A lookup remembers the cloud, or that it was not found, so that it is looked up once
+// for all registries.
 type lookup struct {
 	mu    sync.Mutex
 	done  bool
@@ -88,15 +90,15 @@ func (s *Source) cloud(ctx context.Context) (cloud, error) {
 		return l.cloud, l.err
 	}
 	found, err := s.findCloud(ctx)
-	// That the caller gave up says nothing about the cloud.
+	// If the caller gave up, the next call may still find the cloud.
 	if ctx.Err() == nil {
 		l.done, l.cloud, l.err = true, found, err
 	}
 	return found, err
 }
 
-// findCloud asks the file of the environment first: who wrote it meant to be
-// asked instead of the resource manager.
+// findCloud reads the file of the environment first: its author wants it to replace the
+// resource manager.
 func (s *Source) findCloud(ctx context.Context) (cloud, error) {
 	if strings.EqualFold(s.config.cloudName, stackCloud) {
 		path := s.opts.EnvironmentFile
@@ -113,16 +115,16 @@ func (s *Source) findCloud(ctx context.Context) (cloud, error) {
 	return s.keptCloud(ctx)
 }
 
-// cloudFor is how long it is kept where the endpoints of a cloud are.
+// cloudFor is how long the endpoints of a cloud are cached.
 const cloudFor = 24 * time.Hour
 
-// keptCloud is askManager, or what Options.KeepCloud has of it: nothing in it is
-// secret, but a cloud too is believed for a time.
+// keptCloud returns the cloud from Options.CloudCache, or else from askManager. Nothing
+// in it is secret, but it expires like a credential.
 func (s *Source) keptCloud(ctx context.Context) (cloud, error) {
-	if s.opts.KeepCloud == nil {
+	if s.opts.CloudCache == nil {
 		return s.askManager(ctx)
 	}
-	kept, err := s.opts.KeepCloud(ctx, func(ctx context.Context) (credential.Credential, error) {
+	kept, err := s.opts.CloudCache(ctx, func(ctx context.Context) (credential.Credential, error) {
 		c, err := s.askManager(ctx)
 		return credential.Credential{Username: c.authority, Password: credential.Secret(c.suffix), Expires: time.Now().Add(cloudFor)}, err
 	})
@@ -144,7 +146,7 @@ func (s *Source) readCloud(ctx context.Context, path string) (cloud, error) {
 		Suffix    string `json:"containerRegistryDNSSuffix"`
 	}
 	if json.Unmarshal(data, &said) != nil {
-		return cloud{}, fmt.Errorf("%s: %s is not JSON with the endpoints of a cloud; look at its syntax", environmentVariable, path)
+		return cloud{}, fmt.Errorf("%s: %s is not JSON with the endpoints of a cloud; check its syntax", environmentVariable, path)
 	}
 	found, err := newCloud(said.Authority, said.Suffix)
 	if err != nil {
@@ -193,7 +195,7 @@ func (s *Source) askManager(ctx context.Context) (cloud, error) {
 
 const managerRemedy = "check resourceManagerEndpoint; or set cloud to " + stackCloud + ", and " + environmentVariable + " to a file that describes the cloud"
 
-// endpoints is what a resource manager says of one cloud.
+// endpoints is a resource manager's description of one cloud.
 type endpoints struct {
 	Name           string `json:"name"`
 	Manager        string `json:"resourceManager"`
@@ -205,8 +207,8 @@ type endpoints struct {
 	} `json:"suffixes"`
 }
 
-// decodeEndpoints reads a list of clouds, or the one cloud that later versions
-// of the interface answer with.
+// decodeEndpoints reads a list of clouds, or the single cloud that later versions of the
+// API return.
 func decodeEndpoints(data []byte) ([]endpoints, error) {
 	var list []endpoints
 	if json.Unmarshal(data, &list) == nil {
@@ -219,8 +221,8 @@ func decodeEndpoints(data []byte) ([]endpoints, error) {
 	return nil, errors.New("an answer that is not the JSON of a cloud's endpoints")
 }
 
-// choose picks the cloud of the configured name, else the one whose resource
-// manager was asked, else the only one there is.
+// choose picks the cloud with the configured name, or else the one with the resource
+// manager that was asked, or else the only one.
 func (c Config) choose(list []endpoints, manager string) (endpoints, bool) {
 	for _, one := range list {
 		if c.cloudName != "" && strings.EqualFold(one.Name, c.cloudName) {
@@ -238,8 +240,8 @@ func (c Config) choose(list []endpoints, manager string) (endpoints, bool) {
 	return endpoints{}, false
 }
 
-// newCloud checks what was said of a cloud: tokens and secrets go to the one,
-// and the other says to whom.
+// newCloud checks the description of a cloud. Secrets are sent to the authority, and the
+// suffix decides which hosts get tokens.
 func newCloud(authority, suffix string) (cloud, error) {
 	u, err := url.Parse(authority)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
@@ -257,11 +259,10 @@ func newCloud(authority, suffix string) (cloud, error) {
 	return cloud{authority: strings.TrimSuffix(u.String(), "/") + "/", suffix: suffix}, nil
 }
 
-// LoginServer returns an image's host where it is a login server of Azure
-// Container Registry: one of any public cloud, which costs nothing to know, or
-// one of the configured cloud. Nothing is asked but the resource manager of a
-// cloud that is not a public one, and that only for a host that may well be
-// its registry.
+// LoginServer returns an image's host, and true if it is a login server of
+// Azure Container Registry: in any public cloud, or in the configured cloud.
+// The network is used only if the configured cloud is not a public one and the
+// host may be one of its registries; then its resource manager is asked.
 func (s *Source) LoginServer(ctx context.Context, image mirror.Image) (mirror.Host, bool, error) {
 	if host, ok := credential.LoginServer(image); ok {
 		return host, true, nil
@@ -277,11 +278,10 @@ func (s *Source) LoginServer(ctx context.Context, image mirror.Image) (mirror.Ho
 	return host, host.ACRSuffixIn(cloud.suffix), nil
 }
 
-// mayServe reports whether a host looks as if it were a registry of the cloud
-// that is yet to be looked up. Registries of private clouds are named
-// NAME.azurecr.DOMAIN and NAME.azsacr.REGION.DOMAIN, and stand in the domain of
-// their resource manager. A cloud without one is read from a file, which costs
-// no more than to look.
+// mayServe reports whether a host looks like a registry of the cloud, before the cloud
+// is looked up. Registries of private clouds are named NAME.azurecr.DOMAIN and
+// NAME.azsacr.REGION.DOMAIN, and are in the domain of their resource manager. A cloud
+// without a resource manager is read from a file, which is cheap.
 func (c Config) mayServe(host mirror.Host) bool {
 	if !c.custom() || c.manager == "" {
 		return c.custom()

@@ -19,7 +19,7 @@ func TestLookupOnce(t *testing.T) {
 	done := make(chan error)
 	for range 8 {
 		go func() {
-			_, err := source.Credential(t.Context(), ask(t, "contoso.azurecr.cloud.corp"))
+			_, err := source.Credential(t.Context(), query(t, "contoso.azurecr.cloud.corp"))
 			done <- err
 		}()
 	}
@@ -91,12 +91,12 @@ func TestLoginServer(t *testing.T) {
 func TestEnvironmentVariable(t *testing.T) {
 	w := startWorld(t, "contoso.azurecr.cloud.corp")
 	t.Setenv("AZURE_ENVIRONMENT_FILEPATH", "/environment.json")
-	if _, err := newSource(t, modes["stack"], w.options()).Credential(t.Context(), ask(t, "contoso.azurecr.cloud.corp")); err != nil {
+	if _, err := newSource(t, modes["stack"], w.options()).Credential(t.Context(), query(t, "contoso.azurecr.cloud.corp")); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestLookupIsTriedAgain holds that a caller who gave up is not taken for a
+// TestLookupIsTriedAgain checks that a caller who gave up is not taken for a
 // cloud that is not there, and that a cloud that is not there is not asked for
 // again.
 func TestLookupIsTriedAgain(t *testing.T) {
@@ -107,11 +107,11 @@ func TestLookupIsTriedAgain(t *testing.T) {
 		cancel()
 		return azuretest.Hang()(x)
 	})
-	if _, err := source.Credential(ctx, ask(t, "contoso.azurecr.cloud.corp")); !errors.Is(err, context.Canceled) {
+	if _, err := source.Credential(ctx, query(t, "contoso.azurecr.cloud.corp")); !errors.Is(err, context.Canceled) {
 		t.Errorf("Credential() = %v; want that it was cancelled", err)
 	}
-	w.manager.Mend()
-	if _, err := source.Credential(t.Context(), ask(t, "contoso.azurecr.cloud.corp")); err != nil {
+	w.manager.Repair()
+	if _, err := source.Credential(t.Context(), query(t, "contoso.azurecr.cloud.corp")); err != nil {
 		t.Error(err)
 	}
 

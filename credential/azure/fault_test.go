@@ -51,7 +51,7 @@ func TestCredentialFaults(t *testing.T) {
 		"v2 is down":         {"", "acr", v2, azuretest.Refuse(503), "status 503 at the last of 3 tries (refused by the test); try again later"},
 		"v2 throttles long":  {"", "acr", v2, azuretest.Throttle(3600), `status 429, with Retry-After "3600"; try again later`},
 		"v2 redirects":       {"", "acr", v2, azuretest.Redirect("evil.example"), "status 307, a redirect, which is not followed; "},
-		"no header":          {"", "acr", v2, azuretest.Challenge(), "0 Www-Authenticate headers where one is expected; "},
+		"no header":          {"", "acr", v2, azuretest.Challenge(), "0 Www-Authenticate headers instead of one; "},
 		"two headers":        {"", "acr", v2, azuretest.Challenge(`Bearer realm="https://HOST/oauth2/token",service="HOST"`, "Basic"), "2 Www-Authenticate headers"},
 		"two in one header":  {"", "acr", v2, azuretest.Challenge(`Bearer realm="https://HOST/oauth2/token",service="HOST", Basic realm="x"`), "not one Bearer challenge: "},
 		"Basic alone":        {"", "acr", v2, azuretest.Challenge("Basic"), `not one Bearer challenge: "Basic"; `},
@@ -87,7 +87,7 @@ func TestCredentialFaults(t *testing.T) {
 		"identity is empty":     {"", "identity", imdsPath, azuretest.Reply(200, `{"access_token":"","expires_in":"3599"}`), "managed identity: "},
 		"identity has newlines": {"", "identity", imdsPath, azuretest.Reply(200, `{"access_token":"CANARY-\nx","expires_in":"3599","expires_on":"4102444800","token_type":"Bearer"}`), "a token that is empty or holds spaces"},
 		"identity redirects":    {"", "identity", imdsPath, azuretest.Redirect("evil.example"), "a redirect, which is not followed"},
-		"identity unassigned":   {`{"useManagedIdentityExtension":true,"userAssignedIdentityID":"nobody"}`, "identity", "/none", nil, "status 400 (Identity not found); assign userAssignedIdentityID to this machine"},
+		"identity unassigned":   {`{"useManagedIdentityExtension":true,"userAssignedIdentityID":"unknown"}`, "identity", "/none", nil, "status 400 (Identity not found); assign userAssignedIdentityID to this machine"},
 
 		"Entra hangs":        {configs["secret"], "entra", "", azuretest.Hang(), "service principal: no answer from login.microsoftonline.com within "},
 		"Entra is down":      {configs["secret"], "entra", "", azuretest.Refuse(503), "status 503 at the last of 4 tries"},
@@ -129,7 +129,7 @@ func TestCredentialFaults(t *testing.T) {
 			started := time.Now()
 			got, err := azure.New(config, azure.Options{
 				DialContext: cloud.DialContext, RootCAs: cloud.RootCAs(), RetryDelay: time.Millisecond, IdentityLimit: identity, RequestLimit: requests,
-			}).Credential(t.Context(), ask(t, "contoso.azurecr.io"))
+			}).Credential(t.Context(), query(t, "contoso.azurecr.io"))
 			if err == nil || !strings.Contains(err.Error(), test.want) || !got.Anonymous() {
 				t.Errorf("Credential() = %v, %v; want %s", got, err, test.want)
 			}
@@ -142,7 +142,7 @@ func TestCredentialFaults(t *testing.T) {
 			}
 			checkError(t, err)
 			if test.path == v2 && len(cloud.Identity.Requests()) > 0 {
-				t.Error("the identity was asked for a token that nobody wants")
+				t.Error("the identity was asked for a token that is not needed")
 			}
 			if len(evil.Requests()) > 0 {
 				t.Errorf("evil.example was asked %q", lines(evil.Requests()...))
@@ -151,13 +151,13 @@ func TestCredentialFaults(t *testing.T) {
 	}
 }
 
-// TestCredentialRecovers holds that what goes by is waited for.
+// TestCredentialRecovers checks that what goes by is waited for.
 func TestCredentialRecovers(t *testing.T) {
 	cloud, acr := startCloud(t, "contoso.azurecr.io")
 	acr.Fail(v2, azuretest.Times(2, azuretest.Refuse(503)))
 	acr.Fail(exchange, azuretest.Times(1, azuretest.Reply(429, "", "Retry-After", "0")))
 	cloud.Identity.Fail(imdsPath, azuretest.Times(3, azuretest.Refuse(404)))
-	if _, err := source(t, cloud, configs["system"]).Credential(t.Context(), ask(t, "contoso.azurecr.io")); err != nil {
+	if _, err := source(t, cloud, configs["system"]).Credential(t.Context(), query(t, "contoso.azurecr.io")); err != nil {
 		t.Fatal(err)
 	}
 	if a, b := len(acr.Requests()), len(cloud.Identity.Requests()); a != 5 || b != 4 {
@@ -174,7 +174,7 @@ func TestCredentialReadsLooseChallenges(t *testing.T) {
 		`bearer REALM = "https://HOST:443/oauth2/token" , Service="HOST", scope="x"`,
 	} {
 		acr.Fail(v2, azuretest.Challenge(header))
-		if _, err := source(t, cloud, configs["system"]).Credential(t.Context(), ask(t, "contoso.azurecr.io")); err != nil {
+		if _, err := source(t, cloud, configs["system"]).Credential(t.Context(), query(t, "contoso.azurecr.io")); err != nil {
 			t.Errorf("Credential() after %s = %v", header, err)
 		}
 	}
@@ -188,20 +188,20 @@ func TestCredentialEndsWithItsContext(t *testing.T) {
 			cancel()
 			return azuretest.Hang()(x)
 		})
-		_, err := source(t, cloud, configs["system"]).Credential(ctx, ask(t, "contoso.azurecr.io"))
+		_, err := source(t, cloud, configs["system"]).Credential(ctx, query(t, "contoso.azurecr.io"))
 		if !errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), name+": ") {
 			t.Errorf("Credential() = %v; want %s to be canceled", err, name)
 		}
-		c.Mend()
+		c.Repair()
 		cancel()
 	}
 }
 
 // TestCredentialUnreachable asks hosts that are not there, and one whose
-// certificate nobody vouches for.
+// certificate that no known authority signed.
 func TestCredentialUnreachable(t *testing.T) {
 	cloud, _ := startCloud(t, "contoso.azurecr.io")
-	_, err := source(t, cloud, configs["system"]).Credential(t.Context(), ask(t, "fabrikam.azurecr.io"))
+	_, err := source(t, cloud, configs["system"]).Credential(t.Context(), query(t, "fabrikam.azurecr.io"))
 	if err == nil || !strings.Contains(err.Error(), "registry challenge: fabrikam.azurecr.io after ") {
 		t.Errorf("Credential() = %v; want that fabrikam cannot be reached", err)
 	}
@@ -210,7 +210,7 @@ func TestCredentialUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = azure.New(config, azure.Options{DialContext: cloud.DialContext}).Credential(t.Context(), ask(t, "contoso.azurecr.io"))
+	_, err = azure.New(config, azure.Options{DialContext: cloud.DialContext}).Credential(t.Context(), query(t, "contoso.azurecr.io"))
 	if err == nil || !strings.Contains(err.Error(), "its certificate is not trusted: ") {
 		t.Errorf("Credential() = %v; want that the certificate is not trusted", err)
 	}

@@ -15,23 +15,22 @@ const (
 	identityBinding  = "identity binding"
 )
 
-// scope asks Entra ID for a token whose audience is registries; it is the same
-// in every cloud (kubernetes-sigs/cloud-provider-azure,
-// pkg/credentialprovider/azure_credentials.go).
+// scope requests a token of Entra ID for registries; it is the same in every cloud
+// (kubernetes-sigs/cloud-provider-azure, pkg/credentialprovider/azure_credentials.go).
 const scope = "https://containerregistry.azure.net/.default"
 
-// An identity is who pulls, in the eyes of Entra ID: the node, or a pod.
+// An identity is the one that pulls, as Entra ID knows it: the node's, or a pod's.
 type identity interface {
 	// token returns a token for registries. It takes at most IdentityLimit;
 	// the error is one line and holds no secret.
 	token(ctx context.Context, o Options) (credential.Secret, error)
 }
 
-// identity returns who answers an ask, and the tenant that they are of.
-// Nothing but files is read for it. The error is one line.
-func (s *Source) identity(ctx context.Context, ask credential.Ask, in cloud) (identity, string, error) {
-	if ask.ServiceAccountToken != "" {
-		return s.pod(ctx, ask, in)
+// identity returns the identity for a query, and its tenant. It reads only files. The
+// error is one line.
+func (s *Source) identity(ctx context.Context, query credential.Query, in cloud) (identity, string, error) {
+	if query.ServiceAccountToken != "" {
+		return s.pod(ctx, query, in)
 	}
 	if s.opts.RequireServiceAccount {
 		return nil, "", errors.New("the pod's identity is required, and the request carries no service-account token; set tokenAttributes for this provider in the kubelet's CredentialProviderConfig")
@@ -55,7 +54,7 @@ func (s *Source) node(ctx context.Context, in cloud) (identity, error) {
 		return nil, errADFS
 	case c.secret != nil:
 		return bySecret{app, c.secret}, nil
-	case c.byToken():
+	case c.byToken:
 		return s.federated(ctx, app)
 	}
 	return s.certified(ctx, app)
@@ -67,16 +66,16 @@ const (
 	tenantAnnotation = "kubernetes.azure.com/acr-tenant-id"
 )
 
-// Annotated reports whether a service account says who its pods are to a
-// registry, or half of it.
+// Annotated reports whether the annotations of a service account name an
+// identity for its pods, or a part of one.
 func Annotated(annotations map[string]string) bool {
 	return annotations[clientAnnotation] != "" || annotations[tenantAnnotation] != ""
 }
 
 // pod returns the identity of the pod, which its service account names.
-func (s *Source) pod(ctx context.Context, ask credential.Ask, in cloud) (identity, string, error) {
-	token := ask.ServiceAccountToken
-	client, tenant := ask.ServiceAccountAnnotations[clientAnnotation], ask.ServiceAccountAnnotations[tenantAnnotation]
+func (s *Source) pod(ctx context.Context, query credential.Query, in cloud) (identity, string, error) {
+	token := query.ServiceAccountToken
+	client, tenant := query.ServiceAccountAnnotations[clientAnnotation], query.ServiceAccountAnnotations[tenantAnnotation]
 	if client == "" {
 		client = s.opts.ClientID
 	}
@@ -85,7 +84,7 @@ func (s *Source) pod(ctx context.Context, ask credential.Ask, in cloud) (identit
 	}
 	bind := s.opts.Binding != nil
 	if bind && tenant == "" {
-		// The binding is of an identity in the cluster's own tenant.
+		// The bound identity is in the cluster's own tenant.
 		tenant = s.config.tenant
 	}
 	switch {

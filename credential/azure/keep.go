@@ -13,26 +13,26 @@ const (
 	registryExchange  = "registry token exchange"
 )
 
-// A Keep returns a token of Entra ID for the node's identity: one that it has,
-// or what fetch gets, with the time at which that expires. Its error is
-// fetch's, or one line without a secret.
-type Keep func(ctx context.Context, fetch func(context.Context) (credential.Credential, error)) (credential.Credential, error)
+// A Cache keeps the node's token of Entra ID. It returns the token that
+// it has, or calls fetch, which returns a token and when that expires. Its
+// error is that of fetch, or one line without a secret.
+type Cache func(ctx context.Context, fetch func(context.Context) (credential.Credential, error)) (credential.Credential, error)
 
-// keepFor bounds how long a token of Entra ID is kept. It is good for a day,
-// but an identity that is made anew in the meantime has another one.
+// keepFor limits how long a token of Entra ID is cached. The token is valid for a day,
+// but not if the identity is deleted and created again in the meantime.
 const keepFor = 10 * time.Minute
 
-// keptToken returns what fetch gets, or what Options.Keep has of it. A pod's
-// token is never kept.
-func (s *Source) keptToken(ctx context.Context, ask credential.Ask, fetch func(context.Context) (credential.Secret, error)) (credential.Secret, error) {
+// keptToken returns the token from Options.TokenCache, or else from fetch. A pod's token
+// is never cached.
+func (s *Source) keptToken(ctx context.Context, query credential.Query, fetch func(context.Context) (credential.Secret, error)) (credential.Secret, error) {
 	traced := func(ctx context.Context) (credential.Secret, error) {
-		defer begin(ctx, s.Identity(ask))()
+		defer begin(ctx, s.Identity(query))()
 		return fetch(ctx)
 	}
-	if s.opts.Keep == nil || ask.ServiceAccountToken != "" {
+	if s.opts.TokenCache == nil || query.ServiceAccountToken != "" {
 		return traced(ctx)
 	}
-	kept, err := s.opts.Keep(ctx, func(ctx context.Context) (credential.Credential, error) {
+	kept, err := s.opts.TokenCache(ctx, func(ctx context.Context) (credential.Credential, error) {
 		token, err := traced(ctx)
 		if err != nil {
 			return credential.Credential{}, err
@@ -46,13 +46,13 @@ func (s *Source) keptToken(ctx context.Context, ask credential.Ask, fetch func(c
 	return kept.Password, err
 }
 
-// Identity returns the kind of identity that answers an ask, in the words of
+// Identity returns the kind of identity that would be used for a query, in the words of
 // the errors.
-func (s *Source) Identity(ask credential.Ask) string {
+func (s *Source) Identity(query credential.Query) string {
 	switch {
-	case ask.ServiceAccountToken != "" && s.opts.Binding != nil:
+	case query.ServiceAccountToken != "" && s.opts.Binding != nil:
 		return identityBinding
-	case ask.ServiceAccountToken != "":
+	case query.ServiceAccountToken != "":
 		return workloadIdentity
 	case s.config.managed:
 		return managedIdentity
@@ -62,9 +62,9 @@ func (s *Source) Identity(ask credential.Ask) string {
 
 type traceKey struct{}
 
-// WithTrace returns a context under which f is told of each step that asked
-// the network, when it is over, and how long it took. f is called by the
-// goroutine that called [Source.Credential].
+// WithTrace returns a context for [Source.Credential] that calls f after each
+// step that used the network, with the name of the step and how long it took.
+// The goroutine that called Credential calls f.
 func WithTrace(ctx context.Context, f func(step string, took time.Duration)) context.Context {
 	return context.WithValue(ctx, traceKey{}, f)
 }

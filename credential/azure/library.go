@@ -15,7 +15,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/credential"
 )
 
-// A library is one use of azidentity, held to our limits and our errors.
+// A library is one use of azidentity, with this package's limits and errors.
 type library struct {
 	step   step
 	client *http.Client
@@ -24,7 +24,7 @@ type library struct {
 	claims string                      // see policy.TokenRequestOptions
 	busy   []int                       // statuses that go by, besides the usual ones
 	remedy func(message string) string // says what to do about a refusal
-	trusts func(*url.URL) bool         // whom to ask; nil for anybody
+	trusts func(*url.URL) bool         // which hosts may be asked; nil for all
 }
 
 // token returns a token for registries.
@@ -49,7 +49,7 @@ func (l library) token(ctx context.Context, o Options) (credential.Secret, error
 	}
 	switch {
 	case guard.kept != "":
-		return "", l.step.fault("it sends on to "+quoted(guard.kept)+", which is given nothing", unexpected)
+		return "", l.step.fault("it redirects to "+quoted(guard.kept)+", which gets nothing", unexpected)
 	case err != nil:
 		return "", l.fault(ctx, seen, err)
 	case !credential.Secret(token.Token).IsToken():
@@ -58,8 +58,8 @@ func (l library) token(ctx context.Context, o Options) (credential.Secret, error
 	return credential.Secret(token.Token), nil
 }
 
-// retries bounds what the library does by itself, which takes more than a
-// minute by default. A pause that outlasts ctx would only hide the answer.
+// retries limits the library's own retries, which take more than a minute by default. A
+// pause longer than ctx would only hide the answer.
 func (l library) retries(ctx context.Context, o Options) policy.RetryOptions {
 	longest := o.IdentityLimit / 2
 	if deadline, ok := ctx.Deadline(); ok {
@@ -79,11 +79,11 @@ func (l library) refused(err error) error {
 	return l.step.fault(l.step.scrub(err.Error()), "check "+l.config)
 }
 
-// A guard lets the library ask only whom it is to ask. The library takes the
-// URL that tokens are at, which is given the secret, out of an answer.
+// A guard lets the library send requests only to trusted hosts. The library sends the
+// secret to a URL that it takes from an answer.
 type guard struct {
 	trusts func(*url.URL) bool
-	kept   string // whom it did not let be asked
+	kept   string // the host that it blocked
 }
 
 // Do implements [policy.Policy].
@@ -95,8 +95,8 @@ func (g *guard) Do(req *policy.Request) (*http.Response, error) {
 	return req.Next()
 }
 
-// A witness sees each try on the wire. The library's errors are many lines
-// long, repeat what was answered, and are not to be unwrapped.
+// A witness sees each try on the wire. The library's own errors are many lines long,
+// repeat the answer, and cannot be unwrapped.
 type witness struct {
 	host, path string
 	tries      int // of the last path
@@ -119,7 +119,7 @@ func (w *witness) Do(req *policy.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// fault translates the library's error by what was seen on the wire.
+// fault translates the library's error, by what the witness saw on the wire.
 func (l library) fault(ctx context.Context, seen *witness, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled), seen.last.status == 0 && ctx.Err() != nil:

@@ -24,9 +24,9 @@ func (m managed) token(ctx context.Context, o Options) (credential.Secret, error
 		// The metadata service answers 404 and 410 while it is being updated
 		// (learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token).
 		busy: []int{http.StatusNotFound, http.StatusGone},
-		// The library keeps tokens of managed identities for the whole
-		// process, whatever endpoint gave them. Claims make it ask again;
-		// they are not sent.
+		// The library caches tokens of managed identities for the whole
+		// process, whichever endpoint they came from. With claims, which are
+		// not sent, it asks again.
 		claims: "{}",
 		make:   m.credential,
 		remedy: m.remedy,

@@ -30,45 +30,45 @@ func TestModeFaults(t *testing.T) {
 		fault     azuretest.Fault
 		want      string
 	}{
-		"binding hangs":         {"binding", "", azuretest.Hang(), "identity binding: no answer from binding.oic.example at 10.0.0.1:443 within "},
-		"binding refuses":       {"binding", "", azuretest.Refuse(403), "status 403 (refused by the test); check that the cluster has an identity binding"},
-		"binding is down":       {"binding", "", azuretest.Refuse(503), "status 503 at the last of 3 tries"},
-		"binding throttles":     {"binding", "", azuretest.Throttle(3600), `status 429, with Retry-After "3600"; try again later`},
-		"binding repeats":       {"binding", "", azuretest.Echo(400), "status 400 (cannot take map["},
-		"binding redirects":     {"binding", "", azuretest.Redirect("evil.example"), "a redirect, which is not followed"},
-		"binding is a page":     {"binding", "", azuretest.HTML(), "an answer that is not the JSON of a token; "},
-		"binding has no end":    {"binding", "", azuretest.Endless(200), "an answer of more than 1 MiB; "},
-		"binding's error too":   {"binding", "", azuretest.Endless(400), "status 400; "},
-		"binding is empty":      {"binding", "", azuretest.Reply(200, `{}`), "a token that is empty or holds spaces"},
-		"binding has newlines":  {"binding", "", azuretest.Reply(200, `{"access_token":"CANARY-\nx"}`), "a token that is empty or holds spaces"},
-		"manager hangs":         {"manager", managerPath, azuretest.Hang(), "resource manager: no answer from management.cloud.corp within "},
-		"manager refuses":       {"manager", managerPath, azuretest.Refuse(404), "status 404 (refused by the test); check resourceManagerEndpoint"},
-		"manager is down":       {"manager", managerPath, azuretest.Refuse(500), "status 500 at the last of 3 tries"},
-		"manager redirects":     {"manager", managerPath, azuretest.Redirect("evil.example"), "a redirect, which is not followed"},
-		"manager is a page":     {"manager", managerPath, azuretest.HTML(), "an answer that is not the JSON of a cloud's endpoints; "},
-		"manager has no end":    {"manager", managerPath, azuretest.Endless(200), "an answer of more than 1 MiB; "},
-		"manager knows nobody":  {"manager", managerPath, azuretest.Reply(200, `[]`), `0 clouds, none of which is named "AzureCorp"; set cloud`},
-		"manager knows others":  {"manager", managerPath, azuretest.Reply(200, `[{"name":"a"},{"name":"b"}]`), `2 clouds, none of which is named "AzureCorp"; set cloud`},
-		"manager says nothing":  {"manager", managerPath, azuretest.Reply(200, `{}`), "its sign-in endpoint is not a URL"},
-		"manager in HTTP":       {"manager", managerPath, endpoints("http://login.cloud.corp/", "azurecr.cloud.corp"), "its sign-in endpoint is not a URL"},
-		"manager with a user":   {"manager", managerPath, endpoints("https://u:CANARY-p@login.cloud.corp/", "azurecr.cloud.corp"), "its sign-in endpoint is not a URL"},
-		"manager, no suffix":    {"manager", managerPath, endpoints("https://login.cloud.corp/", ""), "it names no suffix of registries; "},
-		"manager, dot":          {"manager", managerPath, endpoints("https://login.cloud.corp/", "."), "it names no suffix of registries; "},
-		"manager, one label":    {"manager", managerPath, endpoints("https://login.cloud.corp/", "corp"), `the suffix of registries "corp" is not a domain`},
-		"manager, a port":       {"manager", managerPath, endpoints("https://login.cloud.corp/", "azurecr.corp:444"), "is not a domain such as"},
-		"manager, a path":       {"manager", managerPath, endpoints("https://login.cloud.corp/", "azurecr.corp/x"), "is not a domain such as"},
-		"manager, other suffix": {"manager", managerPath, endpoints("https://login.cloud.corp/", "azurecr.io"), "is not a login server of Azure Container Registry (NAME.azurecr.io); "},
-		"manager, AD FS":        {"manager", managerPath, endpoints("https://adfs.cloud.corp/adfs", "azurecr.cloud.corp"), "the cloud signs in by AD FS, which is not supported; "},
-		"file's sign-in hangs":  {"file", "", azuretest.Hang(), "service principal: no answer from login.microsoftonline.com within "},
-		"file's token repeated": {"file", tokenPath, azuretest.Echo(400), "status 400 (cannot take map["},
-		"file's token expired":  {"file", tokenPath, azuretest.Reply(401, `{"error":"invalid_client","error_description":"AADSTS700024: Client assertion is not within its valid time range."}`), "the token is not valid at this time; check the node's clock"},
-		"file's token unknown":  {"file", tokenPath, azuretest.Reply(401, `{"error":"invalid_client","error_description":"AADSTS70021: No matching federated identity record found."}`), "give the application a federated credential"},
-		"certificate unknown":   {"certificate", tokenPath, azuretest.Reply(401, `{"error":"invalid_client","error_description":"AADSTS700027: The certificate is not registered."}`), "register the certificate of aadClientCertPath"},
-		"certificate repeated":  {"certificate", tokenPath, azuretest.Echo(400), "status 400 (cannot take […] "},
-		"certificate redirects": {"certificate", tokenPath, azuretest.Redirect("evil.example"), "a redirect, which is not followed"},
-		"pod's sign-in hangs":   {"pod", "", azuretest.Hang(), "workload identity: no answer from login.microsoftonline.com within "},
-		"pod's token repeated":  {"pod", "/" + podTenant + "/oauth2/v2.0/token", azuretest.Echo(400), "check kubernetes.azure.com/acr-tenant-id, kubernetes.azure.com/acr-client-id and cloud"},
-		"pod's token is a page": {"pod", "", azuretest.HTML(), "an answer that is not the JSON of a token; "},
+		"binding hangs":          {"binding", "", azuretest.Hang(), "identity binding: no answer from binding.oic.example at 10.0.0.1:443 within "},
+		"binding refuses":        {"binding", "", azuretest.Refuse(403), "status 403 (refused by the test); check that the cluster has an identity binding"},
+		"binding is down":        {"binding", "", azuretest.Refuse(503), "status 503 at the last of 3 tries"},
+		"binding throttles":      {"binding", "", azuretest.Throttle(3600), `status 429, with Retry-After "3600"; try again later`},
+		"binding repeats":        {"binding", "", azuretest.Echo(400), "status 400 (cannot take map["},
+		"binding redirects":      {"binding", "", azuretest.Redirect("evil.example"), "a redirect, which is not followed"},
+		"binding is a page":      {"binding", "", azuretest.HTML(), "an answer that is not the JSON of a token; "},
+		"binding has no end":     {"binding", "", azuretest.Endless(200), "an answer of more than 1 MiB; "},
+		"binding's error too":    {"binding", "", azuretest.Endless(400), "status 400; "},
+		"binding is empty":       {"binding", "", azuretest.Reply(200, `{}`), "a token that is empty or holds spaces"},
+		"binding has newlines":   {"binding", "", azuretest.Reply(200, `{"access_token":"CANARY-\nx"}`), "a token that is empty or holds spaces"},
+		"manager hangs":          {"manager", managerPath, azuretest.Hang(), "resource manager: no answer from management.cloud.corp within "},
+		"manager refuses":        {"manager", managerPath, azuretest.Refuse(404), "status 404 (refused by the test); check resourceManagerEndpoint"},
+		"manager is down":        {"manager", managerPath, azuretest.Refuse(500), "status 500 at the last of 3 tries"},
+		"manager redirects":      {"manager", managerPath, azuretest.Redirect("evil.example"), "a redirect, which is not followed"},
+		"manager is a page":      {"manager", managerPath, azuretest.HTML(), "an answer that is not the JSON of a cloud's endpoints; "},
+		"manager has no end":     {"manager", managerPath, azuretest.Endless(200), "an answer of more than 1 MiB; "},
+		"manager knows no cloud": {"manager", managerPath, azuretest.Reply(200, `[]`), `0 clouds, none of which is named "AzureCorp"; set cloud`},
+		"manager knows others":   {"manager", managerPath, azuretest.Reply(200, `[{"name":"a"},{"name":"b"}]`), `2 clouds, none of which is named "AzureCorp"; set cloud`},
+		"manager says nothing":   {"manager", managerPath, azuretest.Reply(200, `{}`), "its sign-in endpoint is not a URL"},
+		"manager in HTTP":        {"manager", managerPath, endpoints("http://login.cloud.corp/", "azurecr.cloud.corp"), "its sign-in endpoint is not a URL"},
+		"manager with a user":    {"manager", managerPath, endpoints("https://u:CANARY-p@login.cloud.corp/", "azurecr.cloud.corp"), "its sign-in endpoint is not a URL"},
+		"manager, no suffix":     {"manager", managerPath, endpoints("https://login.cloud.corp/", ""), "it names no suffix of registries; "},
+		"manager, dot":           {"manager", managerPath, endpoints("https://login.cloud.corp/", "."), "it names no suffix of registries; "},
+		"manager, one label":     {"manager", managerPath, endpoints("https://login.cloud.corp/", "corp"), `the suffix of registries "corp" is not a domain`},
+		"manager, a port":        {"manager", managerPath, endpoints("https://login.cloud.corp/", "azurecr.corp:444"), "is not a domain such as"},
+		"manager, a path":        {"manager", managerPath, endpoints("https://login.cloud.corp/", "azurecr.corp/x"), "is not a domain such as"},
+		"manager, other suffix":  {"manager", managerPath, endpoints("https://login.cloud.corp/", "azurecr.io"), "is not a login server of Azure Container Registry (NAME.azurecr.io); "},
+		"manager, AD FS":         {"manager", managerPath, endpoints("https://adfs.cloud.corp/adfs", "azurecr.cloud.corp"), "the cloud signs in by AD FS, which is not supported; "},
+		"file's sign-in hangs":   {"file", "", azuretest.Hang(), "service principal: no answer from login.microsoftonline.com within "},
+		"file's token repeated":  {"file", tokenPath, azuretest.Echo(400), "status 400 (cannot take map["},
+		"file's token expired":   {"file", tokenPath, azuretest.Reply(401, `{"error":"invalid_client","error_description":"AADSTS700024: Client assertion is not within its valid time range."}`), "the token is not valid at this time; check the node's clock"},
+		"file's token unknown":   {"file", tokenPath, azuretest.Reply(401, `{"error":"invalid_client","error_description":"AADSTS70021: No matching federated identity record found."}`), "give the application a federated credential"},
+		"certificate unknown":    {"certificate", tokenPath, azuretest.Reply(401, `{"error":"invalid_client","error_description":"AADSTS700027: The certificate is not registered."}`), "register the certificate of aadClientCertPath"},
+		"certificate repeated":   {"certificate", tokenPath, azuretest.Echo(400), "status 400 (cannot take […] "},
+		"certificate redirects":  {"certificate", tokenPath, azuretest.Redirect("evil.example"), "a redirect, which is not followed"},
+		"pod's sign-in hangs":    {"pod", "", azuretest.Hang(), "workload identity: no answer from login.microsoftonline.com within "},
+		"pod's token repeated":   {"pod", "/" + podTenant + "/oauth2/v2.0/token", azuretest.Echo(400), "check kubernetes.azure.com/acr-tenant-id, kubernetes.azure.com/acr-client-id and cloud"},
+		"pod's token is a page":  {"pod", "", azuretest.HTML(), "an answer that is not the JSON of a token; "},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestModeFaults(t *testing.T) {
 	}
 }
 
-// TestModeErrors holds what is said before anybody is asked.
+// TestModeErrors checks the errors that come before any request.
 func TestModeErrors(t *testing.T) {
 	cert := func(name, password string) string {
 		return strings.NewReplacer("client.pfx", name, pfxPassword, password).Replace(modes["PKCS#12"])
@@ -184,7 +184,7 @@ func TestModeErrors(t *testing.T) {
 			t.Log(err)
 			checkError(t, err)
 			if asked := w.asked(); len(asked) > 0 {
-				t.Errorf("asked %q; want nobody", flat(asked))
+				t.Errorf("asked %q; want no request", flat(asked))
 			}
 		})
 	}
@@ -203,7 +203,7 @@ func environment(path string) func(*azure.Options) {
 	return func(o *azure.Options) { o.EnvironmentFile = path }
 }
 
-// TestBindingTrust holds that the endpoint is believed by the cluster's CA
+// TestBindingTrust checks that the endpoint is believed by the cluster's CA
 // alone, and that its CA is believed for nothing else.
 func TestBindingTrust(t *testing.T) {
 	w := startWorld(t, "contoso.azurecr.io")
@@ -224,25 +224,25 @@ func TestBindingTrust(t *testing.T) {
 	}
 }
 
-// TestReadFile holds that the machine's own files are read where nothing else
+// TestReadFile checks that the machine's own files are read where nothing else
 // is said, and not without end.
 func TestReadFile(t *testing.T) {
 	w := startWorld(t, "contoso.azurecr.io")
 	o := w.options()
 	o.ReadFile = nil
-	for path, want := range map[string]string{"/dev/zero": "/dev/zero is longer than 1 MiB; set it", "/dev/null": "/dev/null does not hold one token"} {
-		_, err := newSource(t, strings.Replace(modes["file"], "/token", path, 1), o).Credential(t.Context(), ask(t, "contoso.azurecr.io"))
+	for path, want := range map[string]string{"/dev/zero": "/dev/zero: this is a device, not a file", "/proc/self/maps": "/proc/self/maps does not hold one token"} {
+		_, err := newSource(t, strings.Replace(modes["file"], "/token", path, 1), o).Credential(t.Context(), query(t, "contoso.azurecr.io"))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Credential() by %s = %v; want %s", path, err, want)
 		}
 		checkError(t, err)
 	}
-	if _, err := newSource(t, modes["PEM"], o).Credential(t.Context(), ask(t, "contoso.azurecr.io")); err != nil {
+	if _, err := newSource(t, modes["PEM"], o).Credential(t.Context(), query(t, "contoso.azurecr.io")); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestModesPrint holds that no configuration prints a secret.
+// TestModesPrint checks that no configuration prints a secret.
 func TestModesPrint(t *testing.T) {
 	w := startWorld(t, "contoso.azurecr.io")
 	for name, config := range modes {

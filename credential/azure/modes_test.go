@@ -134,9 +134,9 @@ func newSource(t *testing.T, config string, o azure.Options) *azure.Source {
 }
 
 // asking returns an ask that carries a token, or none where that is "".
-func asking(t *testing.T, registry, token string, annotations map[string]string) credential.Ask {
+func asking(t *testing.T, registry, token string, annotations map[string]string) credential.Query {
 	t.Helper()
-	a := ask(t, registry)
+	a := query(t, registry)
 	a.ServiceAccountToken, a.ServiceAccountAnnotations = credential.Secret(token), annotations
 	return a
 }
@@ -277,17 +277,17 @@ func flat(m map[string][]string) []string {
 	return list
 }
 
-// TestTokenFileIsReadEachTime holds that a renewed token is seen.
+// TestTokenFileIsReadEachTime checks that a renewed token is seen.
 func TestTokenFileIsReadEachTime(t *testing.T) {
 	w := startWorld(t, "contoso.azurecr.io")
 	source := newSource(t, modes["file"], w.options())
 	w.files["/token"] = azuretest.Canary + "old"
-	_, err := source.Credential(t.Context(), ask(t, "contoso.azurecr.io"))
+	_, err := source.Credential(t.Context(), query(t, "contoso.azurecr.io"))
 	if err == nil || !strings.Contains(err.Error(), "AADSTS700213") {
 		t.Errorf("Credential() by an old token = %v", err)
 	}
 	w.files["/token"] = fileToken
-	if _, err := source.Credential(t.Context(), ask(t, "contoso.azurecr.io")); err != nil {
+	if _, err := source.Credential(t.Context(), query(t, "contoso.azurecr.io")); err != nil {
 		t.Error(err)
 	}
 }

@@ -14,16 +14,16 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// A registry is an ACR login server and the way to it.
+// A registry is an ACR login server with a sender to reach it.
 type registry struct {
 	host mirror.Host
 	sender
 }
 
-// An exchangeAt is where a registry wants to be given an identity's token.
+// An exchangeAt is where a registry accepts the token of an identity.
 type exchangeAt struct{ host, service string }
 
-// challenge asks the registry how it wants to be asked. The error is one line.
+// challenge asks the registry how to authenticate. The error is one line.
 func (r registry) challenge(ctx context.Context) (exchangeAt, error) {
 	step := startStep(registryChallenge, r.host.Hostname())
 	ctx, cancel := context.WithTimeout(ctx, r.opts.RequestLimit)
@@ -37,7 +37,7 @@ func (r registry) challenge(ctx context.Context) (exchangeAt, error) {
 	}
 	headers := resp.header.Values("Www-Authenticate")
 	if len(headers) != 1 {
-		return exchangeAt{}, step.fault(fmt.Sprintf("%d Www-Authenticate headers where one is expected", len(headers)), notARegistry)
+		return exchangeAt{}, step.fault(fmt.Sprintf("%d Www-Authenticate headers instead of one", len(headers)), notARegistry)
 	}
 	list, err := parseChallenges(headers[0])
 	if err != nil || len(list) != 1 || list[0].scheme != "bearer" {
@@ -60,8 +60,8 @@ func challengeRemedy(resp response) string {
 	return notARegistry
 }
 
-// pin checks that a challenge leads back to the registry that made it. A realm
-// elsewhere would be given the node's token.
+// pin checks that a challenge leads back to the registry that made it. A realm on
+// another host would get the node's token.
 func (r registry) pin(step step, c challenge) (exchangeAt, error) {
 	hostname := r.host.Hostname()
 	realm, err := url.Parse(c.params["realm"])
@@ -76,8 +76,8 @@ func (r registry) pin(step step, c challenge) (exchangeAt, error) {
 	return exchangeAt{hostname, c.params["service"]}, nil
 }
 
-// names reports whether service is this registry: the login server, or for the
-// login server of one region that of them all.
+// names reports whether service is this registry: the login server itself, or, for the
+// login server of one region, the global one.
 func (r registry) names(service string) bool {
 	hostname := r.host.Hostname()
 	name, _, _ := strings.Cut(hostname, ".")
@@ -85,8 +85,8 @@ func (r registry) names(service string) bool {
 	return strings.EqualFold(service, hostname) || regional && strings.EqualFold(service, name+"."+suffix)
 }
 
-// exchange gives the registry an access token of Entra ID for a refresh token
-// of its own. The form is the one acr-credential-provider sends
+// exchange exchanges an access token of Entra ID for a refresh token of the registry.
+// The form is the one acr-credential-provider sends
 // (kubernetes-sigs/cloud-provider-azure,
 // pkg/credentialprovider/azure_acr_helper.go). The error is one line and holds
 // neither token.
@@ -123,9 +123,9 @@ func (r registry) exchange(ctx context.Context, to exchangeAt, access credential
 	return credential.Secret(answer.RefreshToken), nil
 }
 
-// expiry returns when a token shaped as a JWT says that it expires (RFC 7519,
-// section 4.1.4), and the zero time where it does not. Nothing is verified: it
-// is the registry that will or will not take the token.
+// expiry returns the time at which a JWT says it expires (RFC 7519, section 4.1.4), and
+// the zero time if it says none. It verifies nothing: whether the token is valid is for
+// the registry to decide.
 func expiry(token credential.Secret) time.Time {
 	parts := strings.Split(token.Reveal(), ".")
 	if len(parts) != 3 {

@@ -105,7 +105,7 @@ func TestScrub(t *testing.T) {
 	}
 }
 
-// TestClient holds what no stand-in can show: TLS is 1.2 at least, and the
+// TestClient checks what no stand-in can show: TLS is 1.2 at least, and the
 // metadata service has no proxy.
 func TestClient(t *testing.T) {
 	transport := Options{}.withDefaults().client(noProxy).Transport.(*http.Transport)

@@ -8,12 +8,14 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
-// A trusting transport believes whom the system believes. It looks at the file
-// with all of the system's CAs first, and at the rest where that does not do:
-// crypto/x509 also reads a directory with a file for each CA, which takes
-// longer and more memory than the whole of a run without it.
+// A trusting transport trusts the system's CAs. It first tries with the file that has
+// all of them, and only then with the whole system pool: for that, crypto/x509 also
+// reads a directory with a file for each CA, which takes longer and more memory than the
+// rest of a run.
 type trusting struct {
 	first, all *http.Transport
 	failed     atomic.Bool // first did
@@ -29,7 +31,7 @@ func (t *trusting) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !errors.As(err, &cert) {
 		return resp, err
 	}
-	// Nothing was sent: the handshake did not come to its end.
+	// Nothing was sent, since the handshake failed.
 	t.failed.Store(true)
 	again := req.Clone(req.Context())
 	if req.GetBody != nil {
@@ -46,8 +48,8 @@ func (t *trusting) CloseIdleConnections() {
 	t.all.CloseIdleConnections()
 }
 
-// web returns a client for those who are out on the network: asked through the
-// proxy that the environment names, and believed by the system's CAs.
+// web returns a client for servers outside the node: it uses the proxy that the
+// environment names, and trusts the system's CAs.
 func (o Options) web() *http.Client {
 	client := o.client(http.ProxyFromEnvironment)
 	if o.RootCAs != nil || o.bundle == nil {
@@ -70,8 +72,8 @@ var bundles = [...]string{
 	"/etc/ssl/cert.pem",
 }
 
-// newBundle returns what reads the file with the system's CAs when it is first
-// asked, and gives nil where there is none.
+// newBundle returns a function that reads the file with the system's CAs on its first
+// call, and returns nil if there is none.
 func newBundle() func() *x509.CertPool {
 	return sync.OnceValue(func() *x509.CertPool {
 		files := bundles[:]
@@ -79,7 +81,7 @@ func newBundle() func() *x509.CertPool {
 			files = []string{file}
 		}
 		for _, file := range files {
-			data, err := os.ReadFile(file)
+			data, err := input.ReadFile(file, 0)
 			if err != nil {
 				continue
 			}

@@ -8,7 +8,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/credential"
 )
 
-// TestSecretFields holds that no struct here prints a secret. fmt calls no
+// TestSecretFields checks that no struct here prints a secret. fmt calls no
 // method on an unexported field, not even that of [credential.Secret].
 func TestSecretFields(t *testing.T) {
 	const canary = "CANARY-x"

@@ -10,17 +10,16 @@ import (
 	"time"
 )
 
-// userAgent says who asks.
+// userAgent identifies mirrorcred in requests.
 const userAgent = "mirrorcred"
 
-// mostTries is how often a registry is asked before its 429 or 5xx is taken
-// for its answer.
+// mostTries is how often a request is sent before a 429 or 5xx counts as the answer.
 const mostTries = 3
 
 // mostAnswer is how much of an answer is read, in bytes.
 const mostAnswer = 1 << 20
 
-// A response is one that was read, up to a byte more than mostAnswer.
+// A response is a response with its body, up to one byte more than mostAnswer.
 type response struct {
 	status int
 	header http.Header
@@ -28,13 +27,13 @@ type response struct {
 	tries  int
 }
 
-// A request is one to send, with a form where it has one.
+// A request is a request to send, with its form if it has one.
 type request struct {
 	method, url string
 	form        url.Values
 }
 
-// A sender sends by itself what no library sends.
+// A sender sends the requests that no library sends.
 type sender struct {
 	client *http.Client
 	opts   Options
@@ -56,7 +55,7 @@ func (s sender) send(ctx context.Context, step step, r request) (response, error
 		if !ok {
 			pause = s.opts.RetryDelay << (try - 1)
 		}
-		// A pause that outlasts the step would only hide the answer.
+		// A pause longer than the step would only hide the answer.
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
 			return resp, nil
 		}

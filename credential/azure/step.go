@@ -18,15 +18,15 @@ import (
 	"github.com/mirrorcred/mirrorcred/credential"
 )
 
-const unexpected = "check what answers there; it is not what is expected"
+const unexpected = "check which server answers there; it is not the expected one"
 
 // A step is one part of getting a credential, for its errors: each is one
 // line that names the step, whom it asked, how long that took and what to do.
 type step struct {
 	name, host string
 	started    time.Time
-	// secrets are cut out of what a server says. They are behind pointers
-	// since fmt calls no method on an unexported field.
+	// secrets are cut out of a server's messages. They are pointers because fmt calls
+	// no method on an unexported field.
 	secrets []*credential.Secret
 }
 
@@ -48,13 +48,12 @@ func (s step) took() time.Duration {
 	return d.Round(100 * time.Millisecond)
 }
 
-// fault returns the error of a step that was answered, and wrongly.
+// fault returns the error of a step that got a wrong answer.
 func (s step) fault(what, remedy string) error {
 	return fmt.Errorf("%s: %s after %s: %s; %s", s.name, s.host, s.took(), what, remedy)
 }
 
-// status returns the error for an answer's status, with what the server says
-// of it.
+// status returns the error for the status of an answer, with the server's message.
 func (s step) status(resp response, message, remedy string) error {
 	what := "status " + strconv.Itoa(resp.status)
 	if resp.tries > 1 {
@@ -119,8 +118,8 @@ func (s step) trust() string {
 	return "check the node's clock and CA certificates, and whether a proxy breaks TLS open"
 }
 
-// scrub makes foreign text fit for an error: its first line, without secrets
-// and anything as long as one, and of a bounded length.
+// scrub makes a server's text fit for an error: its first line, without secrets and
+// words as long as a secret, and shortened.
 func (s step) scrub(text string) string {
 	for _, secret := range s.secrets {
 		text = strings.ReplaceAll(text, secret.Reveal(), "[secret]")
@@ -153,11 +152,11 @@ func printable(r rune) rune {
 // quoted returns foreign text in quotes, for an error.
 func quoted(text string) string { return strconv.Quote(step{}.scrub(text)) }
 
-// htmlPage is what is said of a page: its text is not worth repeating.
+// htmlPage stands for a page of HTML, which is not worth repeating.
 const htmlPage = "a page of HTML"
 
-// serverMessage returns what a JSON body says went wrong, in the dialects of
-// Entra ID, the metadata service and registries; "" where it says nothing.
+// serverMessage returns the error message in a JSON body, in the dialects of Entra ID,
+// the metadata service and registries; "" if there is none.
 func serverMessage(body []byte) string {
 	var said struct {
 		Description string `json:"error_description"`

@@ -1,10 +1,10 @@
-// Package dockerconfig gets a credential from a docker config.json: one that
-// stands in the file, or one that a docker credential helper named there gives.
+// Package dockerconfig gets a credential from a docker config.json: from an
+// entry in the file, or from a docker credential helper that the file names.
 //
-// The kubelet hands on a username and a password and nothing else, so entries
-// of other kinds are refused, with the reason. A registry that has no entry is
-// an error and never an anonymous pull: who names a file wants it used. Start
-// at [Read].
+// The kubelet can pass on a username and a password only, so an entry of
+// another kind is an error. A registry without an entry is an error too, and
+// never an anonymous pull: if the map names a file, it should be used. Start at
+// [Read].
 package dockerconfig
 
 import (
@@ -13,28 +13,26 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/internal/input"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // maxFile bounds the file, as the kubelet bounds its own
 // (Kubernetes v1.37.0, pkg/credentialprovider/config.go, maxReadLength is
-// 10 MiB; nobody's is near 1).
+// 10 MiB; real ones are far below 1).
 const maxFile = 1 << 20
 
-// A Source is one config.json, as it was when it was read.
+// A Source is the content of one config.json when it was read.
 type Source struct{ config *config }
 
 type config struct {
 	file    string
-	auths   []entry           // in the order in which they are looked at
+	auths   []entry           // in the order in which they are tried
 	helpers map[string]string // host, docker.io for Docker Hub, to the helper's name
 	store   string            // the helper for every registry, or ""
 }
@@ -42,38 +40,33 @@ type config struct {
 var _ credential.Source = (*Source)(nil)
 
 // Read reads a config.json, which must be a regular file of at most 1 MiB that
-// only its owner can read: it holds passwords in clear, for base64 hides
+// only its owner can read: it holds passwords in clear text; base64 hides
 // nothing.
-func Read(file string) (*Source, error) {
-	// Without O_NONBLOCK a named pipe would be waited for.
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+func Read(file string) (*Source, error) { return ReadBy(input.Read, file) }
+
+// ReadBy is [Read] with another function than [input.Read], such as one that
+// stays below a root.
+func ReadBy(read func(path string, max int64) ([]byte, fs.FileInfo, error), file string) (*Source, error) {
+	data, info, err := read(file, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s is not there; write it with mode 0600, as \"docker login\" does", file)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", file, bare(err))
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", file, bare(err))
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file; name the config.json itself", file)
+	case isStranger(info):
+		return nil, fmt.Errorf("%s holds passwords and belongs to another user; chown root %s", file, file)
 	case info.Mode()&0o077 != 0:
 		return nil, fmt.Errorf("%s has mode %04o and holds passwords; chmod 0600 %s", file, info.Mode().Perm(), file)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", file, bare(err))
-	case len(data) > maxFile:
-		return nil, fmt.Errorf("%s is longer than %d bytes; keep only the registries of this node in it", file, maxFile)
 	}
 	return Parse(file, data)
 }
 
-// bare takes the operation and the path off an error.
+func isStranger(info fs.FileInfo) bool {
+	_, is := input.Stranger(info)
+	return is
+}
+
+// bare removes the operation and the path from an error.
 func bare(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {
@@ -82,16 +75,22 @@ func bare(err error) error {
 	return err
 }
 
-// Parse parses a config.json; file is its name, for errors. Unknown keys are
-// let pass, and an entry is judged when an image asks for it: the file may be
-// shared with docker.
+// Parse parses a config.json; file is its name, for errors. It ignores unknown
+// keys, and checks an entry only when an image needs it, because docker may use
+// the same file.
 func Parse(file string, data []byte) (*Source, error) {
 	var raw struct {
 		Auths       map[string]*auth  `json:"auths"`
 		CredHelpers map[string]string `json:"credHelpers"`
 		CredsStore  string            `json:"credsStore"`
 	}
-	if err := json.Unmarshal(data, &raw); err != nil {
+	err := json.Unmarshal(data, &raw)
+	if err != nil || raw.Auths == nil && raw.CredHelpers == nil && raw.CredsStore == "" {
+		if err := mistaken(file, data); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s; write it as \"docker login\" does", position(file, data, err))
 	}
 	c := &config{file: file, auths: entries(raw.Auths), helpers: map[string]string{}, store: raw.CredsStore}
@@ -103,8 +102,8 @@ func Parse(file string, data []byte) (*Source, error) {
 	return &Source{c}, nil
 }
 
-// position says where a decoder stumbled. Its own error is not repeated, since
-// it may quote the file.
+// position says where a decoder failed. It does not repeat the decoder's error,
+// which may quote the file.
 func position(file string, data []byte, err error) string {
 	var offset int64
 	what := "not JSON"
@@ -120,8 +119,8 @@ func position(file string, data []byte, err error) string {
 	return fmt.Sprintf("%s:%d: %s", file, line, what)
 }
 
-// Format implements [fmt.Formatter]: it prints the file's name and nothing
-// that stands in it.
+// Format implements [fmt.Formatter]. It prints the name of the file, and
+// nothing of its content.
 func (s Source) Format(f fmt.State, _ rune) {
 	if s.config == nil {
 		fmt.Fprint(f, "docker-config")
@@ -130,21 +129,25 @@ func (s Source) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "docker-config %q", s.config.file)
 }
 
-// Credential returns the entry for ask.Image at ask.Registry. First comes the
-// registry's own helper under credHelpers, as docker has it (github.com/docker/cli
-// v28, cli/config/configfile/file.go, getConfiguredCredentialStore). Then auths:
-// the longest path that ends where a part of the image's repository ends, and a
-// host without wildcards before one with. Last comes credsStore, and not before
-// auths as in docker: a file that was brought from elsewhere often names a
-// store that the node does not have, and the kubelet too reads auths alone.
-func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential.Credential, error) {
-	c, host := s.config, hub(ask.Registry.String())
+// Credential returns the entry for query.Image at query.Registry.
+//
+// The registry's own helper in credHelpers comes first, as in docker
+// (github.com/docker/cli v28, cli/config/configfile/file.go,
+// getConfiguredCredentialStore). Then comes auths: the longest path that ends
+// at a part of the image's repository, and a host without wildcards before one
+// with. credsStore comes last. In docker it comes before auths; but a file from
+// another machine often names a store that the node does not have, and the
+// kubelet reads auths only.
+func (s *Source) Credential(ctx context.Context, query credential.Query) (credential.Credential, error) {
+	c, host := s.config, hub(query.Registry.String())
 	if host == "" {
 		return credential.Credential{}, fmt.Errorf("%s: no registry is named", c.file)
 	}
-	found, has := c.find(host, ask.Image)
-	if name := c.helpers[host]; name != "" {
-		return c.askHelper(ctx, "credHelpers", name, server(host, found))
+	found, has := c.find(query)
+	for _, host := range []string{host, withPort(host, query.Plain)} {
+		if name := c.helpers[host]; name != "" {
+			return c.askHelper(ctx, "credHelpers", name, server(host, found))
+		}
 	}
 	if has && !found.auth.empty() {
 		cred, err := found.auth.credential()
@@ -156,12 +159,13 @@ func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential
 	if c.store != "" {
 		return c.askHelper(ctx, "credsStore", c.store, server(host, found))
 	}
-	return credential.Credential{}, c.none(ask.Registry, found)
+	what, repair := c.none(query.Registry, found)
+	return credential.Credential{}, fmt.Errorf("%s: %s; %s", c.file, what, repair)
 }
 
-// none says how to give a registry an entry.
-func (c *config) none(registry mirror.Host, found entry) error {
-	what := fmt.Sprintf("no entry for %q under auths", registry)
+// none says that a registry has no entry, and how to add one.
+func (c *config) none(registry mirror.Host, found entry) (what, repair string) {
+	what = fmt.Sprintf("no entry for %q under auths", registry)
 	if found.key != "" {
 		what = fmt.Sprintf("entry %q under auths is empty", found.key)
 	}
@@ -169,11 +173,10 @@ func (c *config) none(registry mirror.Host, found entry) error {
 	if hub(key) == "docker.io" {
 		key = hubKey
 	}
-	hint := fmt.Sprintf("write %q: {\"auth\": \"base64 of user:password\"} there", key)
 	if filepath.Base(c.file) == "config.json" {
-		hint = fmt.Sprintf("run \"docker --config %s login %s\"", filepath.Dir(c.file), hub(registry.String()))
+		return what, fmt.Sprintf("run \"docker --config %s login %s\"", filepath.Dir(c.file), hub(registry.String()))
 	}
-	return fmt.Errorf("%s: %s; %s", c.file, what, hint)
+	return what, fmt.Sprintf("write %q: {\"auth\": \"base64 of user:password\"} there", key)
 }
 
 // server is the name under which a helper knows a registry: docker gives it the

@@ -17,21 +17,21 @@ import (
 
 const canary = "c4nary-Secret"
 
-func ask(t testing.TB, image string) credential.Ask {
+func query(t testing.TB, image string) credential.Query {
 	t.Helper()
 	name, _, _ := strings.Cut(image, "/")
 	host, err := mirror.ParseHost(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return credential.Ask{Registry: host, Image: image}
+	return credential.Query{Registry: host, Image: image}
 }
 
 func login(user, password string) string {
 	return `{"auth":"` + base64.StdEncoding.EncodeToString([]byte(user+":"+password)) + `"}`
 }
 
-// TestLookup holds which key answers for an image; each key's user is the key.
+// TestLookup checks which key answers for an image; each key's user is the key.
 func TestLookup(t *testing.T) {
 	for _, tt := range []struct{ keys, image, want string }{
 		{"a.io", "a.io/x", "a.io"},
@@ -66,17 +66,35 @@ func TestLookup(t *testing.T) {
 		{"docker.io/library " + hubKey, "registry-1.docker.io/library/x", "docker.io/library"},
 		{hubKey, "a.io/x", ""},
 		{"user:pass@a.io", "a.io/x", ""},
+		{"a.io:443", "a.io/x", "a.io:443"},
+		{"https://a.io:443/v1/", "a.io/x", "https://a.io:443/v1/"},
+		{"*.io:443", "a.io/x", "*.io:443"},
+		{"a.io:443/team", "a.io/team/x", "a.io:443/team"},
+		{"a.io:443/team", "a.io/teamx/app", ""},
+		{"a.io a.io:443", "a.io/x", "a.io"},
+		{"a.io:80", "a.io/x", ""},
+		{"[::1]:443", "[::1]/x", "[::1]:443"},
+		{"[::1]", "[::1]/x", "[::1]"},
+		{"https://index.docker.io:443/v1/", "registry-1.docker.io/library/x", "https://index.docker.io:443/v1/"},
+		{"http a.io:80", "a.io/x", "a.io:80"}, // "http" has the registry be reached by plain http
+		{"http http://a.io:80/", "a.io/x", "http://a.io:80/"},
+		{"http a.io", "a.io/x", "a.io"},
+		{"http a.io:443", "a.io/x", ""},
+		{"http *.io:80/team", "a.io/team/x", "*.io:80/team"},
 		{"", "a.io/x", ""},
 	} {
 		var auths []string
-		for key := range strings.FieldsSeq(tt.keys) {
+		keys, plain := strings.CutPrefix(tt.keys, "http ")
+		for key := range strings.FieldsSeq(keys) {
 			auths = append(auths, fmt.Sprintf(`%q:{"username":%q,"password":"p"}`, key, key))
 		}
 		s, err := Parse("f.json", []byte(`{"auths":{`+strings.Join(auths, ",")+`}}`))
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := s.Credential(t.Context(), ask(t, tt.image))
+		asked := query(t, tt.image)
+		asked.Plain = plain
+		c, err := s.Credential(t.Context(), asked)
 		if c.Username != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("%s for %s = %q, %v; want %q", tt.keys, tt.image, c.Username, err, tt.want)
 		}
@@ -108,7 +126,7 @@ func TestEntry(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := s.Credential(t.Context(), ask(t, "a.io/x"))
+		c, err := s.Credential(t.Context(), query(t, "a.io/x"))
 		got := c.Username + " " + c.Password.Reveal()
 		if err != nil {
 			got = err.Error()
@@ -131,15 +149,37 @@ func TestNoEntry(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = s.Credential(t.Context(), ask(t, tt.image))
+		_, err = s.Credential(t.Context(), query(t, tt.image))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s for %s = %v; want %s", tt.file, tt.image, err, tt.want)
 		}
 		checkSecret(t, err, s, *s)
 	}
 	s, _ := Parse("f.json", []byte("{}"))
-	if _, err := s.Credential(t.Context(), credential.Ask{}); err == nil {
+	if _, err := s.Credential(t.Context(), credential.Query{}); err == nil {
 		t.Error("Credential of no registry has no error")
+	}
+}
+
+// TestLacksUnusable checks that an entry that gives no username and password is
+// no entry, with the reason that the plugin gives.
+func TestLacksUnusable(t *testing.T) {
+	for in, want := range map[string]string{
+		login("u", canary):                    "",
+		`{"auth": "` + canary + `!"}`:         `entry "a.io" under auths has an auth that is not base64`,
+		`{"auth": "bm9jb2xvbg=="}`:            `entry "a.io" under auths has an auth without a colon`,
+		`{"identitytoken": "` + canary + `"}`: `entry "a.io" under auths has an identitytoken, and the kubelet can hand on only a username and a password`,
+		`{"username": "u"}`:                   `entry "a.io" under auths has no password`,
+		`{"email": "someone@example.com"}`:    `entry "a.io" under auths is empty`,
+	} {
+		s, err := Parse("f.json", []byte(`{"auths":{"a.io":`+in+`}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		what, repair := s.Lacks(query(t, "a.io/x"))
+		if what != want || (want == "") != (repair == "") || strings.Contains(what+repair, canary) {
+			t.Errorf("Lacks with %s = %q, %q; want %q", in, what, repair, want)
+		}
 	}
 }
 
@@ -187,32 +227,57 @@ func TestRead(t *testing.T) {
 		write("group", canary, 0o640): "has mode 0640 and holds passwords; chmod 0600 " + dir + "/group",
 		write("world", canary, 0o604): "chmod 0600 " + dir + "/world",
 		write("bad", canary, 0o600):   "/bad:1: not JSON",
-		write("long", strings.Repeat(" ", maxFile)+"{}", 0o600): "is longer than 1048576 bytes",
-		fifo:             "is not a regular file",
-		dir:              "is not a regular file",
+		write("long", strings.Repeat(" ", maxFile)+"{}", 0o600): "/long: this file is larger than 1 MiB",
+		fifo:             "/fifo: this is a FIFO, not a file",
+		dir:              ": this is a directory, not a file",
 		dir + "/missing": "/missing is not there; write it with mode 0600",
 		good + "/x":      "/good/x: not a directory",
 	} {
-		s, err := Read(path)
-		if got := fmt.Sprint(err); (want == "") != (err == nil) || !strings.Contains(got, want) {
-			t.Errorf("Read(%s) = %s; want %s", path, got, want)
-		}
-		checkSecret(t, err)
-		if err == nil {
-			if c, err := s.Credential(t.Context(), ask(t, "a.io/x")); err != nil || c.Username != "u" {
-				t.Errorf("%s: %q, %v; want u", path, c.Username, err)
-			}
-		}
+		checkRead(t, path, want)
 	}
 }
 
-// FuzzParse holds that a file that is taken gives a whole credential or one
+// TestReadOwner has a config.json be another user's, who can read and change it
+// whatever its mode.
+func TestReadOwner(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("files of other users need root")
+	}
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(path, []byte(`{"auths":{"a.io":`+login("u", "p")+`}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	checkRead(t, path, "")
+	if err := os.Chown(path, 65534, 0); err != nil {
+		t.Fatal(err)
+	}
+	checkRead(t, path, "belongs to another user; chown root "+path)
+}
+
+// checkRead reads a file that gives that error, or if want is "" a credential for
+// a.io.
+func checkRead(t *testing.T, path, want string) {
+	t.Helper()
+	s, err := Read(path)
+	if got := fmt.Sprint(err); (want == "") != (err == nil) || !strings.Contains(got, want) {
+		t.Errorf("Read(%s) = %s; want %s", path, got, want)
+	}
+	checkSecret(t, err)
+	if err != nil {
+		return
+	}
+	if c, err := s.Credential(t.Context(), query(t, "a.io/x")); err != nil || c.Username != "u" {
+		t.Errorf("%s: %q, %v; want u", path, c.Username, err)
+	}
+}
+
+// FuzzParse checks that a file that is taken gives a whole credential or one
 // line of an error, for a host that it names and for one that it may name.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"auths":{"a.io":` + login("u", "p") + `,"https://index.docker.io/v1/":{"identitytoken":"x"}},"credsStore":"x","credHelpers":{"b.io":"y"}}`))
 	f.Add([]byte(`{"auths":{"*.io/x":{"username":"u","password":"p"},"[::1]:5":{"auth":"eDp5"},"a.io/v2/x":null}}`))
 	f.Setenv("PATH", "")
-	asks := []credential.Ask{ask(f, "a.io/x"), ask(f, "registry-1.docker.io/library/x"), ask(f, "[::1]:5/x")}
+	asks := []credential.Query{query(f, "a.io/x"), query(f, "registry-1.docker.io/library/x"), query(f, "[::1]:5/x")}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := Parse("f.json", data)
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/base64"
 	"errors"
-	"path"
 	"slices"
 	"strings"
 
@@ -18,24 +17,36 @@ const hubKey = "https://index.docker.io/v1/"
 
 // hub folds the names of Docker Hub into one.
 func hub(host string) string {
-	if host == "index.docker.io" || host == "registry-1.docker.io" {
+	switch strings.TrimSuffix(host, ":443") {
+	case "docker.io", "index.docker.io", "registry-1.docker.io":
 		return "docker.io"
 	}
 	return host
 }
 
-// An entry is one of auths with its key taken apart.
+// withPort returns a host without a port as a key may spell it too: with the
+// default port of its scheme.
+func withPort(host string, plain bool) string {
+	if plain {
+		return host + ":80"
+	}
+	return host + ":443"
+}
+
+// An entry is one of auths with its key parsed.
 type entry struct {
 	key    string // as written
 	host   string // host[:port]; its labels may have wildcards
 	prefix string // of the repository
-	auth   auth
+	// names is host and prefix as a pattern that matches registries.
+	names mirror.Pattern
+	auth  auth
 }
 
-// newEntry takes a key apart as docker and the kubelet do (github.com/docker/cli
+// newEntry parses a key as docker and the kubelet do (github.com/docker/cli
 // v28, cli/config/credentials, ConvertToHostname; Kubernetes v1.37.0,
-// pkg/credentialprovider/keyring.go, Add): a scheme and a leading /v1 or /v2
-// do not count. It is false for a key that cannot be a registry's.
+// pkg/credentialprovider/keyring.go, Add): a scheme and a leading /v1 or /v2 do
+// not count. It is false if the key cannot name a registry.
 func newEntry(key string, a auth) (entry, bool) {
 	rest := key
 	for _, scheme := range []string{"https://", "http://"} {
@@ -46,19 +57,20 @@ func newEntry(key string, a auth) (entry, bool) {
 	if version, below, _ := strings.Cut(prefix, "/"); version == "v1" || version == "v2" {
 		prefix = below
 	}
-	// A star is none of a host's characters, but with a letter in its place
-	// the rest shows whether it is one.
-	host, err := mirror.ParseHost(strings.ReplaceAll(name, "*", "x"))
+	// A host has no star, so the rest is checked with a letter in its place.
+	parsed, err := mirror.ParseHost(strings.ReplaceAll(name, "*", "x"))
 	if err != nil {
 		return entry{}, false
 	}
-	if strings.Contains(name, "*") {
-		return entry{key, strings.ToLower(name), prefix, a}, true
+	host := strings.ToLower(name)
+	if !strings.Contains(name, "*") {
+		host = hub(parsed.String())
 	}
-	return entry{key, hub(host.String()), prefix, a}, true
+	names, err := mirror.KubeletPattern(host + "/" + prefix)
+	return entry{key, host, prefix, names, a}, err == nil
 }
 
-// entries returns auths in the order in which they are looked at.
+// entries returns auths in the order in which they are tried.
 func entries(auths map[string]*auth) []entry {
 	var list []entry
 	for key, a := range auths {
@@ -79,9 +91,8 @@ func entries(auths map[string]*auth) []entry {
 	return list
 }
 
-// rank orders entries that name one repository: docker takes the key that it
-// would write itself before others, and so does this; one that says nothing
-// comes last.
+// rank orders entries that name the same repository: as in docker, the key that
+// docker would write comes first; an empty one comes last.
 func (e entry) rank() int {
 	own := e.host
 	if e.host == "docker.io" {
@@ -96,41 +107,19 @@ func (e entry) rank() int {
 	return 1
 }
 
-// find returns the entry for an image at a host.
-func (c *config) find(host, image string) (entry, bool) {
-	_, repository, _ := strings.Cut(image, "/")
+// find returns the entry for a query.
+func (c *config) find(query credential.Query) (entry, bool) {
+	_, repository, _ := strings.Cut(query.Image, "/")
+	host, err := mirror.ParseHost(hub(query.Registry.String()))
+	if err != nil {
+		return entry{}, false
+	}
 	for _, e := range c.auths {
-		below := e.prefix == "" || repository == e.prefix || strings.HasPrefix(repository, e.prefix+"/")
-		if below && hostMatches(e.host, host) {
+		if e.names.Covers(host, query.Plain, repository) {
 			return e, true
 		}
 	}
 	return entry{}, false
-}
-
-// hostMatches holds a host against one with wildcards, each of which stays
-// within its label; ports are equal or both missing (keyring.go, URLsMatch).
-func hostMatches(pattern, host string) bool {
-	if !strings.Contains(pattern, "*") {
-		return pattern == host
-	}
-	globs, labels := strings.Split(pattern, "."), strings.Split(host, ".")
-	if len(globs) != len(labels) {
-		return false
-	}
-	// Cut at the port, so that no star reaches over the colon.
-	globName, globPort, _ := strings.Cut(globs[len(globs)-1], ":")
-	name, port, _ := strings.Cut(labels[len(labels)-1], ":")
-	if globPort != port {
-		return false
-	}
-	globs[len(globs)-1], labels[len(labels)-1] = globName, name
-	for i, glob := range globs {
-		if ok, err := path.Match(glob, labels[i]); err != nil || !ok {
-			return false
-		}
-	}
-	return true
 }
 
 // auth is the value of an entry (github.com/docker/cli v28,
@@ -156,8 +145,8 @@ func (a auth) credential() (credential.Credential, error) {
 	}
 	c := credential.Credential{Username: a.Username, Password: a.Password}
 	if a.Auth != "" {
-		// With padding or without, as the kubelet takes it
-		// (config.go, decodeDockerConfigFieldAuth).
+		// With or without padding, like the kubelet (config.go,
+		// decodeDockerConfigFieldAuth).
 		text, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(a.Auth.Reveal()), "="))
 		if err != nil {
 			return credential.Credential{}, errors.New("has an auth that is not base64; write the base64 of user:password")

@@ -50,7 +50,7 @@ func TestHelper(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := s.Credential(t.Context(), ask(t, tt.image))
+		c, err := s.Credential(t.Context(), query(t, tt.image))
 		got := c.Username
 		if err != nil {
 			got = err.Error()

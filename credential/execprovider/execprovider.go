@@ -1,10 +1,10 @@
 // Package execprovider gets a credential from another kubelet credential
-// provider: the one that a cloud ships, asked for the image at the registry
+// provider, such as the one that a cloud ships, for the image at the registry
 // that really serves it.
 //
-// It stands where the kubelet would: it runs the program, writes the request,
-// and takes the answer by the kubelet's rules. It refuses to know what the
-// provider does to find its answer. Start at [New].
+// It does what the kubelet would do: it runs the program, writes the request,
+// and reads the answer by the kubelet's rules. How the provider gets its answer
+// does not matter here. Start at [New].
 package execprovider
 
 import (
@@ -20,27 +20,29 @@ import (
 	"github.com/mirrorcred/mirrorcred/credential/internal/child"
 )
 
-// Options say which program to ask, and how.
+// Options say which program to run, and how.
 type Options struct {
 	// Command is the provider's absolute path.
 	Command string
 	// Args are its arguments, without its name.
 	Args []string
 	// Env (NAME=value) is added to the environment of this process, as the
-	// kubelet adds the env of a CredentialProviderConfig.
+	// kubelet does with the env of a CredentialProviderConfig.
 	Env []string
-	// Now is the clock by which a cacheDuration counts; nil means time.Now.
+	// Now is the clock for a cacheDuration; nil means [time.Now].
 	Now func() time.Time
+	// Closed says that Args and Env may be secrets, whatever their names.
+	Closed bool
 }
 
-// A Source asks one provider. It keeps nothing from one call to the next.
+// A Source runs one provider. It stores nothing between calls.
 type Source struct{ options *Options }
 
 var _ credential.Source = (*Source)(nil)
 
-// New returns the source that asks a provider. Nothing is run yet, and the
-// program need not be there yet. The command is an absolute path, for the
-// kubelet's too is not looked for along PATH.
+// New returns the source for a provider. It runs nothing, and the program need
+// not exist yet. The command must be an absolute path: the kubelet does not
+// search PATH for a provider either.
 func New(o Options) (*Source, error) {
 	if !filepath.IsAbs(o.Command) {
 		return nil, fmt.Errorf("command %q is not an absolute path; write one, since PATH is not searched", o.Command)
@@ -52,7 +54,7 @@ func New(o Options) (*Source, error) {
 	return &Source{&o}, nil
 }
 
-// Format implements [fmt.Formatter]: it prints the program, and not its
+// Format implements [fmt.Formatter]. It prints the program, but not its
 // environment, which may hold a secret.
 func (s Source) Format(f fmt.State, _ rune) {
 	if s.options == nil {
@@ -62,30 +64,30 @@ func (s Source) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "exec %q", s.options.Command)
 }
 
-// Credential runs the provider for ask.Image, and returns the credential that
+// Credential runs the provider for query.Image, and returns the credential that
 // the kubelet would try first for it (Kubernetes v1.37.0,
-// pkg/credentialprovider/plugin/plugin.go and keyring.go). It expires when the
-// kubelet would ask again; where the provider asks for no caching, or leaves it
-// to a default, that is not known. An entry with neither username nor password
-// is the provider's word that the pull is to be anonymous.
+// pkg/credentialprovider/plugin/plugin.go and keyring.go). The credential
+// expires when the kubelet would ask again. If the provider asks for no
+// caching, or leaves that to a default, the expiry is unknown. If the
+// provider's entry has neither username nor password, the pull is anonymous.
 //
-// Docker Hub is asked for as docker.io, the name that the kubelet uses. When
-// ctx ends the provider is killed; give it one with a deadline, since the
-// kubelet kills its plugin after a minute (plugin.go, ExecPlugin).
-func (s *Source) Credential(ctx context.Context, ask credential.Ask) (credential.Credential, error) {
-	c, _, err := s.Scoped(ctx, ask)
+// For Docker Hub the image is one of docker.io, as the kubelet names it. When
+// ctx ends, the provider is killed. Use a ctx with a deadline: the kubelet
+// kills its plugin after a minute (plugin.go, ExecPlugin).
+func (s *Source) Credential(ctx context.Context, query credential.Query) (credential.Credential, error) {
+	c, _, err := s.Scoped(ctx, query)
 	return c, err
 }
 
-// Scoped is Credential, and reports besides whether the provider's answer is
-// the same for every image of the registry: it says so itself, and nothing in
-// it is for a part of the registry.
-func (s *Source) Scoped(ctx context.Context, ask credential.Ask) (c credential.Credential, whole bool, err error) {
-	image := hubImage(ask.Image)
+// Scoped is [Source.Credential], and also reports whether the answer is the
+// same for every image of the registry: if the provider says so, and no key of
+// its answer is for a part of the registry.
+func (s *Source) Scoped(ctx context.Context, query credential.Query) (c credential.Credential, whole bool, err error) {
+	image := hubImage(query.Image)
 	request, err := credential.Request{
 		Image:                     image,
-		ServiceAccountToken:       ask.ServiceAccountToken,
-		ServiceAccountAnnotations: ask.ServiceAccountAnnotations,
+		ServiceAccountToken:       query.ServiceAccountToken,
+		ServiceAccountAnnotations: query.ServiceAccountAnnotations,
 	}.Encode()
 	if err != nil {
 		return credential.Credential{}, false, err
@@ -95,12 +97,12 @@ func (s *Source) Scoped(ctx context.Context, ask credential.Ask) (c credential.C
 		Args:    s.options.Args,
 		Env:     s.options.Env,
 		Stdin:   request,
-		Secrets: s.secrets(ask),
+		Secrets: s.secrets(query),
 	}.Run(ctx)
 	if err != nil {
 		return credential.Credential{}, false, fmt.Errorf("credential provider %w", err)
 	}
-	c, whole, err = s.pick(data, image)
+	c, whole, err = s.pick(data, image, query.Plain)
 	if err != nil {
 		return credential.Credential{}, false, fmt.Errorf("credential provider %q, asked for %q: %w", s.options.Command, image, err)
 	}
@@ -108,7 +110,7 @@ func (s *Source) Scoped(ctx context.Context, ask credential.Ask) (c credential.C
 }
 
 // pick takes the credential for an image out of a provider's answer.
-func (s *Source) pick(data []byte, image string) (c credential.Credential, whole bool, err error) {
+func (s *Source) pick(data []byte, image string, plain bool) (c credential.Credential, whole bool, err error) {
 	response, err := credential.DecodeResponse(data)
 	if err != nil {
 		return credential.Credential{}, false, err
@@ -116,7 +118,7 @@ func (s *Source) pick(data []byte, image string) (c credential.Credential, whole
 	if len(response.Auth) == 0 {
 		return credential.Credential{}, false, errors.New("it has no credential for that image; see that the identity it uses may pull there")
 	}
-	c, ok := credential.Lookup(response.Auth, image)
+	c, ok := credential.Lookup(response.Auth, image, plain)
 	if !ok {
 		return credential.Credential{}, false, errors.New("none of the keys in its answer matches that image; see that it is a provider for that registry")
 	}
@@ -131,12 +133,20 @@ func (s *Source) pick(data []byte, image string) (c credential.Credential, whole
 	return c, whole, nil
 }
 
-// secrets returns what the provider is given and may repeat in a complaint.
-func (s *Source) secrets(ask credential.Ask) []credential.Secret {
-	list := []credential.Secret{ask.ServiceAccountToken}
+// secrets returns what the provider gets and may repeat in a complaint.
+func (s *Source) secrets(query credential.Query) []credential.Secret {
+	list := []credential.Secret{query.ServiceAccountToken}
 	for _, env := range s.options.Env {
-		if name, value, _ := strings.Cut(env, "="); isSecretName(name) {
+		if name, value, _ := strings.Cut(env, "="); s.options.Closed || isSecretName(name) {
 			list = append(list, credential.Secret(value))
+		}
+	}
+	for _, arg := range s.options.Args {
+		if name, value, ok := strings.Cut(arg, "="); ok && (s.options.Closed || isSecretName(name)) {
+			list = append(list, credential.Secret(value))
+		}
+		if s.options.Closed {
+			list = append(list, credential.Secret(arg))
 		}
 	}
 	return list

@@ -5,6 +5,7 @@ package execprovider
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,7 +32,7 @@ func ourselves(t *testing.T, mode string, args ...string) *Source {
 	}
 	env := []string{modeVar + "=" + mode, "MORE=more", "API_KEY=" + canary,
 		"GORACE=atexit_sleep_ms=0"} // the race detector's pause at the end, 1 s
-	s, err := New(Options{self, args, env, func() time.Time { return noon }})
+	s, err := New(Options{Command: self, Args: args, Env: env, Now: func() time.Time { return noon }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,8 +40,8 @@ func ourselves(t *testing.T, mode string, args ...string) *Source {
 }
 
 func TestCredential(t *testing.T) {
-	ask := credential.Ask{Image: "a.io/team/x", ServiceAccountToken: canary, ServiceAccountAnnotations: map[string]string{"k": "v"}}
-	c, err := ourselves(t, "echo", "--one", "two").Credential(t.Context(), ask)
+	query := credential.Query{Image: "a.io/team/x", ServiceAccountToken: canary, ServiceAccountAnnotations: map[string]string{"k": "v"}}
+	c, err := ourselves(t, "echo", "--one", "two").Credential(t.Context(), query)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +49,7 @@ func TestCredential(t *testing.T) {
 	if c != want {
 		t.Errorf("Credential = %q, %q, %s; want %q, the token, %s", c.Username, c.Password.Reveal(), c.Expires, want.Username, want.Expires)
 	}
-	c, err = ourselves(t, "echo").Credential(t.Context(), credential.Ask{Image: "registry-1.docker.io/library/x"})
+	c, err = ourselves(t, "echo").Credential(t.Context(), credential.Query{Image: "registry-1.docker.io/library/x"})
 	if want := "docker.io/library/x  more"; err != nil || c.Username != want || c.Password != "" {
 		t.Errorf("Credential = %q, %v; want %q", c.Username, err, want)
 	}
@@ -70,7 +71,7 @@ func TestCredentialByAnswer(t *testing.T) {
 		{"", "the answer is empty"},
 	} {
 		s := ourselves(t, "print:"+tt.printed)
-		c, err := s.Credential(t.Context(), credential.Ask{Image: "a.io/team/x"})
+		c, err := s.Credential(t.Context(), credential.Query{Image: "a.io/team/x"})
 		got := c.Username
 		switch {
 		case err != nil:
@@ -93,7 +94,7 @@ func TestCacheDuration(t *testing.T) {
 		`null`:   {},
 	} {
 		printed := strings.Replace(answer(`{"a.io":{"username":"u","password":"p"}}`), `"5m0s"`, duration, 1)
-		c, err := ourselves(t, "print:"+printed).Credential(t.Context(), credential.Ask{Image: "a.io/x"})
+		c, err := ourselves(t, "print:"+printed).Credential(t.Context(), credential.Query{Image: "a.io/x"})
 		if err != nil || !c.Expires.Equal(want) {
 			t.Errorf("cacheDuration %s: expires %s, %v; want %s", duration, c.Expires, err, want)
 		}
@@ -102,21 +103,21 @@ func TestCacheDuration(t *testing.T) {
 
 func TestFailure(t *testing.T) {
 	for said, want := range map[string]string{
-		"":                                      "exit status 3; it gave no reason, run it by hand",
+		"":                                      "exit status 3; it gave no reason; run it by hand",
 		"one\n\ntwo\nthree\nfour\n":             "exit status 3: two / three / four",
 		"bad\x1b[31m\ttoken " + canary + "!\n":  "exit status 3: bad [31m token [secret]!",
-		"got eyJhbGciOiJSUzI1NiIs.eyJzdWIiOi1x": "exit status 3: got [secret].",
+		"got eyJhbGciOiJSUzI1NiIs.eyJzdWIiOi1x": "exit status 3: got [secret]",
 		"id 6f1c0e9a-33b1-4c5e-9d1a-0242ac120002 AADSTS700016 at /var/lib/x": "id 6f1c0e9a-33b1-4c5e-9d1a-0242ac120002 AADSTS700016 at /var/lib/x",
 		strings.Repeat("long ", 1000) + "end":                                "…",
 	} {
 		s := ourselves(t, "fail:"+said)
-		_, err := s.Credential(t.Context(), credential.Ask{Image: "a.io/x", ServiceAccountToken: canary})
+		_, err := s.Credential(t.Context(), credential.Query{Image: "a.io/x", ServiceAccountToken: canary})
 		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 600 || strings.Contains(err.Error(), "\n") {
 			t.Errorf("stderr %q: %v; want %s", said, err, want)
 		}
 		checkSecret(t, err, s, *s)
 	}
-	_, err := ourselves(t, "flood").Credential(t.Context(), credential.Ask{Image: "a.io/x"})
+	_, err := ourselves(t, "flood").Credential(t.Context(), credential.Query{Image: "a.io/x"})
 	if want := "printed more than 1048576 bytes"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("flood: %v; want %s", err, want)
 	}
@@ -142,7 +143,7 @@ func TestNotStarted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = s.Credential(t.Context(), credential.Ask{Image: "a.io/x"})
+		_, err = s.Credential(t.Context(), credential.Query{Image: "a.io/x"})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "fork/exec") > 0 {
 			t.Errorf("%s: %v; want %s", command, err, want)
 		}
@@ -152,14 +153,14 @@ func TestNotStarted(t *testing.T) {
 	}
 }
 
-// TestHang holds that a provider that never answers ends with the context, and
+// TestHang checks that a provider that never answers ends with the context, and
 // so does what it started: only then does the named pipe end.
 func TestHang(t *testing.T) {
 	fifo := makeFifo(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error, 1)
 	go func() {
-		_, err := ourselves(t, "hang:"+fifo).Credential(ctx, credential.Ask{Image: "a.io/x"})
+		_, err := ourselves(t, "hang:"+fifo).Credential(ctx, credential.Query{Image: "a.io/x"})
 		failed <- err
 	}()
 	pipe, err := os.Open(fifo)
@@ -180,13 +181,13 @@ func TestHang(t *testing.T) {
 	if _, err := io.ReadAll(lines); err != nil {
 		t.Error(err)
 	}
-	_, err = ourselves(t, "echo").Credential(ctx, credential.Ask{Image: "a.io/x"})
+	_, err = ourselves(t, "echo").Credential(ctx, credential.Query{Image: "a.io/x"})
 	if err == nil || !strings.Contains(err.Error(), "was not started") {
 		t.Errorf("Credential with no time left = %v; want that it was not started", err)
 	}
 }
 
-// TestLeave holds that a provider's answer is taken although a program that it
+// TestLeave checks that a provider's answer is taken although a program that it
 // left running has its standard output open.
 func TestLeave(t *testing.T) {
 	fifo := makeFifo(t)
@@ -196,7 +197,7 @@ func TestLeave(t *testing.T) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		c, err := ourselves(t, "leave:"+fifo).Credential(t.Context(), credential.Ask{Image: "a.io/x"})
+		c, err := ourselves(t, "leave:"+fifo).Credential(t.Context(), credential.Query{Image: "a.io/x"})
 		done <- result{c, err}
 	}()
 	pipe, err := os.Open(fifo)
@@ -240,6 +241,25 @@ func checkSecret(t *testing.T, values ...any) {
 			if shown := fmt.Sprintf(verb, v); strings.Contains(shown, canary) {
 				t.Errorf("%s of %T shows a secret: %s", verb, v, shown)
 			}
+		}
+	}
+}
+
+// TestFailureOfClosedMap has a provider repeat its environment and its arguments:
+// from a map that is closed to others, all of them may be secrets.
+func TestFailureOfClosedMap(t *testing.T) {
+	for closed, want := range map[bool]string{true: "exit status 3: in [secret] with [secret]", false: "exit status 3: in region-one with --profile=blue"} {
+		s := ourselves(t, "fail:in region-one with --profile=blue")
+		s.options.Env = append(s.options.Env, "REGION=region-one")
+		s.options.Args, s.options.Closed = append(s.options.Args, "--profile=blue"), closed
+		_, err := s.Credential(t.Context(), credential.Query{Image: "a.io/x"})
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("closed %v: %v; want %s", closed, err, want)
+		}
+		// What is remembered of a failure has nothing that the program said.
+		var brief interface{ Brief() string }
+		if !errors.As(err, &brief) || !strings.HasSuffix(brief.Brief(), "exit status 3") {
+			t.Errorf("closed %v: %v has no brief form without the program's words", closed, err)
 		}
 	}
 }

@@ -21,6 +21,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	kubelet "k8s.io/kubelet/config/v1"
 	"k8s.io/kubelet/config/v1alpha1"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 var update = flag.Bool("update", false, "rewrite the goldens")
@@ -33,7 +35,7 @@ var ours = Provider{
 	Args:                 []string{"/etc/kubernetes/azure.json", "--registry-mirror=@/var/lib/mirrorcred/routes"},
 }
 
-// ofPods is a provider of ours that is handed tokens, with all that one can
+// ofPods is a provider of mirrorcred's that gets tokens, with all that one can
 // have.
 var ofPods = Provider{
 	Name:                 "mirror-credential-provider-pods",
@@ -197,16 +199,67 @@ func TestConfigBytes(t *testing.T) {
 	}
 }
 
-// A provider of any bytes comes back as it was, or is refused.
+// TestLayouts checks that a file which the kubelet's own decoder takes is taken,
+// however it is laid out: with our provider in it the others mean the same.
+func TestLayouts(t *testing.T) {
+	const item = "name: other, matchImages: [quay.io], defaultCacheDuration: 10m, apiVersion: credentialprovider.kubelet.k8s.io/v1"
+	const mine = "name: mirror-credential-provider, matchImages: [a.io], defaultCacheDuration: 10m, apiVersion: credentialprovider.kubelet.k8s.io/v1"
+	const tokens = "tokenAttributes: &t {serviceAccountTokenAudience: x, cacheType: Token, requireServiceAccount: false}"
+	for name, in := range map[string]string{
+		"flow list":                    head + "providers: [{" + item + "}]\n",
+		"flow list, commented":         head + "providers: [ # why\n  {" + item + "}, # which\n]\n# end\n",
+		"flow list and a second file":  head + "providers: [{" + item + "}]\n---\nx: y\n",
+		"flow root behind a mark":      "---\n{apiVersion: kubelet.config.k8s.io/v1, kind: CredentialProviderConfig, providers: [{" + item + "}]}\n",
+		"flow root on the mark":        "--- {apiVersion: kubelet.config.k8s.io/v1, kind: CredentialProviderConfig, providers: [{" + item + "}]}\n",
+		"behind a directive":           "%YAML 1.1\n---\n" + head + "providers: [{" + item + "}]\n",
+		"flow items":                   head + "providers:\n- {" + item + "}\n",
+		"flow items over lines":        head + "providers:\n- {" + strings.ReplaceAll(item, ", ", ",\n   ") + "}\n",
+		"ours in flow":                 head + "providers: [{" + mine + "}, {" + item + "}]\n",
+		"ours is anchored":             head + "providers:\n- {" + mine + ", args: &a [x]}\n- {" + item + ", args: *a}\n",
+		"a merge key":                  head + "providers:\n- {" + item + ", " + tokens + "}\n- {" + strings.Replace(item, "other", "third", 1) + ", tokenAttributes: {<<: *t}}\n",
+		"a merge key behind an anchor": head + "providers: &l\n- {" + item + ", " + tokens + "}\n- {" + strings.Replace(item, "other", "third", 1) + ", tokenAttributes: {<<: *t}}\n",
+		"a merge key in ours":          head + "providers:\n- {" + mine + ", " + tokens + "}\n- {" + item + ", tokenAttributes: {<<: *t}}\n",
+		"a tag":                        head + "providers: !!seq\n- {" + item + "}\n",
+		"a tag on flow":                head + "providers: !!seq [{" + item + "}]\n",
+		"quoted keys":                  head + "'providers': [{" + item + "}]\n",
+		"an explicit key":              head + "? providers\n: [{" + item + "}]\n",
+		"values over lines":            head + "providers:\n- name: other\n  matchImages: [quay.io]\n  defaultCacheDuration: 10m\n  apiVersion: credentialprovider.kubelet.k8s.io/v1\n  env:\n  - name: A\n    value: |\n      # no comment\n      \"x\"\n",
+		"values with hashes, anchored": head + "providers: &l\n- name: other\n  matchImages: [quay.io]\n  defaultCacheDuration: 10m\n  apiVersion: credentialprovider.kubelet.k8s.io/v1\n  args: ['a #b', \"c #d'\"] # say\n",
+		"carriage returns":             strings.ReplaceAll(head+"providers: [{"+item+"}]\n", "\n", "\r"),
+		"v1alpha1":                     strings.Replace(head, "/v1", "/v1alpha1", 1) + "providers: &l [{" + item + "}]\n",
+		"JSON":                         `{"kind":"CredentialProviderConfig","apiVersion":"kubelet.config.k8s.io/v1","providers":[]}`,
+		"JSON over lines":              "{\n\"kind\":\"CredentialProviderConfig\",\n\"apiVersion\":\"kubelet.config.k8s.io/v1\"}\n",
+	} {
+		if _, err := decodeAsKubelet([]byte(in)); err != nil {
+			t.Fatalf("%s: the kubelet refuses %q: %v", name, in, err)
+		}
+		data, err := Config([]byte(in), only(ours))
+		if err != nil {
+			t.Errorf("%s: Config(%q): %v", name, in, err)
+			continue
+		}
+		proveConfig(t, []byte(in), data, ours)
+		proveSecond(t, []byte(in), data)
+		for _, comment := range []string{"# why", "# which", "# end", "# say"} {
+			if strings.Contains(in, comment) != strings.Contains(string(data), comment) {
+				t.Errorf("%s: Config(%q)\n= %s\nthe comment %q is not as it was", name, in, data, comment)
+			}
+		}
+	}
+}
+
+// A provider of any bytes comes back as it was, or is refused for what it says.
 func FuzzProvider(f *testing.F) {
 	f.Add("a\u2028b\x7f: #\"'\\ \u00e9\ufeff", "*.azurecr.io")
 	f.Add("yes", "a.io/team")
+	f.Add("", "0")
 	f.Fuzz(func(t *testing.T, arg, pattern string) {
 		p := ours
 		p.MatchImages, p.Args = []string{pattern}, []string{arg}
 		data, err := Config([]byte(head+"providers:\n"+other), only(p))
 		if err != nil {
-			if errors.Is(err, errLayout) || check(p) == nil {
+			_, patternErr := mirror.ParsePattern(pattern)
+			if errors.Is(err, errLayout) || check(p) == nil && patternErr == nil {
 				t.Fatalf("Config(%q): %v", p.Args, err)
 			}
 			return
@@ -230,11 +283,14 @@ func FuzzConfig(f *testing.F) {
 	}
 	f.Add([]byte("\ufeff" + head + "providers:\r\n" + other))
 	f.Fuzz(func(t *testing.T, old []byte) {
-		_, faults := decode(old)
+		faults := decode(old).faults
 		if _, err := decodeAsKubelet(old); (err == nil) != (faults == nil) && utf8.Valid(old) {
 			t.Fatalf("decode(%q) = %v; the kubelet says %v", old, joinFaults("", faults), err)
 		}
 		data, err := Config(old, only(ours))
+		if errors.Is(err, errLayout) {
+			t.Fatalf("Config(%q): %v; the kubelet takes it", old, err)
+		}
 		if err != nil {
 			return
 		}
@@ -246,14 +302,14 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
-// proveSecond adds a second provider of ours, in any place, and takes it out
-// again. base is the result of Config for old with one.
+// proveSecond adds a second provider of mirrorcred's, in any place, and removes
+// it again. base is the result of Config for old with one.
 func proveSecond(t *testing.T, old, base []byte) {
 	t.Helper()
 	for _, list := range [][]Provider{{ours, ofPods}, {ofPods, ours}} {
 		both, err := Config(old, Ours{Providers: list})
 		if err != nil {
-			if doc, _ := decode(old); doc.config.APIVersion == versions[0] || !strings.Contains(err.Error(), "tokenAttributes") {
+			if doc := decode(old); doc.config.APIVersion == versions[0] || !strings.Contains(err.Error(), "tokenAttributes") {
 				t.Errorf("Config(%s) with two: %v", old, err)
 			}
 			continue

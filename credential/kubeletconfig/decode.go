@@ -10,9 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
-	yaml "go.yaml.in/yaml/v3"
+	yaml "go.yaml.in/yaml/v4"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubelet "k8s.io/kubelet/config/v1"
 	"k8s.io/kubelet/config/v1alpha1"
@@ -22,23 +23,34 @@ import (
 
 const kind = "CredentialProviderConfig"
 
-// versions are the apiVersions that the kubelet reads, the one we write first
-// (Kubernetes v1.37.0, pkg/credentialprovider/plugin/config.go, decode).
+// versions are the apiVersions that the kubelet reads, the one that mirrorcred
+// writes first (Kubernetes v1.37.0, pkg/credentialprovider/plugin/config.go,
+// decode).
 var versions = [...]string{
 	kubelet.GroupName + "/v1",
 	kubelet.GroupName + "/v1beta1",
 	kubelet.GroupName + "/v1alpha1",
 }
 
-// A Fault is something in a file that keeps the kubelet from starting.
+// A Fault is something in a file that keeps the kubelet from starting, or keeps
+// mirrorcred from adding its providers.
 type Fault struct {
-	File  string // "" where the caller gave no name
-	Line  int    // 0 where it is not known
+	File  string // "" if the caller gave no name
+	Line  int    // 0 if unknown
 	Field string // such as "providers[0].matchImages", or "" for the file
 	Text  string // the fault and what to do
+	Name  string // a stable name, one of those below; "" for most
+	// Starts says that the kubelet starts with the file as it is.
+	Starts bool
 }
 
-// Error says where the fault is, what it is and what to do.
+// The names of faults. "mirrorcred check" reports them.
+const (
+	NameTwice     = "provider-name-twice"
+	BadAPIVersion = "api-version"
+)
+
+// Error returns the place, the fault, and what to do.
 func (f *Fault) Error() string {
 	s := f.Text
 	if f.Field != "" {
@@ -61,8 +73,9 @@ func joinFaults(file string, faults []*Fault) error {
 	slices.SortStableFunc(faults, func(a, b *Fault) int { return cmp.Compare(a.Line, b.Line) })
 	errs := make([]error, len(faults))
 	for i, f := range faults {
-		f.File = file
-		errs[i] = f
+		named := *f
+		named.File = file
+		errs[i] = &named
 	}
 	return errors.Join(errs...)
 }
@@ -70,37 +83,54 @@ func joinFaults(file string, faults []*Fault) error {
 // A document is a file as the kubelet reads it.
 type document struct {
 	config kubelet.CredentialProviderConfig
-	tree   *yaml.Node // the first YAML document's root, for places; may be nil
+	faults []*Fault // what decode found
+	// invalid returns what validate finds, and root the first YAML document's
+	// root, for places, or nil. Both are found when they are asked for first.
+	invalid func() []*Fault
+	root    func() *yaml.Node
 }
 
 // decode reads data as the kubelet does (plugin.go, codecs, a strict decoder):
-// what begins with "{" is JSON, all else is YAML 1.1, of which the first
-// document counts. It calls the packages below the codec rather than the
-// codec, which is a scheme and four more formats. Where faults are found, the
-// document holds what could be read.
-func decode(data []byte) (document, []*Fault) {
-	var doc document
+// text that begins with "{" is JSON, all else is YAML 1.1, of which the first
+// document counts. It calls the packages below the codec, which itself brings a
+// scheme and four more formats. If there are faults, the document holds what
+// could be read.
+func decode(data []byte) *document {
+	doc := &document{}
+	doc.invalid = sync.OnceValue(doc.validate)
+	doc.root = sync.OnceValue(func() *yaml.Node { return rootOf(data) })
+	doc.faults = doc.decode(data)
+	return doc
+}
+
+// decode fills the config and returns the faults.
+func (d *document) decode(data []byte) []*Fault {
 	if !utf8.Valid(data) {
-		return doc, []*Fault{{Text: "the file is not UTF-8; save it as UTF-8"}}
-	}
-	var parsed yaml.Node
-	if err := yaml.Unmarshal(data, &parsed); err == nil && len(parsed.Content) == 1 {
-		doc.tree = parsed.Content[0]
+		return []*Fault{{Text: "the file is not UTF-8; save it as UTF-8"}}
 	}
 	text, faults := data, []*Fault(nil)
 	if !isJSON(data) {
 		var err error
-		if text, err = kyaml.YAMLToJSON(data); err != nil {
-			return doc, yamlFaults(err)
-		}
-		if _, err = kyaml.YAMLToJSONStrict(data); err != nil {
-			faults = yamlFaults(err)
+		if text, err = kyaml.YAMLToJSONStrict(data); err != nil {
+			faults = yamlFaults(data, err)
+			if text, err = kyaml.YAMLToJSON(data); err != nil {
+				return yamlFaults(data, err)
+			}
 		}
 	}
-	if fault := doc.checkType(text); fault != nil {
-		return doc, append(faults, fault)
+	if fault := d.checkType(text); fault != nil {
+		return append(faults, fault)
 	}
-	return doc, append(faults, doc.decodeProviders(text)...)
+	return append(faults, d.decodeProviders(text)...)
+}
+
+// rootOf returns the root of the first YAML document, nil if there is none.
+func rootOf(data []byte) *yaml.Node {
+	var parsed yaml.Node
+	if err := yaml.Unmarshal(data, &parsed); err != nil || len(parsed.Content) != 1 {
+		return nil
+	}
+	return parsed.Content[0]
 }
 
 // isJSON is how the kubelet tells JSON from YAML (k8s.io/apimachinery v0.37.2,
@@ -111,25 +141,44 @@ func isJSON(data []byte) bool {
 
 var yamlPlace = regexp.MustCompile(`line (\d+): ([^\n]*)`)
 
+// tabNear returns the line with a tab in its indentation at which a YAML reader
+// failed; the reader names that line or the one before. It is 0 if there is
+// none.
+func tabNear(data []byte, line int) int {
+	lines := bytes.Split(data, []byte("\n"))
+	for n := max(line, 1); n <= min(line+1, len(lines)); n++ {
+		text := lines[n-1]
+		indent := text[:len(text)-len(bytes.TrimLeft(text, " \t"))]
+		if bytes.ContainsRune(indent, '\t') && len(indent) < len(text) {
+			return n
+		}
+	}
+	return 0
+}
+
 // yamlFaults splits the error of a YAML reader, which may name many lines.
-func yamlFaults(err error) []*Fault {
+func yamlFaults(data []byte, err error) []*Fault {
 	var faults []*Fault
 	for _, m := range yamlPlace.FindAllStringSubmatch(err.Error(), -1) {
 		line, _ := strconv.Atoi(m[1])
-		faults = append(faults, &Fault{Line: line, Text: m[2] + "; mend the YAML here"})
+		text := m[2] + "; fix the YAML here"
+		if tab := tabNear(data, line); tab > 0 {
+			line, text = tab, "YAML takes no tab before a key or a value; write spaces"
+		}
+		faults = append(faults, &Fault{Line: line, Text: text})
 	}
 	if faults == nil {
-		faults = []*Fault{{Text: strings.TrimPrefix(err.Error(), "yaml: ") + "; mend the YAML"}}
+		faults = []*Fault{{Text: strings.TrimPrefix(err.Error(), "yaml: ") + "; fix the YAML"}}
 	}
 	return faults
 }
 
-// checkType asks for the kind and the apiVersion.
+// checkType checks the kind and the apiVersion.
 func (d *document) checkType(text []byte) *Fault {
 	var head metav1.TypeMeta
 	err := kjson.UnmarshalCaseSensitivePreserveInts(text, &head)
 	if ok, _ := kjson.SyntaxErrorOffset(err); ok {
-		return &Fault{Text: fmt.Sprintf("the file begins as JSON and is not: %v; mend the JSON, or write block YAML", err)}
+		return &Fault{Text: fmt.Sprintf("the file begins as JSON and is not: %v; fix the JSON, or write block YAML", err)}
 	}
 	if err != nil || head == (metav1.TypeMeta{}) {
 		return &Fault{Text: fmt.Sprintf("the file is no %s; begin it with \"apiVersion: %s\" and \"kind: %s\"", kind, versions[0], kind)}
@@ -143,14 +192,14 @@ func (d *document) checkType(text []byte) *Fault {
 			return nil
 		}
 	}
-	return &Fault{Line: d.line("apiVersion"), Field: "apiVersion", Text: fmt.Sprintf("%q is not what the kubelet reads here; write \"apiVersion: %s\"", head.APIVersion, versions[0])}
+	return &Fault{Name: BadAPIVersion, Line: d.line("apiVersion"), Field: "apiVersion", Text: fmt.Sprintf("%q is not what the kubelet reads here; write \"apiVersion: %s\"", head.APIVersion, versions[0])}
 }
 
 // decodeProviders fills the config and reports unknown fields, duplicate ones,
 // and values of the wrong type.
 func (d *document) decodeProviders(text []byte) []*Fault {
-	// Strictness is that of the version's own type. v1beta1's lives in a
-	// package that brings half of Kubernetes; its fields are v1alpha1's.
+	// Each version is as strict as its own type. v1beta1's is in a package that
+	// brings half of Kubernetes, but its fields are v1alpha1's.
 	var into any = &v1alpha1.CredentialProviderConfig{}
 	if d.config.APIVersion == versions[0] {
 		into = &kubelet.CredentialProviderConfig{}
@@ -168,7 +217,7 @@ func (d *document) decodeProviders(text []byte) []*Fault {
 		if at, ok := err.(kjson.FieldError); ok {
 			what := strings.TrimSuffix(err.Error(), " "+strconv.Quote(at.FieldPath()))
 			fault = &Fault{Line: d.line(at.FieldPath()), Field: at.FieldPath()}
-			fault.Text = fmt.Sprintf("%s in %s; take it out or mend its spelling", what, d.config.APIVersion)
+			fault.Text = fmt.Sprintf("%s in %s; take it out or fix its spelling", what, d.config.APIVersion)
 		}
 		faults = append(faults, fault)
 	}
@@ -208,12 +257,12 @@ func typeHint(key string) string {
 }
 
 // line returns the line of the value that field names, of the nearest value
-// above it where there is none, and 0 where nothing is known.
+// above it if there is none, and 0 if unknown.
 func (d *document) line(field string) int {
-	if d.tree == nil {
+	node, line := d.root(), 0
+	if node == nil {
 		return 0
 	}
-	node, line := d.tree, 0
 	for step := range strings.SplitSeq(strings.ReplaceAll(field, "[", ".["), ".") {
 		var next *yaml.Node
 		if index, ok := strings.CutPrefix(step, "["); ok {

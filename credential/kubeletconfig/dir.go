@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	kubelet "k8s.io/kubelet/config/v1"
 )
@@ -13,17 +14,18 @@ import (
 // FileName is the file that [Dir] writes.
 const FileName = "mirrorcred.yaml"
 
-// A File is a file of the kubelet's configuration. Its name is for messages
-// and, in a directory, for the order.
+// A File is a file of the kubelet's configuration. Name is for messages and, in
+// a directory, for the order.
 type File struct {
 	Name string
 	Data []byte
 }
 
-// Files returns those files of a directory, given by name, that the kubelet
-// reads, in its order: names that end in .json, .yaml or .yml, hidden ones
-// too, sorted (Kubernetes v1.37.0, pkg/credentialprovider/plugin/config.go,
-// readCredentialProviderConfig; directories from 1.34).
+// Files returns the files of a directory that the kubelet reads, in its order:
+// names that end in .json, .yaml or .yml, hidden ones too, sorted (Kubernetes
+// v1.37.0, pkg/credentialprovider/plugin/config.go,
+// readCredentialProviderConfig; directories from 1.34). dir are the files by
+// name.
 func Files(dir map[string][]byte) []File {
 	var files []File
 	for _, name := range slices.Sorted(maps.Keys(dir)) {
@@ -35,30 +37,44 @@ func Files(dir map[string][]byte) []File {
 	return files
 }
 
-// An Entry is a provider as the kubelet reads it, and where it stands.
+// An Entry is a provider as the kubelet reads it, and its place.
 type Entry struct {
 	File string
-	Line int // 0 where it is not known
+	Line int // 0 if it is not known
 	kubelet.CredentialProvider
 }
 
-// Read returns the providers of files, in the kubelet's order. One file stands
-// for a configuration that is a file, and may have any name; see [Files] for a
-// directory. The error holds, each as a [*Fault], what would keep a kubelet of
-// version 1.34 or later from starting, except what bytes cannot show: a
-// missing executable, a feature gate that is off
+// Routes returns the directory of routes that mirrorcred's plugin uses as this
+// provider, "" if the provider is another program or has no such argument.
+func (e Entry) Routes() string {
+	for _, arg := range e.Args {
+		if dir, ok := strings.CutPrefix(arg, "--registry-mirror=@"); ok {
+			return dir
+		}
+	}
+	return ""
+}
+
+// Read returns the providers in files, in the kubelet's order. If the
+// configuration is one file, pass that, under any name; if it is a directory,
+// pass the result of [Files]. The error holds everything, each as a *[Fault],
+// that would keep a kubelet of version 1.34 or later from starting, except what
+// the files do not show: a missing executable, or a feature gate that is off
 // (pkg/credentialprovider/plugin/config.go).
-func Read(files ...File) ([]Entry, error) {
+func Read(files ...File) ([]Entry, error) { return new(Reader).Read(files...) }
+
+// Read is [Read].
+func (r *Reader) Read(files ...File) ([]Entry, error) {
 	var entries []Entry
 	var errs []error
 	seen := map[string]int{} // a provider's name, and its file
 	for n, file := range files {
-		doc, faults := decode(file.Data)
-		faults = append(faults, doc.validate()...)
+		doc, faults := r.decode(file.Data)
+		faults = append(faults, doc.invalid()...)
 		for i, p := range doc.config.Providers {
 			field := fmt.Sprintf("providers[%d]", i)
 			if first, ok := seen[p.Name]; ok && first != n {
-				faults = append(faults, &Fault{Line: doc.line(field), Field: field + ".name", Text: fmt.Sprintf("%q is a provider in %s too; take one out", p.Name, files[first].Name)})
+				faults = append(faults, &Fault{Name: NameTwice, Line: doc.line(field), Field: field + ".name", Text: fmt.Sprintf("%q is a provider in %s too; take one out", p.Name, files[first].Name)})
 			}
 			seen[p.Name] = n
 			entries = append(entries, Entry{file.Name, doc.line(field), p})
@@ -76,25 +92,35 @@ func Read(files ...File) ([]Entry, error) {
 	return entries, nil
 }
 
-// Find returns the provider of a name among files, as the kubelet reads it, and
-// false where there is none. The error holds the faults of a file that has it.
-func Find(files []File, name string) (Provider, bool, error) {
+// Find returns the provider of a name in files as the kubelet reads it, and
+// false if there is none. The error holds the faults of the file that it is in.
+func Find(files []File, name string) (Provider, bool, error) { return new(Reader).Find(files, name) }
+
+// Find is [Find].
+func (r *Reader) Find(files []File, name string) (Provider, bool, error) {
 	for _, file := range files {
-		doc, faults := decode(file.Data)
+		doc, faults := r.decode(file.Data)
 		for _, p := range doc.config.Providers {
 			if p.Name == name {
-				return p, true, joinFaults(file.Name, append(faults, doc.validate()...))
+				return p, true, joinFaults(file.Name, append(faults, doc.invalid()...))
 			}
 		}
 	}
 	return Provider{}, false, nil
 }
 
-// Dir is [Config] for a directory of files, which kubelets read from 1.34 on.
-// Given its files by name it returns the name of the file to write, always
-// [FileName], and its bytes. A provider of ours in another file is an error,
-// since the kubelet refuses the second, and so is any fault in one.
+// Dir is [Config] for a directory of files, which kubelets from 1.34 on can
+// read. files are the files of the directory by name. Dir returns the name of
+// the file to write, always [FileName], and its bytes. A fault in any of the
+// files is an error. So is an entry of mirrorcred's in another file, because
+// the kubelet rejects a second one.
 func Dir(files map[string][]byte, ours Ours) (name string, data []byte, err error) {
+	return new(Reader).Dir(files, ours)
+}
+
+// Dir is [Dir].
+func (r *Reader) Dir(files map[string][]byte, ours Ours) (name string, data []byte, err error) {
+	ours.reader = r
 	if ours, err = ours.checked(); err != nil {
 		return "", nil, err
 	}
@@ -102,18 +128,19 @@ func Dir(files map[string][]byte, ours Ours) (name string, data []byte, err erro
 		if file.Name == FileName {
 			continue
 		}
-		doc, _ := decode(file.Data)
+		doc, _ := r.decode(file.Data)
 		for i, other := range doc.config.Providers {
 			text := ""
 			switch {
 			case ours.owns(other.Name):
 				text = fmt.Sprintf("%q is mirrorcred's, and the kubelet refuses a second; take this one out, and %s will have it", other.Name, FileName)
 			case has(ours.Shared, other.Name):
-				text = fmt.Sprintf("%q is to be changed, and of these files mirrorcred writes %s alone; move the entry there", other.Name, FileName)
+				text = fmt.Sprintf("%q must change, but of these files mirrorcred writes only %s; move the entry there", other.Name, FileName)
 			default:
 				continue
 			}
-			return "", nil, &Fault{file.Name, doc.line(fmt.Sprintf("providers[%d]", i)), fmt.Sprintf("providers[%d].name", i), text}
+			field := fmt.Sprintf("providers[%d]", i)
+			return "", nil, &Fault{File: file.Name, Line: doc.line(field), Field: field + ".name", Text: text, Starts: true}
 		}
 	}
 	data, err = config(FileName, files[FileName], ours)
@@ -125,7 +152,7 @@ func Dir(files map[string][]byte, ours Ours) (name string, data []byte, err erro
 		after = map[string][]byte{}
 	}
 	after[FileName] = data
-	if _, err := Read(Files(after)...); err != nil {
+	if _, err := r.Read(Files(after)...); err != nil {
 		return "", nil, err
 	}
 	return FileName, data, nil

@@ -82,7 +82,7 @@ func TestProviderFaults(t *testing.T) {
 		`provider "": name: "" cannot name a file`:        {MatchImages: images},
 		`provider "a/b": name: "a/b" cannot name a file`:  {Name: "a/b", MatchImages: images},
 		`a provider needs at least one pattern`:           {Name: "a"},
-		`has a scheme and never matches`:                  {Name: "a", MatchImages: []string{"https://a.io"}},
+		`a pattern has no scheme; write "a.io"`:           {Name: "a", MatchImages: []string{"https://a.io"}},
 		`is not text`:                                     {Name: "a", MatchImages: images, Args: []string{"a\x00"}},
 		`tokenAttributes.serviceAccountTokenAudience: it`: {Name: "a", MatchImages: images, TokenAttributes: &kubelet.ServiceAccountTokenAttributes{}},
 	} {

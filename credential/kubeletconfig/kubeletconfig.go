@@ -1,12 +1,12 @@
 // Package kubeletconfig writes mirrorcred's providers into the kubelet's
 // CredentialProviderConfig.
 //
-// The kubelet reads that file once, when it starts, and does not start at all
-// if it finds a fault. The file is shared: on AKS another provider lives in
-// it. So this package changes the lines of the entries of ours, and leaves
-// every other byte alone; and it returns only what it has read back as the
-// kubelet would and found to be right. It takes bytes and gives bytes. Start at
-// [Config].
+// The kubelet reads that file only when it starts, and does not start at all if
+// the file has a fault. The file is shared: on AKS another provider has an
+// entry in it. So this package changes only the lines of mirrorcred's entries,
+// and keeps every other byte. It reads its result back as the kubelet would,
+// and returns it only if that finds no fault. It takes bytes and returns bytes.
+// Start at [Config].
 package kubeletconfig
 
 import (
@@ -20,43 +20,52 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubelet "k8s.io/kubelet/config/v1"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// execVersion is the version of the exec protocol that our plugin speaks.
+// execVersion is the version of the exec protocol that mirrorcred's plugin
+// speaks.
 const execVersion = "credentialprovider.kubelet.k8s.io/v1"
 
 // A Provider is one entry under providers (k8s.io/kubelet v0.37.2,
-// config/v1/types.go). Left out, its defaultCacheDuration is 0, since the
-// kubelet's cache cannot be invalidated, and its apiVersion the exec protocol's
-// v1.
+// config/v1/types.go). If left out, its defaultCacheDuration becomes 0, because
+// the kubelet's cache cannot be invalidated, and its apiVersion becomes v1 of
+// the exec protocol.
 type Provider = kubelet.CredentialProvider
 
-// Ours are the providers in the kubelet's file that are ours. There is at least
-// one, and no two of a name.
+// Ours are mirrorcred's providers in the kubelet's file. There is at least one,
+// and no two have the same name.
 type Ours struct {
-	// Providers each match at least one pattern, and all of those are ones
-	// that [CheckPattern] accepts.
+	// Providers each have at least one pattern, and [mirror.ParsePattern]
+	// accepts all of their patterns.
 	Providers []Provider
-	// Shared are entries of others that we change, whole as they are to be;
-	// see [Find]. They get no mark of ours.
+	// Shared are entries of other programs that mirrorcred changes, as they
+	// should become; see [Find]. They get no mark of mirrorcred's.
 	Shared []Provider
-	// Stale reports whether a provider of that name, which is not among
-	// Providers, is of ours too and goes; nil means that none does.
+	// Stale reports by its name whether a provider that is not among Providers is
+	// mirrorcred's too and must be removed; nil means that there is none.
 	Stale func(name string) bool
+
+	reader *Reader // of the files
 }
 
-// Config returns the bytes of the kubelet's file with our providers in it. old
-// is what the file holds, nil where there is none. All else in it is kept:
-// other providers, comments, order, quoting. Only where the list of providers
-// is in flow style, or the file is JSON, is it laid out anew; its meaning is
-// kept still.
+// Config returns the kubelet's file with mirrorcred's providers in it. old is
+// the present content of the file, nil if there is no file. Everything else in
+// it stays: other providers, comments, order, quoting. Only if the list of
+// providers is in flow style, or if the file is JSON, does Config format the
+// file anew, with the same meaning.
 //
-// An old file that would keep the kubelet from starting is an error, unless
-// what is wrong is an entry of ours, or that there is no entry at all; faults
-// found there are each a [*Fault]. The file's apiVersion,
-// kubelet.config.k8s.io/v1, v1beta1 or v1alpha1, is kept. Config of its own
-// result changes nothing.
-func Config(old []byte, ours Ours) ([]byte, error) {
+// It is an error if the kubelet would not start with the old file, unless the
+// fault is in an entry of mirrorcred's, or is that there is no entry at all.
+// Each fault is a *[Fault]. The apiVersion of the file stays:
+// kubelet.config.k8s.io/v1, v1beta1 or v1alpha1. Config changes nothing in its
+// own result.
+func Config(old []byte, ours Ours) ([]byte, error) { return new(Reader).Config(old, ours) }
+
+// Config is [Config].
+func (r *Reader) Config(old []byte, ours Ours) ([]byte, error) {
+	ours.reader = r
 	ours, err := ours.checked()
 	if err != nil {
 		return nil, err
@@ -64,17 +73,19 @@ func Config(old []byte, ours Ours) ([]byte, error) {
 	return config("", old, ours)
 }
 
-// config is Config for what was checked, its faults in the file of that name.
+// config is Config for checked providers; faults are in the file of that name.
 func config(file string, old []byte, ours Ours) ([]byte, error) {
-	data, err := merge(file, old, ours)
-	if err != nil {
-		return nil, err
-	}
-	again, err := merge(file, data, ours)
-	if err != nil || !bytes.Equal(data, again) {
-		return nil, errLayout
-	}
-	return data, nil
+	return ours.reader.remembered(ours.mergeKey(old), func() ([]byte, error) {
+		data, err := merge(file, old, ours)
+		if err != nil {
+			return nil, err
+		}
+		again, err := merge(file, data, ours)
+		if err != nil || !bytes.Equal(data, again) {
+			return nil, errLayout
+		}
+		return data, nil
+	})
 }
 
 // checked fills in what was left out, and refuses providers that the kubelet
@@ -96,8 +107,8 @@ func (o Ours) checked() (Ours, error) {
 		}
 		errs = append(errs, check(*p)...)
 		for _, pattern := range p.MatchImages {
-			if err := CheckPattern(pattern); err != nil {
-				errs = append(errs, err)
+			if _, err := mirror.ParsePattern(pattern); err != nil {
+				errs = append(errs, fmt.Errorf("provider %q: matchImages: pattern %q: %w", p.Name, pattern, err))
 			}
 		}
 	}
@@ -110,7 +121,7 @@ func (o Ours) checked() (Ours, error) {
 	return o, errors.Join(errs...)
 }
 
-// owns reports whether a provider of that name is ours alone.
+// owns reports whether a provider of that name is mirrorcred's alone.
 func (o Ours) owns(name string) bool {
 	return has(o.Providers, name) || o.Stale(name)
 }
@@ -136,13 +147,25 @@ func check(p Provider) []error {
 	return errs
 }
 
-// markerPrefix begins the line above our entry, in this and every release.
+// markerPrefix begins the line above mirrorcred's entry, in every release.
 const markerPrefix = "# Generated by mirrorcred"
 
 const marker = markerPrefix + ", which rewrites this entry; the other entries are never touched."
 
-// lines returns p as an item of a block sequence, below our mark where it is
-// ours alone; nil is no lines.
+// starts are the beginnings of a file that is all mirrorcred's.
+var starts = []string{"apiVersion: " + kubelet.GroupName, "{\n  \"apiVersion\": \"" + kubelet.GroupName}
+
+// MayBeOurs reports whether data may be the result of [Config], or the
+// beginning of one: what is left if writing the file was interrupted.
+func MayBeOurs(data []byte) bool {
+	return bytes.Contains(data, []byte(markerPrefix)) || slices.ContainsFunc(starts, func(start string) bool {
+		n := min(len(data), len(start))
+		return string(data[:n]) == start[:n]
+	})
+}
+
+// lines returns p as an item of a block sequence, below mirrorcred's mark if it
+// is mirrorcred's alone; nil has no lines.
 func (o Ours) lines(p *Provider) []string {
 	switch {
 	case p == nil:
@@ -155,8 +178,8 @@ func (o Ours) lines(p *Provider) []string {
 
 // lines returns p as an item of a block sequence, without line ends. Not an
 // encoder: the bytes must not change with its version, and every value is
-// quoted so that no YAML reader takes one for a number or a bool. The escapes
-// of strconv.Quote are YAML's too.
+// quoted so that no YAML reader takes it for a number or a bool. The escapes of
+// strconv.Quote are valid YAML.
 func lines(p Provider) []string {
 	lines := []string{"- name: " + strconv.Quote(p.Name)}
 	list := func(indent, key string, values []string) {

@@ -10,19 +10,30 @@ import (
 	"slices"
 	"strings"
 
-	yaml "go.yaml.in/yaml/v3"
+	yaml "go.yaml.in/yaml/v4"
 	kubelet "k8s.io/kubelet/config/v1"
 )
 
-// errLayout is what is left when neither the text nor the tree can be edited
-// without changing what is not ours.
-var errLayout = errors.New("the file's layout cannot be edited safely; write it as one document of block YAML, without anchors, merge keys or tabs")
+// errLayout is the fault of a text that can neither be edited nor rewritten
+// without changing the meaning of the other entries.
+var errLayout = errors.New("mirrorcred cannot add to a file with this layout without changing the rest; write it as one document of block YAML, without anchors, merge keys or tabs")
 
-// merge puts our providers into old, takes stale ones out, and returns only
-// what proves right.
+// merge puts mirrorcred's providers into old, removes stale ones, and returns
+// the result only if it proves right.
 func merge(file string, old []byte, ours Ours) ([]byte, error) {
 	data := old
-	for _, p := range slices.Concat(ours.Providers, ours.Shared) {
+	// Existing ones come first: a torn entry of mirrorcred's is whole again before
+	// another is put behind it.
+	list := slices.Concat(ours.Providers, ours.Shared)
+	doc, _ := ours.reader.decode(old)
+	isNew := func(p Provider) int {
+		if slices.ContainsFunc(doc.config.Providers, func(there Provider) bool { return there.Name == p.Name }) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(list, func(a, b Provider) int { return isNew(a) - isNew(b) })
+	for _, p := range list {
 		var err error
 		if data, err = put(file, data, p.Name, &p, ours); err != nil {
 			return nil, err
@@ -34,17 +45,17 @@ func merge(file string, old []byte, ours Ours) ([]byte, error) {
 			return nil, err
 		}
 	}
-	doc, faults := decode(data)
-	if faults = append(faults, doc.validate()...); len(faults) > 0 {
+	after, faults := ours.reader.decode(data)
+	if faults = append(faults, after.invalid()...); len(faults) > 0 {
 		return nil, errLayout
 	}
 	return data, nil
 }
 
-// stale returns the names of our providers that are to go, each as often as it
-// is there.
+// stale returns the names of mirrorcred's providers to remove, each as often as
+// it occurs.
 func stale(data []byte, ours Ours) []string {
-	doc, _ := decode(data)
+	doc, _ := ours.reader.decode(data)
 	var names []string
 	for _, p := range doc.config.Providers {
 		if ours.Stale(p.Name) && !has(ours.Providers, p.Name) && !has(ours.Shared, p.Name) {
@@ -54,21 +65,23 @@ func stale(data []byte, ours Ours) []string {
 	return names
 }
 
-// put makes the provider of a name p, or takes it out where p is nil.
+// put sets the provider of a name to p, or removes it if p is nil.
 func put(file string, old []byte, name string, p *Provider, ours Ours) ([]byte, error) {
 	if isBare(old) {
-		return fresh(old, *p, ours)
+		if data, err := fresh(old, *p, ours); err == nil {
+			return data, nil
+		} // a comment may hold what YAML does not allow, which is a fault below
 	}
-	doc, faults := decode(old)
-	if faults = doc.ofOthers(append(faults, doc.validate()...), ours); len(faults) > 0 {
+	doc, faults := ours.reader.decode(old)
+	if faults = doc.ofOthers(append(faults, doc.invalid()...), ours); len(faults) > 0 {
 		return nil, joinFaults(file, faults)
 	}
 	if p != nil && p.TokenAttributes != nil && doc.config.APIVersion != versions[0] {
-		return nil, &Fault{file, doc.line("apiVersion"), "apiVersion", fmt.Sprintf("%q knows no tokenAttributes, which %q has; write \"apiVersion: %s\"", doc.config.APIVersion, name, versions[0])}
+		return nil, &Fault{File: file, Line: doc.line("apiVersion"), Field: "apiVersion", Starts: true, Text: fmt.Sprintf("%q knows no tokenAttributes, which %q has; write \"apiVersion: %s\"", doc.config.APIVersion, name, versions[0])}
 	}
 	at := slices.IndexFunc(doc.config.Providers, func(e Provider) bool { return e.Name == name })
 	if p != nil && at >= 0 && has(ours.Shared, name) && reflect.DeepEqual(doc.config.Providers[at], *p) {
-		return old, nil // laid out as its owner likes it
+		return old, nil // keeps the layout that its owner chose
 	}
 	want := doc.with(at, p)
 	if isJSON(old) {
@@ -83,10 +96,13 @@ func put(file string, old []byte, name string, p *Provider, ours Ours) ([]byte, 
 			return data, nil
 		}
 	}
+	if data, ok := rebuild(old, want, ours); ok {
+		return data, nil
+	}
 	return nil, errLayout
 }
 
-// ofOthers returns the faults that are in no entry of ours: what is wrong with
+// ofOthers returns the faults outside mirrorcred's entries: what is wrong with
 // those ends with them. The second entry of a name stays one.
 func (d *document) ofOthers(faults []*Fault, ours Ours) []*Fault {
 	seen := map[string]bool{}
@@ -100,8 +116,8 @@ func (d *document) ofOthers(faults []*Fault, ours Ours) []*Fault {
 	return faults
 }
 
-// with returns the configuration with p in place at, at the end for -1, or
-// without the provider there where p is nil.
+// with returns the configuration with p at index at, or at the end for -1, or
+// without the provider there if p is nil.
 func (d *document) with(at int, p *Provider) kubelet.CredentialProviderConfig {
 	want := d.config
 	want.Providers = slices.Clone(want.Providers)
@@ -116,10 +132,10 @@ func (d *document) with(at int, p *Provider) kubelet.CredentialProviderConfig {
 	return want
 }
 
-// prove reads data back and holds it against want.
+// prove reads data back and compares it with want.
 func prove(data []byte, want kubelet.CredentialProviderConfig, ours Ours) error {
-	doc, faults := decode(data)
-	if faults = doc.ofOthers(append(faults, doc.validate()...), ours); len(faults) > 0 || !reflect.DeepEqual(doc.config, want) {
+	doc, faults := ours.reader.decode(data)
+	if faults = doc.ofOthers(append(faults, doc.invalid()...), ours); len(faults) > 0 || !reflect.DeepEqual(doc.config, want) {
 		return errLayout
 	}
 	return nil
@@ -128,8 +144,10 @@ func prove(data []byte, want kubelet.CredentialProviderConfig, ours Ours) error 
 // isBare reports whether a file holds nothing but blanks, comments and the
 // mark of a document's start.
 func isBare(data []byte) bool {
-	for line := range bytes.Lines(bytes.TrimPrefix(data, bom)) {
-		line = bytes.TrimSpace(line)
+	// A lone \r ends a line in YAML.
+	data = bytes.ReplaceAll(bytes.TrimPrefix(data, bom), []byte("\r"), []byte("\n"))
+	for line := range bytes.Lines(data) {
+		line = bytes.Trim(line, " \t\n") // YAML has no other blanks
 		if len(line) > 0 && line[0] != '#' && string(line) != "---" {
 			return false
 		}
@@ -139,7 +157,9 @@ func isBare(data []byte) bool {
 
 // fresh returns a whole file, below the comments of the one there is.
 func fresh(old []byte, p Provider, ours Ours) ([]byte, error) {
-	t := newText(old)
+	// A lone \r ends a line in YAML, but not in the lines that are edited here.
+	old = bytes.ReplaceAll(bytes.ReplaceAll(old, []byte("\r\n"), []byte("\x00")), []byte("\r"), []byte("\n"))
+	t := newText(bytes.ReplaceAll(old, []byte("\x00"), []byte("\r\n")))
 	t.insert(len(t.lines), append([]string{"apiVersion: " + versions[0], "kind: " + kind, "providers:"}, indent(2, ours.lines(&p))...))
 	var want document
 	want.config.APIVersion, want.config.Kind = versions[0], kind
@@ -151,9 +171,9 @@ func fresh(old []byte, p Provider, ours Ours) ([]byte, error) {
 
 var comment = regexp.MustCompile(`(?m)(?:^|\s)(#[^\r\n]*)`)
 
-// toBlock lays a file out anew with the list of providers in block style. The
-// order of keys survives, and so do comments, or it is false: yaml.v3 drops
-// some.
+// toBlock formats a file again with the list of providers in block style. The
+// order of keys and the comments survive, or it returns false, because yaml.v3
+// drops some.
 func toBlock(old []byte) ([]byte, bool) {
 	var doc yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(old))
@@ -161,7 +181,7 @@ func toBlock(old []byte) ([]byte, bool) {
 		return nil, false
 	}
 	// A second document would be lost. The kubelet does not read it, but it
-	// is somebody's text.
+	// is another program's text.
 	if more := new(yaml.Node); d.Decode(more) == nil {
 		return nil, false
 	}
@@ -184,9 +204,9 @@ func toBlock(old []byte) ([]byte, bool) {
 	return out.Bytes(), true
 }
 
-// mergeJSON lays a JSON file out anew, each other provider's keys, order and
-// numbers as they were.
-func mergeJSON(old []byte, doc document, at int, want kubelet.CredentialProviderConfig, ours Ours) ([]byte, error) {
+// mergeJSON formats a JSON file again, and keeps the keys, order and numbers of
+// each other provider.
+func mergeJSON(old []byte, doc *document, at int, want kubelet.CredentialProviderConfig, ours Ours) ([]byte, error) {
 	if reflect.DeepEqual(doc.config, want) && prove(old, want, ours) == nil {
 		return old, nil
 	}
@@ -213,7 +233,7 @@ func mergeJSON(old []byte, doc document, at int, want kubelet.CredentialProvider
 	}
 	data, err := encodeJSON(file)
 	if err != nil || prove(data, want, ours) != nil {
-		return nil, errLayout
+		return rebuildJSON(want, ours)
 	}
 	return data, nil
 }

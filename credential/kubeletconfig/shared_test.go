@@ -23,7 +23,7 @@ const theirs = `  # of the cluster
     - --registry-mirror=mcr.microsoft.com:contoso.azurecr.io
 `
 
-// TestShared changes an entry of somebody else's: it stays theirs, and the rest
+// TestShared changes an entry of another program's: it stays theirs, and the rest
 // of the file as it was.
 func TestShared(t *testing.T) {
 	old := head + "providers:\n" + theirs + other
@@ -54,7 +54,7 @@ func TestShared(t *testing.T) {
 		t.Errorf("Config = %s; want no mark, the comment and the other entry", text)
 	}
 	if again, err := Config(data, Ours{Providers: []Provider{ours}, Shared: []Provider{p}}); err != nil || !strings.HasPrefix(string(again), string(data)) {
-		t.Errorf("Config with one of ours beside it = %s, %v", again, err)
+		t.Errorf("Config with mirrorcred's beside it = %s, %v", again, err)
 	}
 	if _, _, err := Find([]File{{"b", []byte(strings.Replace(old, "    args", "    argz", 1))}}, p.Name); err == nil || !strings.Contains(err.Error(), "argz") {
 		t.Errorf("Find with an unknown field: %v", err)
@@ -65,7 +65,7 @@ func TestSharedInADirectory(t *testing.T) {
 	p, _, _ := Find([]File{{"b", []byte(head + "providers:\n" + theirs)}}, "acr-credential-provider")
 	p.Args = p.Args[:1]
 	dir := map[string][]byte{"00-aks.yaml": []byte(head + "providers:\n" + theirs)}
-	if _, _, err := Dir(dir, Ours{Shared: []Provider{p}}); err == nil || !strings.Contains(err.Error(), `00-aks.yaml:5: providers[0].name: "acr-credential-provider" is to be changed`) {
+	if _, _, err := Dir(dir, Ours{Shared: []Provider{p}}); err == nil || !strings.Contains(err.Error(), `00-aks.yaml:5: providers[0].name: "acr-credential-provider" must change`) {
 		t.Errorf("Dir with the entry in another file: %v", err)
 	}
 	dir = map[string][]byte{FileName: dir["00-aks.yaml"]}

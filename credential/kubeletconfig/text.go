@@ -5,16 +5,16 @@ import (
 	"slices"
 	"strings"
 
-	yaml "go.yaml.in/yaml/v3"
+	yaml "go.yaml.in/yaml/v4"
 )
 
 var bom = []byte("\ufeff")
 
-// A text is a file as lines, each with its end, and so the same bytes again.
+// A text is a file as lines, each with its end, so that no byte is lost.
 type text struct {
 	bom   bool
 	lines []string
-	eol   string // the end of the first line, for those we add
+	eol   string // the end of the first line, for added lines
 }
 
 func newText(data []byte) *text {
@@ -58,20 +58,19 @@ func indent(n int, lines []string) []string {
 // indentOf returns how many spaces begin a line.
 func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
-// isComment and isBlank look at a whole line.
+// isComment and isBlank check a whole line.
 func isComment(line string) bool { return strings.HasPrefix(strings.TrimSpace(line), "#") }
 func isBlank(line string) bool   { return strings.TrimSpace(line) == "" }
 
-// editText writes the lines of an entry over item at of the providers, or after
-// the last of them for -1, and takes the item out where there are none. It works
-// on lines, by the places of yaml.v3's nodes, since encoding the tree would
-// change quotes, indents and blank lines of others. False means that the text is
-// not laid out for that. A true one may still be wrong, and is proved by the
-// caller.
+// editText replaces item at of the providers by the lines of an entry, or adds
+// them after the last item for -1, and removes the item if there are no lines.
+// It works on lines, by the positions of yaml.v3's nodes, since encoding the
+// tree would change quotes, indents and blank lines of others. False means that
+// the layout does not allow that. The caller must still check the result.
 func editText(old []byte, at int, entry []string) ([]byte, bool) {
 	t := newText(old)
 	joined := strings.Join(t.lines, "")
-	// YAML 1.1 ends lines at these too, and its line numbers are not ours.
+	// YAML 1.1 ends lines at these too, so its line numbers differ.
 	if strings.Contains(strings.ReplaceAll(joined, "\r\n", ""), "\r") || strings.ContainsAny(joined, "\u0085\u2028\u2029") {
 		return nil, false
 	}
@@ -84,6 +83,9 @@ func editText(old []byte, at int, entry []string) ([]byte, bool) {
 		return nil, false
 	}
 	key, list := lookup(root, "providers")
+	if list != nil && !t.place(list) {
+		return nil, false
+	}
 	switch {
 	case key == nil:
 		end := t.contentEnd(root.Line-1, t.documentEnd(root.Line-1), -1)
@@ -102,6 +104,23 @@ func editText(old []byte, at int, entry []string) ([]byte, bool) {
 		return nil, false
 	}
 	return t.bytes(), true
+}
+
+// place moves a block sequence with an anchor or a tag to its first dash:
+// yaml.v3 has the position of the anchor. It is false if there is no such dash.
+func (t *text) place(list *yaml.Node) bool {
+	if list.Kind != yaml.SequenceNode || list.Style&yaml.FlowStyle != 0 || len(list.Content) == 0 ||
+		list.Anchor == "" && list.Style&yaml.TaggedStyle == 0 {
+		return true
+	}
+	for i := list.Line; i < len(t.lines); i++ {
+		if isBlank(t.lines[i]) || isComment(t.lines[i]) {
+			continue
+		}
+		list.Line, list.Column = i+1, indentOf(t.lines[i])+1
+		return t.lines[i][indentOf(t.lines[i])] == '-'
+	}
+	return false
 }
 
 // documentEnd returns the first line from start on that ends the document.
@@ -127,8 +146,8 @@ func (t *text) listEnd(root, key *yaml.Node) int {
 }
 
 // contentEnd goes back from line end, not beyond start, over blank lines and
-// over comments indented no deeper than dash: those speak of what follows, the
-// deeper ones of what is above.
+// over comments indented no deeper than dash: those belong to what follows,
+// deeper ones to what is above.
 func (t *text) contentEnd(start, end, dash int) int {
 	for end > start+1 {
 		line := t.lines[end-1]
@@ -171,9 +190,9 @@ func (t *text) fillEmpty(root, key, list *yaml.Node, entry []string) bool {
 	return true
 }
 
-// replace writes an entry over the lines of item at, or takes them out. Comments that
-// stand in an entry we did not write are moved above it; in one we wrote they
-// go.
+// replace replaces the lines of item at by an entry, or removes them. Comments
+// in an entry that mirrorcred did not write move above it; in one of its own
+// they are removed.
 func (t *text) replace(root, key, list *yaml.Node, at int, entry []string) bool {
 	dash := list.Column - 1
 	start := t.itemStart(list.Content[at].Line-1, dash)
@@ -182,10 +201,10 @@ func (t *text) replace(root, key, list *yaml.Node, at int, entry []string) bool 
 		end = t.itemStart(list.Content[at+1].Line-1, dash)
 	}
 	if end <= start {
-		return false // an anchor or a tag has moved the list's place
+		return false // an anchor or a tag has moved the list
 	}
-	// Comments below the last value stay, however deep: none of our values
-	// looks like one.
+	// Comments below the last value stay, however deep: none of mirrorcred's
+	// values looks like one.
 	for end > start+1 && (isBlank(t.lines[end-1]) || isComment(t.lines[end-1])) {
 		end--
 	}
@@ -211,8 +230,8 @@ func (t *text) itemStart(line, dash int) int {
 	return line
 }
 
-// comments returns the comments in the lines of an item, those of whole lines
-// first, then those behind values.
+// comments returns the comments in the lines of an item, those on their own
+// lines first, then those after values.
 func comments(lines []string, item *yaml.Node) []string {
 	var out []string
 	for i, line := range lines {

@@ -7,6 +7,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	kubelet "k8s.io/kubelet/config/v1"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // pluginVersions are the versions of the exec protocol that the kubelet speaks
@@ -17,10 +19,13 @@ var pluginVersions = []string{
 	"credentialprovider.kubelet.k8s.io/v1alpha1",
 }
 
-// validate holds each provider to the rules of the kubelet (Kubernetes
+// names are the names of the faults of a field.
+var names = map[string]string{"apiVersion": BadAPIVersion}
+
+// validate checks each provider by the rules of the kubelet (Kubernetes
 // v1.37.0, pkg/credentialprovider/plugin/config.go,
-// validateCredentialProviderConfig). That there is a provider at all is asked
-// of all files together: see [Read].
+// validateCredentialProviderConfig). Whether there is a provider at all is
+// checked for all files together: see [Read].
 func (d *document) validate() []*Fault {
 	var faults []*Fault
 	first := map[string]int{}
@@ -28,11 +33,12 @@ func (d *document) validate() []*Fault {
 		prefix := fmt.Sprintf("providers[%d]", i)
 		report := func(field, format string, args ...any) {
 			field = prefix + "." + field
-			faults = append(faults, &Fault{Line: d.line(field), Field: field, Text: fmt.Sprintf(format, args...)})
+			faults = append(faults, &Fault{Name: names[strings.TrimPrefix(field, prefix+".")], Line: d.line(field), Field: field, Text: fmt.Sprintf(format, args...)})
 		}
 		validateProvider(p, report)
 		if j, ok := first[p.Name]; ok {
 			report("name", "%q is the name of providers[%d] too; take one out", p.Name, j)
+			faults[len(faults)-1].Name = NameTwice
 		} else {
 			first[p.Name] = i
 		}
@@ -54,9 +60,8 @@ func validateProvider(p kubelet.CredentialProvider, report func(field, format st
 		report("matchImages", "a provider needs at least one pattern; write one, or take the provider out")
 	}
 	for i, pattern := range p.MatchImages {
-		// Not CheckPattern: a pattern of others that never matches is
-		// theirs to keep.
-		if _, err := parseSchemeless(pattern); err != nil {
+		// Another provider's pattern may be one that never matches.
+		if _, err := mirror.KubeletPattern(pattern); err != nil {
 			report(fmt.Sprintf("matchImages[%d]", i), "%q does not parse; write host[:port][/path], with \"*\" in the host only", pattern)
 		}
 	}
@@ -68,9 +73,9 @@ func validateProvider(p kubelet.CredentialProvider, report func(field, format st
 	}
 }
 
-// nameFault says what is wrong with a provider's name, which is a file's name
-// in the bin directory. The kubelet lets an empty name pass and then fails to
-// find the executable.
+// nameFault says what is wrong with a provider's name, which is a file name in
+// the bin directory. The kubelet accepts an empty name and then fails to find
+// the executable.
 func nameFault(name string) string {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/ \x00") {
 		return "cannot name a file in the bin directory; write the executable's name without a directory or spaces"
@@ -78,8 +83,8 @@ func nameFault(name string) string {
 	return ""
 }
 
-// validateToken asks what kubelets from 1.34 ask; whether the feature gate is
-// on cannot be known here.
+// validateToken checks what kubelets from 1.34 on check; whether the feature
+// gate is on cannot be known here.
 func validateToken(p kubelet.CredentialProvider, report func(field, format string, args ...any)) {
 	t := p.TokenAttributes
 	if p.APIVersion != execVersion {
@@ -102,12 +107,13 @@ func validateToken(p kubelet.CredentialProvider, report func(field, format strin
 	validateKeys("tokenAttributes.optionalServiceAccountAnnotationKeys", optional, required, report)
 }
 
-// validateKeys asks for annotation keys that are unique and not among others.
+// validateKeys checks that annotation keys are valid, unique and not among
+// others.
 func validateKeys(field string, keys, others []string, report func(field, format string, args ...any)) {
 	for i, key := range keys {
 		at := fmt.Sprintf("%s[%d]", field, i)
 		if validation.IsQualifiedName(strings.ToLower(key)) != nil {
-			report(at, "%q is not an annotation's key; write one such as \"example.com/client-id\"", key)
+			report(at, "%q is not an annotation's key; write one like \"example.com/client-id\"", key)
 		}
 		if slices.Contains(keys[:i], key) || slices.Contains(others, key) {
 			report(at, "%q is there twice; take one out", key)

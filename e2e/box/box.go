@@ -1,6 +1,6 @@
 // Package box runs a program as if it were alone on a machine: with a network
-// of nothing but loopback, processes that die with it, and an /etc, /var, /opt
-// and /run that it may write to and nobody sees.
+// of nothing but loopback, processes that die with it, and an /etc, /usr, /var,
+// /opt and /run that it may write to and no one else sees.
 //
 // It takes three processes of one program. The first, outside, starts the
 // second in new namespaces and cleans up behind it; the second is that

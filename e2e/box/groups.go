@@ -113,7 +113,7 @@ func (g groups) mount() error {
 }
 
 // remove takes the cgroups away when all that was in them has ended. It gives
-// up after some seconds: an empty cgroup harms nobody.
+// up after some seconds: an empty cgroup does no harm.
 func (g groups) remove() {
 	names, _ := hierarchies()
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {

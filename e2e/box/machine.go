@@ -19,6 +19,7 @@ func build() error {
 	for _, step := range []func() error{
 		func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
 		func() error { return mountAt("proc", "/proc", "") },
+		func() error { return os.WriteFile("/proc/self/comm", []byte("init"), 0) }, // as on every machine
 		g.enter,
 		g.mount,
 		disks,
@@ -40,14 +41,24 @@ func mountAt(kind, dir, options string) error {
 	return nil
 }
 
+// Units is where packages have their units. A box begins with none: those of the
+// machine outside are not its own.
+const Units = "/usr/lib/systemd/system"
+
+// room is where the box's own files are. UsrLayer has what has changed in /usr.
+const (
+	room     = "/dev/shm"
+	UsrLayer = room + "/usr"
+)
+
 // disks lays something of the box's own over each directory that a node's
-// daemons write to: over /etc, /var and /opt with what is there shining through.
+// daemons and installers write to: over /etc, /var, /opt and /usr with what is
+// there shining through.
 func disks() error {
-	const room = "/dev/shm"
 	if err := mountAt("tmpfs", room, "mode=755"); err != nil {
 		return err
 	}
-	for _, name := range []string{"etc", "var", "opt"} {
+	for _, name := range []string{"etc", "var", "opt", "usr"} {
 		upper, work := filepath.Join(room, name), filepath.Join(room, name+".work")
 		for _, dir := range []string{upper, work} {
 			if err := os.Mkdir(dir, 0o755); err != nil {
@@ -60,7 +71,7 @@ func disks() error {
 		}
 	}
 	// containerd's snapshots are overlays too, which cannot be stacked so.
-	for _, dir := range []string{"/run", "/var/lib/containerd", "/var/lib/kubelet"} {
+	for _, dir := range []string{"/run", "/var/lib/containerd", "/var/lib/kubelet", Units} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
@@ -85,7 +96,7 @@ func tunables() error {
 		"kernel/keys/root_maxkeys":  "1000000",
 		"kernel/keys/root_maxbytes": "25000000",
 	} {
-		file := filepath.Join("/dev/shm", filepath.Base(name))
+		file := filepath.Join(room, filepath.Base(name))
 		if err := os.WriteFile(file, []byte(value+"\n"), 0o644); err != nil {
 			return err
 		}

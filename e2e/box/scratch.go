@@ -10,7 +10,7 @@ import (
 )
 
 // prefix begins the names of all that a box leaves outside while it runs; the
-// id of its first process follows.
+// id of its first process follows, and what comes after another dash is free.
 const prefix = "mirrorcred-e2e-"
 
 func ownName() string { return prefix + strconv.Itoa(os.Getpid()) }
@@ -35,7 +35,8 @@ func abandoned(dir string) []string {
 	names, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))
 	var list []string
 	for _, name := range names {
-		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(name), prefix))
+		id, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(name), prefix), "-")
+		pid, err := strconv.Atoi(id)
 		if err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
 			list = append(list, name)
 		}

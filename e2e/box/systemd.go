@@ -14,7 +14,7 @@ const systemdProgram = "/lib/systemd/systemd"
 // Systemd returns a command that runs systemd, inside a box, as process 1 of a
 // pid namespace of its own, which is what it takes to be a machine's service
 // manager. Its files and network are the box's. It knows the units in the
-// directory named and no others, and starts default.target. It takes a SIGKILL
+// directory named and in [Units] and no others, and starts default.target. It takes a SIGKILL
 // to end it, and all that it started ends with it.
 func Systemd(units string) *exec.Cmd {
 	c := exec.Command("/proc/self/exe")
@@ -22,7 +22,7 @@ func Systemd(units string) *exec.Cmd {
 		stage + "=systemd",
 		"PATH=" + os.Getenv("PATH"),
 		"container=mirrorcred-e2e", // so that it leaves alone what no namespace holds
-		"SYSTEMD_UNIT_PATH=" + units,
+		"SYSTEMD_UNIT_PATH=" + units + ":" + Units,
 		"SYSTEMD_GENERATOR_PATH=/nonexistent",
 	}
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}

@@ -18,8 +18,8 @@ import (
 	"strings"
 )
 
-// KubeletVersion is the one kubelet there is; kubelet/go.mod names it too.
-const KubeletVersion = "1.36.3"
+// KubeletVersion is the kubelet that kubelet/go.mod names.
+const KubeletVersion = "1.37.2"
 
 // small leaves out of containerd what no test needs: other snapshotters, the
 // exporting of traces.
@@ -28,41 +28,95 @@ const small = "no_btrfs,no_devmapper,no_zfs,no_aufs,no_tracing"
 // Containerd returns the directory with containerd and its shim of a version
 // such as "2.4.2".
 func Containerd(ctx context.Context, version string, log io.Writer) (string, error) {
-	module := "github.com/containerd/containerd"
-	if !strings.HasPrefix(version, "1.") {
-		module += "/v2"
-	}
+	module := containerdModule(version)
 	return cached("containerd-"+version, log, func(dir string) error {
-		source, err := os.MkdirTemp("", "mirrorcred-e2e-*")
-		if err != nil {
-			return err
+		return withModule(version, func(source string) error {
+			return inModule(ctx, source, version, log, dir+"/", module+"/cmd/containerd", module+"/cmd/containerd-shim-runc-v2")
+		})
+	})
+}
+
+func containerdModule(version string) string {
+	if strings.HasPrefix(version, "1.") {
+		return "github.com/containerd/containerd"
+	}
+	return "github.com/containerd/containerd/v2"
+}
+
+// withModule runs build in the directory of a module that does nothing but
+// require a version of containerd. Such a module takes the versions from
+// containerd's go.mod, the version of Go, and with it the defaults of GODEBUG,
+// included. "go install" of a version will not have the exclude directives that
+// some have.
+func withModule(version string, build func(source string) error) error {
+	source, err := scratch()
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(source)
+	mod := fmt.Sprintf("module node\n\ngo 1.21\n\nrequire %s v%s\n", containerdModule(version), version)
+	if err := os.WriteFile(filepath.Join(source, "go.mod"), []byte(mod), 0o644); err != nil {
+		return err
+	}
+	return build(source)
+}
+
+// inModule builds packages in such a module, with the version stamped in.
+func inModule(ctx context.Context, source, version string, log io.Writer, out string, packages ...string) error {
+	stamp := "-s -w -X " + containerdModule(version) + "/version.Version=v" + version
+	c := command(ctx, log, append([]string{"build", "-mod=mod", "-trimpath", "-tags", small, "-ldflags", stamp, "-o", out}, packages...)...)
+	c.Dir = source
+	return c.Run()
+}
+
+// Kubelet returns the directory with the kubelet of a version such as
+// [KubeletVersion]. source is the directory of its module, which is of that
+// version; of another version it is built from a copy with other numbers.
+func Kubelet(ctx context.Context, source, version string, log io.Writer) (string, error) {
+	return cached("kubelet-"+version, log, func(dir string) error {
+		args := []string{"build"}
+		if version != KubeletVersion {
+			other, err := scratch()
+			if err != nil {
+				return err
+			}
+			defer os.RemoveAll(other)
+			if err := otherKubelet(other, source, version); err != nil {
+				return err
+			}
+			source, args = other, append(args, "-mod=mod")
 		}
-		defer os.RemoveAll(source)
-		// A module that does nothing but require theirs takes the versions
-		// from their go.mod, the version of Go, and with it the defaults of
-		// GODEBUG, included. "go install" of a version will not have the
-		// exclude directives that some have.
-		mod := fmt.Sprintf("module node\n\ngo 1.21\n\nrequire %s v%s\n", module, version)
-		if err := os.WriteFile(filepath.Join(source, "go.mod"), []byte(mod), 0o644); err != nil {
-			return err
-		}
-		c := command(ctx, log, "build", "-mod=mod", "-trimpath", "-tags", small, "-ldflags", "-s -w -X "+module+"/version.Version=v"+version,
-			"-o", dir+"/", module+"/cmd/containerd", module+"/cmd/containerd-shim-runc-v2")
+		c := command(ctx, log, append(args, "-trimpath",
+			"-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion=v"+version,
+			"-o", filepath.Join(dir, "kubelet"), ".")...)
 		c.Dir = source
 		return c.Run()
 	})
 }
 
-// Kubelet returns the directory with the kubelet. source is the directory of
-// its module.
-func Kubelet(ctx context.Context, source string, log io.Writer) (string, error) {
-	return cached("kubelet-"+KubeletVersion, log, func(dir string) error {
-		c := command(ctx, log, "build", "-trimpath",
-			"-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion=v"+KubeletVersion,
-			"-o", filepath.Join(dir, "kubelet"), ".")
-		c.Dir = source
-		return c.Run()
-	})
+// otherKubelet writes a module for a kubelet of another version into dir. All modules of
+// Kubernetes have its number, with a 0 for the 1; those of others are the ones
+// that they ask for.
+func otherKubelet(dir, source, version string) error {
+	mod, err := os.ReadFile(filepath.Join(source, "go.mod"))
+	if err != nil {
+		return err
+	}
+	main, err := os.ReadFile(filepath.Join(source, "main.go"))
+	if err != nil {
+		return err
+	}
+	var lines []string
+	for _, line := range strings.Split(string(mod), "\n") {
+		if !strings.HasSuffix(line, "// indirect") {
+			lines = append(lines, line)
+		}
+	}
+	text := strings.NewReplacer("v"+KubeletVersion, "v"+version, "v0"+KubeletVersion[1:], "v0"+version[1:]).Replace(strings.Join(lines, "\n"))
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(text), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "main.go"), main, 0o644)
 }
 
 // Ours builds packages of the module at source, each into dir under the last
@@ -76,6 +130,12 @@ func Ours(ctx context.Context, source, dir string, log io.Writer, packages ...st
 		}
 	}
 	return nil
+}
+
+// scratch makes a directory that a later run removes (see box.Scratch) if this
+// process is killed and is no more then.
+func scratch() (string, error) {
+	return os.MkdirTemp("", fmt.Sprintf("mirrorcred-e2e-%d-*", os.Getpid()))
 }
 
 func command(ctx context.Context, log io.Writer, args ...string) *exec.Cmd {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,11 +25,11 @@ const (
 
 // A Containerd is a running containerd.
 type Containerd struct {
-	*process
-	Version string
-	Images  cri.ImageServiceClient
-	Runtime cri.RuntimeServiceClient
-	conn    *grpc.ClientConn
+	*process // nil if a service manager runs it
+	Version  string
+	Images   cri.ImageServiceClient
+	Runtime  cri.RuntimeServiceClient
+	conn     *grpc.ClientConn
 }
 
 // Config returns a config.toml for a version of containerd, with config_path
@@ -68,10 +69,16 @@ config_path = %q
 // A Place is where a containerd has its files. The zero Place is where a node
 // has them; others are for containerds beside that one, which read the same
 // registry configuration.
-type Place struct{ name string }
+type Place struct {
+	name   string
+	inside *Systemd // whose namespaces it runs in; nil for the box's
+}
+
+// Inside returns the usual place, on the machine that a systemd manages.
+func Inside(s *Systemd) Place { return Place{inside: s} }
 
 // Beside returns a place of that name.
-func Beside(name string) Place { return Place{name} }
+func Beside(name string) Place { return Place{name: name} }
 
 func (p Place) root() string {
 	if p.name == "" {
@@ -95,8 +102,8 @@ func (p Place) config() string {
 }
 
 // StartContainerd starts the containerd whose programs are in bin, with
-// config as its config.toml and nothing in its store, and waits until it
-// answers.
+// config as its config.toml, or what is there if config is empty, and nothing
+// in its store, and waits until it answers.
 func StartContainerd(ctx context.Context, bin, config string, place Place) (*Containerd, error) {
 	if err := clean(place.root(), place.state()); err != nil {
 		return nil, err
@@ -106,45 +113,70 @@ func StartContainerd(ctx context.Context, bin, config string, place Place) (*Con
 			return nil, err
 		}
 	}
-	if err := os.WriteFile(place.config(), []byte(config), 0o644); err != nil {
-		return nil, err
+	if config != "" {
+		if err := os.WriteFile(place.config(), []byte(config), 0o644); err != nil {
+			return nil, err
+		}
 	}
+	// The kernel stamps files and processes by a coarse clock, and a file that is
+	// as old as the process may have come after it.
+	time.Sleep(50 * time.Millisecond)
 	version := strings.TrimPrefix(filepath.Base(bin), "containerd-")
 	log := filepath.Join(logs, "containerd-"+version+".log")
 	socket := filepath.Join(place.state(), filepath.Base(Socket))
 	// containerd looks for its shim on the PATH.
-	p, err := start(log, []string{"PATH=" + bin + ":" + os.Getenv("PATH")}, filepath.Join(bin, "containerd"),
-		"--config="+place.config(), "--root="+place.root(), "--state="+place.state(), "--address="+socket)
+	args := []string{filepath.Join(bin, "containerd"),
+		"--config=" + place.config(), "--root=" + place.root(), "--state=" + place.state(), "--address=" + socket}
+	if place.inside != nil {
+		args = append([]string{"nsenter", "--target=" + strconv.Itoa(place.inside.cmd.Process.Pid), "--pid", "--mount"}, args...)
+	}
+	p, err := start(log, []string{"PATH=" + bin + ":" + os.Getenv("PATH")}, args[0], args[1:]...)
 	if err != nil {
 		return nil, err
 	}
-	// Not gRPC's own second between two tries: containerd is up sooner.
-	soon := backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1, MaxDelay: 20 * time.Millisecond}
-	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: soon}))
+	c, err := connect(version, socket)
 	if err != nil {
 		p.stop()
 		return nil, err
 	}
-	c := &Containerd{p, version, cri.NewImageServiceClient(conn), cri.NewRuntimeServiceClient(conn), conn}
+	c.process = p
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	err = c.ready(ctx, func(ctx context.Context) error {
-		_, err := c.Images.ListImages(ctx, &cri.ListImagesRequest{})
-		return err
-	})
-	if err != nil {
+	if err := c.ready(ctx, c.Answers); err != nil {
 		c.Stop()
 		return nil, err
 	}
 	return c, nil
 }
 
-// Stop ends containerd and waits for it; a second Stop does nothing. What its
-// shims hold ends with the box.
+// ConnectContainerd returns the containerd of a version in the usual place, which
+// a service manager runs: it need not be up yet, and may be restarted.
+func ConnectContainerd(version string) (*Containerd, error) { return connect(version, Socket) }
+
+func connect(version, socket string) (*Containerd, error) {
+	// Not gRPC's own second between two tries: containerd is up sooner.
+	soon := backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1, MaxDelay: 20 * time.Millisecond}
+	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: soon}))
+	if err != nil {
+		return nil, err
+	}
+	return &Containerd{nil, version, cri.NewImageServiceClient(conn), cri.NewRuntimeServiceClient(conn), conn}, nil
+}
+
+// Stop ends containerd, unless a service manager runs it, and waits for it; a
+// second Stop does nothing. What its shims hold ends with the box.
 func (c *Containerd) Stop() {
 	c.conn.Close()
-	c.stop()
+	if c.process != nil {
+		c.stop()
+	}
+}
+
+// Answers has no error if the CRI answers.
+func (c *Containerd) Answers(ctx context.Context) error {
+	_, err := c.Images.ListImages(ctx, &cri.ListImagesRequest{})
+	return err
 }
 
 // Pull pulls an image as the kubelet has it pulled, with auth for its registry

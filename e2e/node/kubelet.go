@@ -75,6 +75,9 @@ func KubeletArgs(flags ...string) ([]string, error) {
 	if err := os.WriteFile(kubeletFile, []byte(kubeletConfig), 0o644); err != nil {
 		return nil, err
 	}
+	// What was written within a second of the kubelet's start may have come after
+	// it, and then it is not known what the kubelet has read.
+	time.Sleep(1100 * time.Millisecond)
 	return append([]string{"--config=" + kubeletFile, "--root-dir=" + KubeletRoot, "--hostname-override=node", "--v=2"}, flags...), nil
 }
 

@@ -46,7 +46,7 @@ func (n *Network) Address(name string) (string, error) {
 func (n *Network) Unreachable(name string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.add(name, "192.0.2.1") // RFC 5737: nobody's
+	return n.add(name, "192.0.2.1") // RFC 5737: for documentation
 }
 
 func (n *Network) add(name, address string) error {

@@ -17,7 +17,7 @@ import (
 const unitDir = "/etc/systemd/system"
 
 // A Systemd is a running systemd, the service manager of the node. It has the
-// units that [WriteUnit] wrote and no others.
+// units that [WriteUnit] and [WritePackageUnit] wrote and no others.
 type Systemd struct{ *process }
 
 // StartSystemd starts systemd with nothing but what every service is ordered
@@ -28,7 +28,7 @@ func StartSystemd(ctx context.Context) (*Systemd, error) {
 			return nil, err
 		}
 	}
-	if err := clean(unitDir, "/run/systemd"); err != nil {
+	if err := clean(unitDir, box.Units, "/run/systemd"); err != nil {
 		return nil, err
 	}
 	for _, target := range []string{"default", "sysinit", "basic", "shutdown", "local-fs", "multi-user"} {
@@ -55,8 +55,13 @@ func StartSystemd(ctx context.Context) (*Systemd, error) {
 }
 
 // WriteUnit writes a unit, or a drop-in named as in "a.service.d/b.conf".
-func WriteUnit(name, text string) error {
-	path := filepath.Join(unitDir, name)
+func WriteUnit(name, text string) error { return writeUnit(unitDir, name, text) }
+
+// WritePackageUnit is [WriteUnit] for a unit of a package.
+func WritePackageUnit(name, text string) error { return writeUnit(box.Units, name, text) }
+
+func writeUnit(dir, name, text string) error {
+	path := filepath.Join(dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
@@ -66,12 +71,18 @@ func WriteUnit(name, text string) error {
 // Control runs systemctl, where systemd takes it for a process of its own
 // machine, and returns what it printed.
 func (s *Systemd) Control(ctx context.Context, args ...string) (string, error) {
-	into := []string{"--target=" + strconv.Itoa(s.cmd.Process.Pid), "--pid", "--mount", "systemctl"}
-	out, err := exec.CommandContext(ctx, "nsenter", append(into, args...)...).CombinedOutput()
+	out, err := s.Command(ctx, "systemctl", args...).CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSpace(string(out)), err
+}
+
+// Command returns a command that runs a program as a process of systemd's own
+// machine.
+func (s *Systemd) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	into := []string{"--target=" + strconv.Itoa(s.cmd.Process.Pid), "--pid", "--mount", program}
+	return exec.CommandContext(ctx, "nsenter", append(into, args...)...)
 }
 
 // Stop ends systemd and all that it started.

@@ -14,10 +14,9 @@ const mostBytes = 10 << 20
 // old is added to the name of the log that was moved away.
 const old = ".1"
 
-// Append adds an event to the log. It waits for nobody: a named pipe, a lock
-// or a full disk is an error at once. So is a missing directory, if the one
-// above it is missing too; else it is made, 0750. The caller may pass over the
-// error.
+// Append adds an event to the log. It never waits: a named pipe, a lock or a
+// full disk is an error at once. A missing directory is created, 0700, unless
+// its parent is missing too. The caller may ignore the error.
 func Append(path string, e Event) error { return appendTo(path, e, mostBytes) }
 
 func appendTo(path string, e Event, most int64) error {
@@ -42,7 +41,7 @@ func appendTo(path string, e Event, most int64) error {
 	return err
 }
 
-// spacious returns f, or what takes its place where it is full.
+// spacious returns f, or its successor if it is full.
 func spacious(f *os.File, path string, most int64) (*os.File, error) {
 	info, err := f.Stat()
 	switch {
@@ -60,9 +59,9 @@ func spacious(f *os.File, path string, most int64) (*os.File, error) {
 }
 
 func makeDir(dir string) error {
-	err := os.Mkdir(dir, 0o750)
+	err := os.Mkdir(dir, 0o700)
 	if err == nil {
-		err = os.Chmod(dir, 0o750) // whatever the umask
+		err = os.Chmod(dir, 0o700) // whatever the umask
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return nil
@@ -70,14 +69,14 @@ func makeDir(dir string) error {
 	return err
 }
 
-// open opens the log for appending, and makes it where it is missing. It
-// follows no link, and hangs at no pipe.
+// open opens the log for appending, and creates it if missing. It follows no
+// link, and does not wait for a pipe.
 func open(path string) (*os.File, error) {
-	const flags = os.O_WRONLY | os.O_APPEND | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	const flags = os.O_WRONLY | os.O_APPEND | noFollow
 	f, err := os.OpenFile(path, flags, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		if f, err = os.OpenFile(path, flags|os.O_CREATE|os.O_EXCL, 0o640); err == nil {
-			f.Chmod(0o640) // whatever the umask
+		if f, err = os.OpenFile(path, flags|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+			f.Chmod(0o600) // whatever the umask
 			return f, nil
 		}
 		if errors.Is(err, fs.ErrExist) {
@@ -88,17 +87,18 @@ func open(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || followed(path, info) {
 		f.Close()
 		return nil, errors.Join(err, &fs.PathError{Op: "append", Path: path, Err: errors.New("not a regular file")})
 	}
 	return f, nil
 }
 
-// rotate moves a full log away and reports whether another one is to be
-// opened. Where somebody else is at it, the full one takes one more line.
+// rotate moves a full log away and reports whether another one must be opened.
+// If another program is rotating it, the full one takes one more line.
 func rotate(f *os.File, path string) bool {
-	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+	if !tryLock(f) {
 		return false
 	}
 	mine, err := f.Stat()
@@ -109,7 +109,7 @@ func rotate(f *os.File, path string) bool {
 	if err != nil || errThere != nil {
 		return false
 	}
-	// Else it was moved away before we had the lock.
+	// Otherwise it was moved away before this run had the lock.
 	if os.SameFile(mine, there) {
 		return os.Rename(path, path+old) == nil
 	}

@@ -1,12 +1,13 @@
-// Package audit is the log of the plugin's runs: one line of JSON for each, in
-// a file that the plugin appends to and "mirrorcred events" reads, or sent to
-// the journal or another socket.
+// Package audit is the log of the plugin's runs: one line of JSON for each run,
+// in a file that the plugin appends to and "mirrorcred events" reads, or in the
+// journal or another socket.
 //
-// Writing never waits for anybody and never fails a pull: where a line cannot
-// be written, it is not. A line holds no secret: what goes into it is names,
-// times and errors, and the errors of this module hold none.
+// Logging never blocks and never fails a pull: a line that cannot be written is
+// dropped. A line holds no secret, only names, times and errors, and the errors
+// of this module hold none.
 //
-// Start at [Event]; for writing at [ParseDestination], for reading at [Open].
+// Start at [Event]; at [ParseDestination] for writing and at [Open] for
+// reading.
 package audit
 
 import (
@@ -18,30 +19,27 @@ import (
 	"unicode"
 )
 
-// DefaultFile is where the plugin writes, unless it is told otherwise.
-const DefaultFile = "/var/log/mirrorcred/plugin.jsonl"
-
 // An Outcome is how a run ended.
 type Outcome string
 
 // The outcomes of a run.
 const (
 	Answered Outcome = "answered" // with a credential
-	Empty    Outcome = "empty"    // with none: the image needs none of ours
-	Refused  Outcome = "refused"  // no credential may be answered, or the node is set up wrongly
-	Failed   Outcome = "failed"   // a credential could not be had
+	Empty    Outcome = "empty"    // without one: the image needs none from mirrorcred
+	Refused  Outcome = "refused"  // no credential may be returned, or the node is misconfigured
+	Failed   Outcome = "failed"   // a credential could not be fetched
 )
 
 // An Event is one run of the plugin.
 type Event struct {
 	Time Time `json:"time"` // of the run's end
-	// Image is the image that the kubelet asked for, "" where it did not come
-	// to that; Source is its host.
+	// Image is the image that the kubelet asked for, "" if the run failed earlier;
+	// Source is its host.
 	Image   string  `json:"image,omitempty"`
 	Source  string  `json:"source,omitempty"`
 	Outcome Outcome `json:"outcome"`
-	// Reason is the error of a run that answered nothing, and what was left
-	// out of an answer.
+	// Reason is the error of a run that returned nothing, or what was left out of
+	// an answer.
 	Reason string `json:"reason,omitempty"`
 	// Targets are the registries that a credential was wanted for.
 	Targets []Target `json:"targets,omitempty"`
@@ -52,8 +50,8 @@ type Event struct {
 type Target struct {
 	Host       string `json:"target"`
 	Credential string `json:"credential,omitempty"` // its name in the map
-	Identity   string `json:"identity,omitempty"`   // what kind of identity it is got by
-	Kept       bool   `json:"cached"`               // whether the token cache had it
+	Identity   string `json:"identity,omitempty"`   // the kind of identity that gets it
+	Kept       bool   `json:"cached"`               // from the token cache
 	Steps      []Step `json:"steps,omitempty"`
 	Failure    string `json:"failure,omitempty"`
 	Took       Took   `json:"ms"`
@@ -80,15 +78,15 @@ func (d *Took) UnmarshalJSON(data []byte) error {
 }
 
 // mostLine bounds a line, its end included, so that a reader finds the next
-// one; the kernel appends what one write brings in one piece.
+// one; the kernel appends each write in one piece.
 const mostLine = 4095
 
 // mostTargets and mostSteps are how many are listed; a mirror has one or two
 // targets, and getting a credential has three steps.
 const mostTargets, mostSteps = 16, 8
 
-// Encode returns the event as one line of at most 4095 bytes. What is too long
-// for that is cut: first the texts, then the list of targets.
+// Encode returns the event as one line of at most 4095 bytes. Longer events are
+// cut: first the texts, then the list of targets.
 func (e Event) Encode() ([]byte, error) {
 	e.Targets = e.Targets[:min(mostTargets, len(e.Targets))]
 	for _, most := range [...]int{1200, 300, 80} {
@@ -108,7 +106,7 @@ func (e Event) Encode() ([]byte, error) {
 	return line, nil
 }
 
-// cut returns e with texts of at most so many bytes, in one line each.
+// cut returns e with texts of at most that many bytes, each on one line.
 func (e Event) cut(most int) Event {
 	e.Image, e.Source, e.Reason = clip(e.Image, most), clip(e.Source, most), clip(e.Reason, most)
 	e.Outcome = Outcome(clip(string(e.Outcome), most))
@@ -128,8 +126,8 @@ func (e Event) cut(most int) Event {
 
 func clip(text string, most int) string {
 	if len(text) > 4*most {
-		// No character takes more than four bytes; a megabyte of them is not
-		// worth looking at.
+		// No character takes more than four bytes, so the rest of a huge text need
+		// not be read.
 		text = text[:4*most]
 	}
 	text = strings.Map(func(r rune) rune {
@@ -144,9 +142,9 @@ func clip(text string, most int) string {
 	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
-// Decode parses a line, and false is for one that is none. Where the disk was
-// full for a while, half a line may stand in front of a whole one; fields of a
-// later version are let pass.
+// Decode parses a line; false means that it is not an event. After a full disk,
+// half a line may come before a whole one. Fields of a later version are
+// ignored.
 func Decode(line []byte) (Event, bool) {
 	var e Event
 	if json.Unmarshal(line, &e) == nil && !e.Time.IsZero() {

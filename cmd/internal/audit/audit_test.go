@@ -1,3 +1,5 @@
+//go:build linux
+
 package audit
 
 import (
@@ -37,7 +39,7 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-// TestBounded holds that a line is one line, and never too long for the kernel
+// TestBounded checks that a line is one line, and never too long for the kernel
 // to append in one piece.
 func TestBounded(t *testing.T) {
 	for _, long := range []string{strings.Repeat("x", 1<<20), strings.Repeat("é", 5000), strings.Repeat("\"\\\n", 5000), strings.Repeat("\x00\xff", 5000)} {
@@ -71,7 +73,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if _, ok := Decode(line); !ok {
-			t.Errorf("Decode(%s) is an event, and its line %s is none", data, line)
+			t.Errorf("Decode(%s) is an event, but its line %s is not", data, line)
 		}
 	})
 }
@@ -95,7 +97,7 @@ func TestDecodeHalf(t *testing.T) {
 // lines reads a log whole.
 func lines(t *testing.T, path string) []string {
 	t.Helper()
-	log := Open(path)
+	log := Open(nil, path)
 	defer log.Close()
 	var list []string
 	if err := log.Next(func(line []byte) error { list = append(list, string(line)); return nil }); err != nil {
@@ -104,7 +106,7 @@ func lines(t *testing.T, path string) []string {
 	return list
 }
 
-// TestAppend holds that lines are whole and none is lost while many append and
+// TestAppend checks that lines are whole and none is lost while many append and
 // the log is moved away under them, and who may read it.
 func TestAppend(t *testing.T) {
 	before := syscall.Umask(0o077)
@@ -131,7 +133,7 @@ func TestAppend(t *testing.T) {
 	if len(seen) != runs {
 		t.Errorf("%d of %d lines are there", len(seen), runs)
 	}
-	for name, mode := range map[string]os.FileMode{path: 0o640, path + old: 0o640, filepath.Dir(path): 0o750} {
+	for name, mode := range map[string]os.FileMode{path: 0o600, path + old: 0o600, filepath.Dir(path): 0o700} {
 		info, err := os.Stat(name)
 		if err != nil {
 			t.Error(err)
@@ -141,7 +143,7 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// TestAppendNowhere holds that what is no log is not written to and not waited
+// TestAppendNowhere checks that what is no log is not written to and not waited
 // for.
 func TestAppendNowhere(t *testing.T) {
 	for name, make := range map[string]func(path string) error{
@@ -167,7 +169,7 @@ func TestAppendNowhere(t *testing.T) {
 	}
 }
 
-// TestAppendPipe holds that a pipe with a reader gets nothing.
+// TestAppendPipe checks that a pipe with a reader gets nothing.
 func TestAppendPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "plugin.jsonl")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -183,11 +185,11 @@ func TestAppendPipe(t *testing.T) {
 	}
 }
 
-// TestFollow holds that a reader goes on where it ended: behind half a line,
+// TestFollow checks that a reader goes on where it ended: behind half a line,
 // over a rotation, in a log that was emptied or is not there yet.
 func TestFollow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "plugin.jsonl")
-	log := Open(path)
+	log := Open(nil, path)
 	defer log.Close()
 	want := func(list ...string) {
 		t.Helper()
@@ -237,5 +239,47 @@ func TestFollow(t *testing.T) {
 	want("7")
 	if got := fmt.Sprint(lines(t, path)); got != "[five 7]" {
 		t.Errorf("from the beginning it reads %s", got)
+	}
+}
+
+// TestLogWithoutLines checks that a log which is one endless line takes no memory,
+// and that the events behind it are found.
+func TestLogWithoutLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	line, err := event("behind").Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 16<<20)); err != nil {
+		t.Fatal(err)
+	}
+	log := Open(nil, path)
+	defer log.Close()
+	var got []string
+	next := func() {
+		t.Helper()
+		if err := log.Next(func(line []byte) error {
+			if e, ok := Decode(line); ok {
+				got = append(got, e.Image)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next()
+	if cap(log.rest) > 1<<20 {
+		t.Errorf("it keeps %d bytes", cap(log.rest))
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write(append(append([]byte(`{"image":"tail","outcome":"empty"}`+"\n"), line...), line...)); err != nil {
+		t.Fatal(err)
+	}
+	if next(); len(got) != 2 || got[0] != "behind" {
+		t.Errorf("the events are of %q", got)
 	}
 }

@@ -2,14 +2,14 @@ package audit
 
 import (
 	"errors"
-	"net"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
-// A Destination is where runs are written down. The zero Destination is
-// nowhere. Make one by [ParseDestination].
+// A Destination is where runs are logged. The zero Destination logs nothing.
+// [ParseDestination] makes one.
 type Destination struct {
 	path  string
 	write func(path string, e Event) error
@@ -20,7 +20,7 @@ type Destination struct {
 const journalSocket = "/run/systemd/journal/socket"
 
 // ParseDestination parses the path of a file, "unixgram:" and the path of a
-// datagram socket, "journald", or "", which is nowhere.
+// datagram socket, "journald", or "" for no log.
 func ParseDestination(text string) (Destination, error) {
 	if text == "" {
 		return Destination{}, nil
@@ -29,7 +29,10 @@ func ParseDestination(text string) (Destination, error) {
 	if path, ok := strings.CutPrefix(text, "unixgram:"); ok {
 		d = Destination{path, send}
 	} else if text == "journald" {
-		return Destination{journalSocket, sendJournal}, nil
+		return Destination{journalSocket, sendJournal}, hasSockets()
+	}
+	if err := hasSockets(); err != nil && d.path != text {
+		return Destination{}, err
 	}
 	if !filepath.IsAbs(d.path) {
 		return Destination{}, errors.New("this is not an absolute path; write one, or unixgram:/PATH for a datagram socket, journald for the journal, or \"\" for no log")
@@ -37,14 +40,19 @@ func ParseDestination(text string) (Destination, error) {
 	return d, nil
 }
 
-// Append writes an event there, as [Append] does; where the path is, is below
-// root. Like a file, a socket is not waited for: an event that nobody takes at
-// once is lost.
+// Append writes an event there, as [Append] does; the path is below root. It
+// never waits for a socket either: an event that is not received at once is
+// lost.
 func (d Destination) Append(root string, e Event) error {
 	if d.write == nil {
 		return nil
 	}
-	return d.write(filepath.Join(root, d.path), e)
+	path := filepath.Join(root, d.path)
+	dir, err := input.NewRoot(root).Resolve(filepath.Dir(path)) // the last name may not be a link
+	if err != nil {
+		return err
+	}
+	return d.write(filepath.Join(dir, filepath.Base(path)), e)
 }
 
 // send sends an event's line, as one datagram.
@@ -56,26 +64,8 @@ func send(path string, e Event) error {
 	return sendTo(path, line)
 }
 
-func sendTo(path string, data []byte) error {
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	// Not conn.Write, which waits for a receiver that is behind.
-	errRaw := raw.Write(func(fd uintptr) bool {
-		_, err = syscall.Write(int(fd), data)
-		return true
-	})
-	return errors.Join(errRaw, err)
-}
-
 // sendJournal sends an event to the journal: its line as the message, and what
-// one looks for as fields.
+// people search for as fields.
 func sendJournal(path string, e Event) error {
 	line, err := e.Encode()
 	if err != nil {
@@ -97,7 +87,7 @@ func sendJournal(path string, e Event) error {
 	return sendTo(path, data)
 }
 
-// priority is the outcome in the journal: info, warning or error.
+// priority is the outcome's priority in the journal: info, warning or error.
 func (o Outcome) priority() string {
 	switch o {
 	case Refused:

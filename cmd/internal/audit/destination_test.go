@@ -1,3 +1,5 @@
+//go:build linux
+
 package audit
 
 import (
@@ -8,8 +10,7 @@ import (
 	"testing"
 )
 
-// TestFullSocket holds that nobody is waited for who does not read what he was
-// sent.
+// TestFullSocket checks that the log does not wait for a reader that does not read.
 func TestFullSocket(t *testing.T) {
 	root := t.TempDir()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(root, "full"), Net: "unixgram"})

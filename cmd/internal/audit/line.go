@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// A writer builds one line of JSON. Not encoding/json: it looks at each type
-// when it first meets it, which a program that writes one line pays for in
-// full, at every pull.
+// A writer builds one line of JSON. Not encoding/json, which examines each type
+// on first use: a program that writes one line would pay for that at every
+// pull.
 type writer struct{ line []byte }
 
 // field begins a field; the first of an object has no comma before it.
@@ -19,8 +19,8 @@ func (w *writer) field(name string) {
 	w.line = append(append(append(w.line, '"'), name...), `":`...)
 }
 
-// text writes a field that is left out where it is empty. The text was through
-// clip, so that quotes and backslashes are all there is to escape.
+// text writes a field that is left out if it is empty. The text went through
+// clip, so only quotes and backslashes need escaping.
 func (w *writer) text(name, text string) {
 	if text == "" {
 		return
@@ -41,7 +41,7 @@ func (w *writer) took(d Took) {
 	w.line = strconv.AppendFloat(w.line, math.Round(time.Duration(d).Seconds()*1e5)/100, 'f', -1, 64)
 }
 
-// list writes a field that is a list of so many objects, each by f.
+// list writes a field that is a list of n objects, each by f.
 func (w *writer) list(name string, n int, f func(int)) {
 	if n == 0 {
 		return
@@ -59,7 +59,7 @@ func (w *writer) list(name string, n int, f func(int)) {
 	w.line = append(w.line, ']')
 }
 
-// line returns the event as a line; its texts were cut.
+// line returns the event as a line; its texts are cut already.
 func (e Event) line() []byte {
 	w := &writer{append(make([]byte, 0, 1<<10), '{')}
 	w.text("time", e.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00"))

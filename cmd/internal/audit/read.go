@@ -1,3 +1,5 @@
+//go:build linux
+
 package audit
 
 import (
@@ -6,26 +8,29 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"syscall"
+
+	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
-// A Log reads the lines of a log, in their order, and goes on where it ended
-// when more have come, in the next file too when the log is moved away.
+// A Log reads the lines of a log in order. It continues where it ended once
+// there are more, also in the next file if the log is rotated.
 type Log struct {
+	root *input.Root
 	path string
-	file *os.File // nil where there is no log yet
+	file *os.File // nil if there is no log yet
 	at   int64    // how much of file was read
-	rest []byte   // a line that has no end yet
+	rest []byte   // a line without its end so far
 }
 
 // Open returns the log at path, from the beginning of the one that was moved
-// away. A log that is not there yet has no lines.
-func Open(path string) *Log { return &Log{path: path} }
+// away. A missing log has no lines. No link leads out of the root, nil for this
+// machine's own.
+func Open(root *input.Root, path string) *Log { return &Log{root: root, path: path} }
 
 // Exists reports whether there is a log.
-func Exists(path string) bool {
+func Exists(root *input.Root, path string) bool {
 	for _, name := range []string{path, path + old} {
-		if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := root.Stat(name); !errors.Is(err, fs.ErrNotExist) {
 			return true
 		}
 	}
@@ -39,8 +44,8 @@ func (l *Log) Close() {
 	}
 }
 
-// Next calls f with each line that has come since the last call, without its
-// end. It returns f's error, or that of reading.
+// Next calls f with each line since the last call, without its end. It returns
+// f's error, or that of reading.
 func (l *Log) Next(f func(line []byte) error) error {
 	if l.file == nil {
 		if err := l.begin(); err != nil {
@@ -48,8 +53,8 @@ func (l *Log) Next(f func(line []byte) error) error {
 		}
 	}
 	for l.file != nil {
-		// Looked at before reading: what is written to a file that was
-		// moved away comes before the next one is there, or with luck.
+		// Checked before reading: nearly all that is written to a rotated file is
+		// there before the next file exists.
 		moved := l.moved()
 		if err := l.drain(f); err != nil || !moved {
 			return err
@@ -75,25 +80,17 @@ func (l *Log) begin() error {
 }
 
 func (l *Log) use(name string) error {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, _, err := l.root.Open(name)
 	if err != nil {
-		return err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
-	}
-	if err != nil {
-		f.Close()
 		return err
 	}
 	l.file, l.at, l.rest = f, 0, nil
 	return nil
 }
 
-// moved reports whether another file stands where the open one is to be.
+// moved reports whether another file has replaced the open one.
 func (l *Log) moved() bool {
-	there, err := os.Stat(l.path)
+	there, err := l.root.Stat(l.path)
 	if err != nil {
 		return false
 	}
@@ -101,7 +98,7 @@ func (l *Log) moved() bool {
 	return err == nil && !os.SameFile(mine, there)
 }
 
-// drain reads to the end of the file. One that has become shorter was emptied,
+// drain reads to the end of the file. A file that got shorter was truncated,
 // and is read from its beginning.
 func (l *Log) drain(f func([]byte) error) error {
 	if info, err := l.file.Stat(); err == nil && info.Size() < l.at {
@@ -121,6 +118,10 @@ func (l *Log) drain(f func([]byte) error) error {
 				return err
 			}
 			l.rest = rest
+		}
+		if len(l.rest) > mostLine {
+			// Too long for an event: it is skipped.
+			l.rest = append(l.rest[:0], "..."...)
 		}
 		if errors.Is(err, io.EOF) {
 			return nil

@@ -2,12 +2,11 @@
 // temporary directory: a map that sends mcr.microsoft.com to
 // contoso.azurecr.io, what the manager makes of it, what the plugin answers the
 // kubelet, and containerd pulling with that answer from a registry that refuses
-// everybody else.
+// all others.
 //
 //	go run ./cmd/internal/demo
 //
-// It checks what it shows, and exits with 1 where something is not as it
-// should be.
+// It checks what it shows, and exits with 1 if something is wrong.
 package main
 
 import (
@@ -57,7 +56,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	case err != nil:
 		return err
 	case flags.NArg() > 0:
-		return fmt.Errorf("%q is an argument, and there are none; write -bin DIR", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; write -bin DIR", flags.Arg(0))
 	}
 	dir, err := os.MkdirTemp("", "mirrorcred-demo-")
 	if err != nil {

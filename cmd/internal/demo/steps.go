@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/nodetest"
 	"github.com/mirrorcred/mirrorcred/credential/azure/azuretest"
+	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
 // What the demo is about.
@@ -71,7 +71,7 @@ func (d *demo) registries(context.Context) error {
 	}
 	d.facts(
 		target, "private; holds "+repository+":"+tag,
-		source, "asks everybody for a password and writes down what it is given")
+		source, "asks for a password and records what it gets")
 	return nil
 }
 
@@ -98,13 +98,13 @@ func (d *demo) apply(ctx context.Context) error {
 	}
 	d.quote(run.Stdout)
 	path := filepath.Join(nodetest.HostsDir, source, "hosts.toml")
-	data, err := os.ReadFile(d.node.Path(path))
+	data, err := input.ReadFile(d.node.Path(path), 0)
 	if err != nil {
 		return err
 	}
 	d.printf("\n   containerd's side, %s:\n\n", path)
 	d.quote(shortHeader(string(data)))
-	data, err = os.ReadFile(d.node.Path(nodetest.KubeletConfig))
+	data, err = input.ReadFile(d.node.Path(nodetest.KubeletConfig), 0)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (d *demo) apply(ctx context.Context) error {
 	d.quote(string(data))
 
 	again, err := d.node.Apply(ctx)
-	if err == nil && again.Stdout != "in step: 1 source\n" {
+	if err == nil && again.Stdout != "in sync: 1 source\n" {
 		err = fmt.Errorf("mirrorcred apply changed something when run again: %s%s", again.Stdout, again.Stderr)
 	}
 	return err
@@ -127,7 +127,7 @@ func (d *demo) refusedByTarget(ctx context.Context) error {
 	case err != nil:
 		return err
 	case pulled.Fault == "":
-		return fmt.Errorf("%s gave the image to somebody without a credential", target)
+		return fmt.Errorf("%s served the image without a credential", target)
 	case !strings.Contains(pulled.Fault, "401"):
 		return fmt.Errorf("the pull without a credential was not refused with 401, but: %s", pulled.Fault)
 	case len(d.target.Requests()) == 0:
@@ -141,7 +141,7 @@ func (d *demo) refusedByTarget(ctx context.Context) error {
 // ask executes the plugin.
 func (d *demo) ask(ctx context.Context) error {
 	d.step("The kubelet executes the plugin for the image")
-	answer, err := d.node.Ask(ctx, image)
+	answer, err := d.node.RunPlugin(ctx, image)
 	switch {
 	case err != nil:
 		return err
@@ -150,7 +150,7 @@ func (d *demo) ask(ctx context.Context) error {
 	case answer.Run.Code != 0:
 		return fmt.Errorf("the plugin ended with exit code %d: %s", answer.Run.Code, answer.Run.Stderr)
 	case len(answer.Credentials) != 1:
-		return fmt.Errorf("the plugin answered %d credentials for the image; 1 was to be expected", len(answer.Credentials))
+		return fmt.Errorf("the plugin returned %d credentials for the image; want 1", len(answer.Credentials))
 	}
 	d.given = answer.Credentials[0]
 	d.facts(
@@ -200,9 +200,9 @@ func (d *demo) seen(context.Context) error {
 	d.printf("   %s, from the beginning to the end\n     %s, %s\n", source, count(asked, "request"), count(offered, "credential"))
 	switch refused := d.cloud.Refused(); {
 	case asked > 0:
-		return fmt.Errorf("%s was asked %d times; nothing was to go there", source, asked)
+		return fmt.Errorf("%s was asked %d times; want 0", source, asked)
 	case len(refused) > 0:
-		return fmt.Errorf("hosts that have no part in this were asked: %s", strings.Join(refused, ", "))
+		return fmt.Errorf("other hosts were asked: %s", strings.Join(refused, ", "))
 	}
 	return nil
 }

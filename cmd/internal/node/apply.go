@@ -13,211 +13,195 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/hosts"
 )
 
-// Apply brings the node to its map as far as that can be now, and returns the
-// plan that it carried out. After an error the node is as it was before one of
-// the plan's changes, and the next run goes on from there.
-func (n *Node) Apply(ctx context.Context) (Plan, error) {
-	return n.ApplyUnless(ctx, func(string) bool { return false }, func(Plan) bool { return false })
-}
-
-// ApplyUnless is [Node.Apply] with a say in it. hold is asked for each source
-// that the map takes away and, where it says yes, that stays as it is while the
-// rest of the plan is carried out; a drain that has begun is not asked for.
-// veto says no to a plan as a whole, which is then returned all the same.
-// Neither is asked for routes that must not be there: those are taken away.
-func (n *Node) ApplyUnless(ctx context.Context, hold func(source string) bool, veto func(Plan) bool) (Plan, error) {
-	unlock, err := n.lock(ctx)
+// ApplyUnless is [Node.Apply] with two vetoes. For each source that is no
+// longer in the map, hold reports whether it stays as it is for now; a drain
+// that has begun goes on. veto reports whether the whole plan is only returned,
+// not carried out. Neither applies to routes that must not exist: those are
+// removed. If ctx ends, the run ends before its next change, with an
+// [InterruptedError].
+func (n *Node) ApplyUnless(ctx context.Context, hold func(source string) bool, veto func(plan.Plan) bool) (plan.Plan, error) {
+	unlock, err := n.lock(ctx, func() error { return n.stopUnarmed(ctx) })
 	if err != nil {
-		return Plan{}, err
+		return plan.Plan{}, err
 	}
 	defer unlock()
-	n.disk.next = 0 // the same fault has the same words each time
-	plan, err := n.plan(hold)
+	n.disk.next = 0 // the same fault has the same text each time
+	marker := armed.Seen(n.Root)
+	todo, err := n.plan(ctx, hold)
 	var unarmed *NotArmedError
-	if errors.As(err, &unarmed) {
-		return Plan{}, errors.Join(err, n.disarm(), n.unmap())
+	switch {
+	case errors.As(err, &unarmed):
+		return plan.Plan{}, errors.Join(err, n.disarm(unarmed), n.unmap(ctx), n.carryAhead(ctx, unarmed))
+	case err != nil && ctx.Err() != nil:
+		return todo, errors.Join(&InterruptedError{}, n.rearm())
+	case err != nil:
+		return todo, errors.Join(err, n.rearm())
+	case veto(todo):
+		return todo, n.rearm()
 	}
-	if err != nil || veto(plan) {
-		return plan, err
-	}
-	return plan, n.carryOut(plan)
+	err = n.carryOut(ctx, &todo, &marker)
+	todo.DropRefused()
+	return todo, n.howFar(todo, err)
 }
 
-// lock waits for the one writer's place. It is the kernel's and ends with the
-// process.
-func (n *Node) lock(ctx context.Context) (unlock func(), err error) {
-	path := n.path(lockFile)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, describe(err)
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+// Hold waits for the lock, and keeps it until release is called. It is for a caller
+// that changes the node beside [Node.Apply], which may be called meanwhile.
+func (n *Node) Hold(ctx context.Context) (release func(), err error) {
+	unlock, err := n.lock(ctx, func() error { return nil })
 	if err != nil {
-		return nil, describe(err)
+		return nil, err
 	}
+	n.held = true
+	return func() { n.held = false; unlock() }, nil
+}
+
+// lock waits for the lock of the one writer. The kernel releases it when the
+// process ends. If it is not free at once, meanwhile is called once, and its
+// error is joined to the one returned if the lock never gets free.
+func (n *Node) lock(ctx context.Context, meanwhile func() error) (unlock func(), err error) {
+	if err := n.checkRoot(); err != nil {
+		return nil, err
+	}
+	if n.held {
+		return func() {}, nil
+	}
+	f, err := n.openLock()
+	if err != nil {
+		return nil, errors.Join(err, meanwhile())
+	}
+	var late <-chan time.Time
+	if n.LockTimeout > 0 {
+		late = time.After(n.LockTimeout)
+	}
+	waited, found := false, error(nil)
 	for {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return func() { f.Close() }, nil
 		}
+		if !waited {
+			waited, found = true, meanwhile()
+		}
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			f.Close()
-			return nil, describe(&fs.PathError{Op: "lock", Path: path, Err: err})
+			return nil, errors.Join(describe(&fs.PathError{Op: "lock", Path: f.Name(), Err: err}), found)
 		}
 		select {
 		case <-ctx.Done():
 			f.Close()
-			return nil, fmt.Errorf("%s: another mirrorcred is at work on this node and did not end; look for it with: fuser %s", path, path)
+			return nil, errors.Join(&InterruptedError{}, found)
+		case <-late:
+			busy := fmt.Errorf("%s: another mirrorcred%s holds the lock; wait for it, or end it", f.Name(), holder(f))
+			f.Close()
+			return nil, errors.Join(busy, found)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
-// disarm takes all routes away, at once: from then on the plugin answers
-// nothing and says so.
-func (n *Node) disarm() error {
-	entries, err := readDir(n.path(stateDir))
+func (n *Node) openLock() (*os.File, error) {
+	path := n.path(lockFile)
+	if err := n.disk.tree.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, describe(err)
+	}
+	f, err := n.disk.tree.OpenLock(path)
+	if err != nil {
+		return nil, describe(err)
+	}
+	return f, nil
+}
+
+// carryOut carries a plan out. resume is the marker that stops the plugin, as
+// it was before the plan was made, if it should be removed.
+func (n *Node) carryOut(ctx context.Context, todo *plan.Plan, resume *armed.Mark) error {
+	n.count = 0
+	err := n.disk.discard(todo.Leftovers, func(path string, err error) {
+		todo.Conflicts = append(todo.Conflicts, plan.Conflict{Path: n.onNode(path), Reason: "left by a killed run, and cannot be removed: " + reasonOf(path, err)})
+	})
 	if err != nil {
 		return err
 	}
-	if err := n.disk.discard(leftovers(n.path(stateDir), entries)); err != nil {
+	if err := todo.CarryOut(ctx, &carrier{n, resume}); err != nil {
 		return err
 	}
-	if _, err := os.Lstat(n.path(routesDir)); errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if n.Root == "" && slices.ContainsFunc(todo.Changes, func(c plan.Change) bool { return c.Stage == plan.StageKubelet }) {
+		time.Sleep(apart)
 	}
-	return n.disk.removeDirs([]string{n.path(routesDir)})
+	return nil
 }
 
-// carryOut makes the changes of a plan, stage by stage.
-func (n *Node) carryOut(plan Plan) error {
-	if err := n.disk.discard(plan.leftovers); err != nil {
-		return err
-	}
-	if err := n.locate(plan); err != nil {
-		return err
-	}
-	for _, stage := range stages {
-		changes := slices.DeleteFunc(slices.Clone(plan.Changes), func(c Change) bool { return c.Stage != stage })
-		if stage == StageKubelet && len(changes) > 0 {
-			if err := n.announce(plan); err != nil {
-				return err
-			}
-		}
-		if err := n.stage(stage, changes, plan); err != nil {
-			return err
-		}
-		if stage == StageKubelet {
-			if err := n.remember(&plan); err != nil {
-				return err
-			}
-		}
-	}
-	if len(plan.ended) == 0 {
-		return nil
-	}
-	for _, name := range plan.ended {
-		delete(plan.next.Drains, name)
-	}
-	return n.writeState(plan.next)
-}
+// apart is how long a run waits after it has changed the kubelet's configuration.
+// The kernel stamps files and processes by ticks and rounds both down, and
+// mirrorcred's units run right before the kubelet. If the kubelet started in the same
+// tick, the next pass could not tell that it read the new file, and would restart it
+// for nothing.
+const apart = 3 * armed.Tick
 
-// locate writes down where containerd is, before there is a route which holds
-// only as long as that containerd reads our tree.
-func (n *Node) locate(plan Plan) error {
-	s := plan.seen
-	if s.Containerd == plan.next.Containerd {
-		return nil
-	}
-	s.Containerd = plan.next.Containerd
-	return n.writeState(s)
-}
-
-// announce writes down which kubelet configuration comes next, so that a later
-// run can tell it from one that somebody else wrote, also where this one is
-// killed halfway.
-func (n *Node) announce(plan Plan) error {
-	s := state{
-		Containerd: plan.next.Containerd, Provided: plan.next.Provided, Memo: plan.memo, Drains: map[string]drain{},
-		Made: plan.next.Made || plan.seen.Made,
-	}
-	for name, d := range plan.next.Drains {
-		if !slices.Contains(plan.withdraw, name) {
-			s.Drains[name] = d
-		}
-	}
-	return n.writeState(s)
-}
-
-// remember writes down what later runs have to wait for: after the stages that
-// it speaks of, so that a moment in it is never too early.
-func (n *Node) remember(plan *Plan) error {
-	now, err := n.host.now()
-	if err != nil {
-		return err
-	}
-	s := &plan.next
-	for _, name := range plan.withdraw {
-		d := s.Drains[name]
-		d.Since = now
-		s.Drains[name] = d
-	}
-	s.Memo = plan.memo
-	if last := len(s.Provided) - 1; plan.entries != nil && (last < 0 || !sameEntries(s.Provided[last].Entries, plan.entries)) {
-		var running []process
-		if !n.elsewhere {
-			if running, err = n.host.kubelets(); err != nil {
-				return err
-			}
-		}
-		s.provide(plan.entries, now, running)
-	}
-	return n.writeState(*s)
-}
-
-// writeState writes the state where it is another than the one on disk.
-func (n *Node) writeState(s state) error {
+// writeState writes the state if it differs from the one on disk.
+func (n *Node) writeState(s plan.State) error {
 	if len(s.Drains) == 0 {
 		s.Drains = nil
 	}
-	data, err := s.encode()
+	s.Machine = MachineID(n.tree, n.Root)
+	data, err := s.Encode()
 	if err != nil {
 		return err
 	}
-	old, err := os.ReadFile(n.path(stateFile))
+	old, err := n.tree.ReadFile(n.path(stateFile), 0)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return describe(err)
 	}
-	if bytes.Equal(old, data) || old == nil && s.empty() {
+	info, err := n.tree.Stat(n.path(stateFile))
+	closed := err != nil || isClosed(info)
+	if closed && bytes.Equal(old, data) || old == nil && s.Empty() {
 		return nil
 	}
-	return n.disk.write([]file{{path: n.path(stateFile), data: data, mode: 0o644}})
+	return n.disk.write([]file{{path: n.path(stateFile), data: data, mode: 0o600}})
 }
 
 // stage makes the changes of one stage of a plan.
-func (n *Node) stage(stage Stage, changes []Change, plan Plan) error {
+func (n *Node) stage(ctx context.Context, stage plan.Stage, changes []plan.Change, todo *plan.Plan) error {
+	n.followStage(ctx, stage, changes, todo)
+	defer func() { n.disk.follow = follower{} }()
+	n.disk.expected = n.expect(stage, todo.Changes)
+	defer func() { n.disk.expected = nil }()
 	var files []file
 	var gone, goneDirs []string
 	for _, c := range changes {
 		path := n.path(c.Path)
 		switch {
-		case c.New == nil && c.dir:
+		case c.New == nil && c.Dir:
 			goneDirs = append(goneDirs, filepath.Dir(path))
 		case c.New == nil:
 			gone = append(gone, path)
 		default:
-			f := file{path: path, data: c.New, mode: c.mode, dir: c.dir, link: c.link}
-			if stage == StageKubelet {
-				if err := n.keepPrevious(c, plan.binDir); err != nil {
+			f := file{path: path, data: c.New, mode: c.Mode, dir: c.Dir, link: c.Link}
+			if !c.Dir && !c.Link {
+				var err error
+				if f.path, err = n.follow(path); err != nil {
 					return err
 				}
 			}
-			if stage == StageHosts {
-				f.scratch = n.path(plan.hostsDir)
-				if err := n.prepare(c); err != nil {
+			if stage == plan.StageKubelet {
+				if err := n.keepPrevious(c, todo.BinDir); err != nil {
 					return err
+				}
+			}
+			if stage == plan.StageHosts || stage == plan.StageCarry {
+				// The link's target may be on another file system.
+				if f.path == path {
+					f.scratch = n.path(todo.HostsDir) // also for what is carried over
+				}
+				if err := n.prepare(c); err != nil {
+					if !n.disk.follow.refuses(f.place(), err) {
+						return err
+					}
+					continue
 				}
 			}
 			files = append(files, f)
@@ -232,17 +216,25 @@ func (n *Node) stage(stage Stage, changes []Change, plan Plan) error {
 	return n.disk.remove(gone)
 }
 
-// prepare readies a namespace that is there for a new hosts.toml: what is
-// somebody else's is kept, and the directory is closed where a secret comes.
-func (n *Node) prepare(c Change) error {
-	if c.save {
+// prepare readies an existing namespace for a new hosts.toml: another program's
+// files are kept, and the directory is closed to others if a secret comes.
+func (n *Node) prepare(c plan.Change) error {
+	if c.Save {
+		if err := n.disk.mkdirAll(n.path(plan.SavedDir), 0o700); err != nil {
+			return err
+		}
 		name := filepath.Base(filepath.Dir(c.Path)) + "-" + hosts.Hash(c.Old)[:12] + ".toml"
-		if err := n.disk.write([]file{{path: n.path(savedDir, name), data: c.Old, mode: 0o600}}); err != nil {
+		if err := n.disk.write([]file{{path: n.path(plan.SavedDir, name), data: c.Old, mode: 0o600}}); err != nil {
 			return err
 		}
 	}
-	if c.dir || c.mode&0o077 != 0 {
+	if c.Keep != "" {
+		if err := n.keepDir(filepath.Join(filepath.Dir(filepath.Dir(n.path(c.Path))), c.Keep)); err != nil {
+			return err
+		}
+	}
+	if c.Dir || c.Mode&0o077 != 0 {
 		return nil
 	}
-	return n.disk.chmod(filepath.Dir(n.path(c.Path)), dirMode(c.mode))
+	return n.disk.chmod(filepath.Dir(n.path(c.Path)), dirMode(c.Mode))
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// BenchmarkApply applies maps below another root: for the first time, once, and
-// where nothing is to do, for which it reports the median.
+// BenchmarkApply applies maps below another root: for the first time, with other
+// targets, and where nothing is to do, for which it reports the median.
 func BenchmarkApply(b *testing.B) {
 	for _, mirrors := range []int{10, 1000, 10_000} {
 		var text strings.Builder
@@ -25,14 +25,23 @@ func BenchmarkApply(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(time.Since(start).Seconds()*1000, "ms")
 		})
+		b.Run(fmt.Sprintf("%d/retargeted", mirrors), func(b *testing.B) {
+			n, _ := newNode(b, text.String()) // below another root nothing drains
+			apply(b, n)
+			write(b, n.Map, strings.ReplaceAll(text.String(), "contoso", "fabrikam"))
+			start := time.Now()
+			apply(b, n)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(time.Since(start).Seconds()*1000, "ms")
+		})
 		b.Run(fmt.Sprintf("%d/unchanged", mirrors), func(b *testing.B) {
 			n := benchNode(b, text.String())
 			apply(b, n)
 			var times []time.Duration
 			for range 21 {
 				start := time.Now()
-				if plan := apply(b, n); len(plan.Changes) > 0 {
-					b.Fatalf("%d changes", len(plan.Changes))
+				if todo := apply(b, n); len(todo.Changes) > 0 {
+					b.Fatalf("%d changes", len(todo.Changes))
 				}
 				times = append(times, time.Since(start))
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -32,17 +33,17 @@ func TestArmed(t *testing.T) {
 		"version 2":                 {files: map[string]string{main: "version = 2\n" + v2 + dir}},
 		"version 3":                 {files: map[string]string{main: "version = 3\n" + v3 + dir}},
 		"version 4":                 {files: map[string]string{main: "version = 4\n" + v3 + dir}},
-		"no version":                {files: map[string]string{main: v2 + dir}, want: "config.toml has no version or version = 1"},
-		"another directory":         {files: map[string]string{main: "version = 3\n" + v3 + other}, want: `containerd reads config_path = "/etc/docker/certs.d" (`},
+		"no version":                {files: map[string]string{main: v2 + dir}, want: "is read by containerd 1.7 with version = 2 only, and no file says that"},
+		"another directory":         {files: map[string]string{main: "version = 3\n" + v3 + other}, want: `config.toml:3: [plugins."io.containerd.cri.v1.images".registry] sets config_path = "/etc/docker/certs.d", and containerd 2.0 reads that directory`},
 		"a list":                    {files: map[string]string{main: "version = 3\n" + v3 + list}, want: `config_path = "/etc/containerd/certs.d:/etc/docker/certs.d"`},
-		"nothing":                   {files: map[string]string{main: "version = 3\n"}, want: "config.toml sets no config_path, and containerd's own default reads no hosts.toml of ours"},
-		"no file":                   {want: "config.toml is not there"},
+		"nothing":                   {files: map[string]string{main: "version = 3\n"}, want: "config.toml: neither it nor its imports set config_path"},
+		"no file":                   {want: "config.toml: does not exist"},
 		"no file, and the map says": {inMap: dir},
-		"the map says another":      {inMap: other, want: `the map says that containerd's config_path is "/etc/docker/certs.d"`},
-		"the map says, wrongly":     {files: map[string]string{main: "version = 3\n" + v3 + other}, inMap: dir, want: "which is not hosts_dir"},
-		"version 3, table of 2":     {files: map[string]string{main: "version = 3\n" + v2 + dir}, want: "where containerd does not look for it with version = 3"},
-		"version 2, table of 3":     {files: map[string]string{main: "version = 2\n" + v3 + dir}, want: "where containerd does not look for it with version = 2"},
-		"mirrors":                   {files: map[string]string{main: "version = 2\n" + v2 + "[plugins.'io.containerd.grpc.v1.cri'.registry.mirrors.'docker.io']\nendpoint = []\n"}, want: "config.toml has registry.mirrors, with which containerd refuses config_path"},
+		"the map says another":      {inMap: other, want: `the map sets config_path = "/etc/docker/certs.d"`},
+		"the map says, wrongly":     {files: map[string]string{main: "version = 3\n" + v3 + other}, inMap: dir, want: `sets config_path = "/etc/docker/certs.d"`},
+		"version 3, table of 2":     {files: map[string]string{main: "version = 3\n" + v2 + dir}, want: "is not read, because containerd 2.0 reads all its files as version 3"},
+		"version 2, table of 3":     {files: map[string]string{main: "version = 2\n" + v3 + dir}, want: "is a table of containerd 2, which containerd 1.7 does not read"},
+		"mirrors":                   {files: map[string]string{main: "version = 2\n" + v2 + "[plugins.'io.containerd.grpc.v1.cri'.registry.mirrors.'docker.io']\nendpoint = []\n"}, want: "has registry mirrors, which the CRI refuses beside config_path"},
 		"import sets it":            {files: map[string]string{main: all + "version = 3\n", extra: v3 + dir}},
 		"import overrides":          {files: map[string]string{main: all + "version = 3\n" + v3 + dir, extra: "version = 3\n" + v3 + other}, want: "extra.toml"},
 		"later import overrides":    {files: map[string]string{main: all + "version = 3\n", extra: v3 + other, more: v3 + dir}},
@@ -50,7 +51,7 @@ func TestArmed(t *testing.T) {
 			main: all + "version = 3\n", extra: "imports = ['/etc/containerd/deep/*']\n", more: v3 + dir, "/etc/containerd/deep/a.toml": v3 + other,
 		}, want: "deep/a.toml"},
 		"imports go round":         {files: map[string]string{main: all + "version = 3\n" + v3 + dir, extra: "imports = ['../config.toml']\n"}},
-		"import of 1.x forgets":    {files: map[string]string{main: all + "version = 2\n" + v2 + dir, extra: "version = 2\n[plugins.'io.containerd.grpc.v1.cri'.containerd]\n"}, want: "extra.toml has a table"},
+		"import of 1.x forgets":    {files: map[string]string{main: all + "version = 2\n" + v2 + dir, extra: "version = 2\n[plugins.'io.containerd.grpc.v1.cri'.containerd]\n"}, want: "extra.toml:2: [plugins.\"io.containerd.grpc.v1.cri\"] replaces the whole table of that plugin"},
 		"import of 2.x does not":   {files: map[string]string{main: all + "version = 2\n" + v2 + dir, extra: "version = 2\n[plugins.'io.containerd.grpc.v1.cri'.containerd]\n"}, inMap: "version = '2.1'\n"},
 		"import of version 3":      {files: map[string]string{main: all + "version = 3\n" + v3 + dir, extra: "version = 3\n[plugins.'io.containerd.cri.v1.images'.pinned_images]\n"}},
 		"import of another plugin": {files: map[string]string{main: all + "version = 2\n" + v2 + dir, extra: "version = 2\n[plugins.'io.containerd.grpc.v1.other']\n"}},
@@ -67,7 +68,7 @@ func TestArmed(t *testing.T) {
 			}
 			write(t, n.Map, oneMap+"[containerd]\n"+test.inMap)
 			_, err := n.Apply(t.Context())
-			_, answerErr := answer(t, n, "mcr.microsoft.com")
+			_, answerErr := decided(t, n, "mcr.microsoft.com")
 			if test.want == "" {
 				if err != nil || answerErr != nil {
 					t.Errorf("apply: %v, answer: %v; want both", err, answerErr)
@@ -86,20 +87,20 @@ func TestArmed(t *testing.T) {
 	}
 }
 
-// TestContainerdUnreadable tells that a configuration that is not TOML takes
-// no credential away: containerd runs with what it read before.
+// TestContainerdUnreadable checks that a configuration that containerd does not
+// start with arms nothing: what it will be when it is repaired is not known.
 func TestContainerdUnreadable(t *testing.T) {
 	n, _ := newNode(t, oneMap)
 	apply(t, n)
 	write(t, n.path("/etc/containerd/config.toml"), "version = 3\n[plugins\n")
-	before := tree(t, n.Root, true)
-	if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "config.toml:2: containerd's configuration is not TOML") {
-		t.Errorf("apply: %v; want the file and the line", err)
+	var notArmed *NotArmedError
+	if _, err := n.Apply(t.Context()); !errors.As(err, &notArmed) || !strings.Contains(err.Error(), "config.toml:2: ") || !strings.Contains(err.Error(), "does not start") {
+		t.Errorf("apply: %v; want a NotArmedError with the file and the line", err)
 	}
-	sameTree(t, tree(t, n.Root, true), before)
+	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
 }
 
-// TestArmedAgain tells that routes come back with the configuration.
+// TestArmedAgain checks that routes come back with the configuration.
 func TestArmedAgain(t *testing.T) {
 	n, _ := newNode(t, oneMap)
 	apply(t, n)
@@ -115,15 +116,17 @@ func TestArmedAgain(t *testing.T) {
 			t.Error("apply succeeds; want it not to")
 		}
 	}
-	if _, err := os.Stat(n.path(routesDir)); err == nil {
+	if _, err := os.Stat(n.path(plan.RoutesDir)); err == nil {
 		t.Error("the routes are there; want them gone")
 	}
 	write(t, config, string(data))
 	wantLeft(t, apply(t, n), "")
+	remove(t, n.path("/run/mirrorcred")) // it is empty now
+	remove(t, n.path("/run"))
 	sameTree(t, tree(t, n.Root, true), before)
 }
 
-// TestNotArmedWithABadMap tells that a map with a fault does not keep the
+// TestNotArmedWithABadMap checks that a map with a fault does not keep the
 // routes of the one before where containerd does not read our tree any more,
 // also when the manager was started anew meanwhile and knows of that map only
 // what is on the disk.
@@ -168,26 +171,26 @@ func TestNotArmedWithABadMap(t *testing.T) {
 			if !test.same {
 				n = &Node{Root: n.Root, Map: n.Map, host: host}
 			}
-			before := tree(t, n.path(routesDir), true)
+			before := tree(t, n.path(plan.RoutesDir), true)
 			if _, err := n.Apply(t.Context()); err == nil {
 				t.Error("apply succeeds; want a fault")
 			}
-			sameTree(t, tree(t, n.path(routesDir), true), before)
+			sameTree(t, tree(t, n.path(plan.RoutesDir), true), before)
 			if want := n.path(test.config); !test.kept && !slices.Contains(n.Watched(), want) {
 				t.Errorf("watched are %q; want %s among them", n.Watched(), want)
 			}
 			write(t, n.path(test.config), none)
 			for look := range 2 {
 				_, err = n.Apply(t.Context())
-				// It is said for as long as it is known why.
+				// It is reported for as long as the reason is known.
 				s, _ := n.readState()
 				want := !test.kept && (look == 0 || s.Containerd.HostsDir != "")
 				var notArmed *NotArmedError
-				if errors.As(err, &notArmed) != want || !strings.Contains(err.Error(), "mirrors.toml:") {
+				if errors.As(err, &notArmed) != want || !strings.Contains(err.Error(), "mirrors.toml") {
 					t.Errorf("apply: %v; want the fault of the map, and a NotArmedError %t", err, want)
 				}
 			}
-			if _, err := os.Stat(n.path(routesDir)); test.kept != (err == nil) {
+			if _, err := os.Stat(n.path(plan.RoutesDir)); test.kept != (err == nil) {
 				t.Errorf("the routes: %v; want them to be kept %t", err, test.kept)
 			}
 		})
@@ -212,14 +215,14 @@ func ageState(t *testing.T, n *Node) {
 		t.Fatal(err)
 	}
 	s.Containerd = mirror.Containerd{}
-	data, err := s.encode()
+	data, err := s.Encode()
 	if err != nil || strings.Contains(string(data), "containerd") {
 		t.Fatalf("the state is %s, %v; want nothing of containerd in it", data, err)
 	}
 	write(t, n.path(stateFile), string(data))
 }
 
-// TestTreesOfRoutes tells that routes go where containerd does not read the
+// TestTreesOfRoutes checks that routes go where containerd does not read the
 // tree that they themselves speak of, such as after a kill on the way from one
 // tree to another.
 func TestTreesOfRoutes(t *testing.T) {
@@ -239,7 +242,7 @@ func TestTreesOfRoutes(t *testing.T) {
 		n = &Node{Root: n.Root, Map: n.Map, host: host}
 		write(t, config, "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '"+dir+"'\n")
 		var notArmed *NotArmedError
-		if _, err := n.Plan(); errors.As(err, &notArmed) == want {
+		if _, err := n.Plan(t.Context()); errors.As(err, &notArmed) == want {
 			t.Errorf("with config_path = %q: %v; want the routes of certs.d to be armed %t", dir, err, want)
 		}
 	}

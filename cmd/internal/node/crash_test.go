@@ -146,11 +146,20 @@ var transitions = map[string]transition{
 		in(otherMap)(t, n, host)
 		write(t, n.path("/etc/containerd/certs.d/mcr.microsoft.com/hosts.toml"), "server = \"https://mcr.microsoft.com\"\n")
 	}, after: oneMap, adopt: true},
+	"adopted beside": {before: func(t *testing.T, n *Node, host *fake) {
+		in(oneMap)(t, n, host)
+		write(t, n.path("/etc/containerd/certs.d/harbor.src:5000/hosts.toml"), "server = \"https://old.example\"\n")
+		write(t, n.path("/etc/containerd/certs.d/harbor.src:5000/ca.crt"), "PEM")
+	}, after: portMap, adopt: true},
+	"adopted certificates": {before: func(t *testing.T, n *Node, host *fake) {
+		in(oneMap)(t, n, host)
+		write(t, n.path("/etc/containerd/certs.d/harbor.src_5000_/ca.crt"), "PEM")
+	}, after: portMap, adopt: true},
 	"stock first":       {before: in(), after: stockMap},
 	"stock added":       {before: in(stockMap), after: stockMoreMap},
 	"stock retargeted":  {before: in(stockMap), after: stockOtherMap},
 	"stock withdrawn":   {before: in(stockMap), after: stockEmptyMap},
-	"stock to nobody":   {before: in(stockMap), after: stockAnonymousMap},
+	"stock to no one":   {before: in(stockMap), after: stockAnonymousMap},
 	"stock gone":        {before: restarted(stockMap, stockEmptyMap), after: stockEmptyMap},
 	"to stock":          {before: in(tokenMap), after: stockMap},
 	"to stock at once":  {before: in(sharedMap), after: stockMoreMap},
@@ -316,14 +325,14 @@ func prepare(t *testing.T, tr transition) (fresh func(*testing.T) (*Node, []stri
 	whole, maps := fresh(t)
 	apply(t, whole)
 	checkWhole(t, whole, maps, "not killed")
-	if plan := apply(t, whole); len(plan.Changes) > 0 {
-		t.Fatalf("the second run changes %d files", len(plan.Changes))
+	if todo := apply(t, whole); len(todo.Changes) > 0 {
+		t.Fatalf("the second run changes %d files", len(todo.Changes))
 	}
 	return fresh, tree(t, whole.Root, false)
 }
 
-// TestSameWords tells that a fault of the disk which lasts has the same words
-// each time, so that it is said once.
+// TestSameWords checks that a fault of the disk which lasts has the same words
+// each time, so it is reported once.
 func TestSameWords(t *testing.T) {
 	n, _ := newNode(t, oneMap)
 	n.disk.step = func(op string, paths ...string) error {

@@ -3,29 +3,28 @@ package node
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
 )
 
-// temporary begins the names of what is being built. Such names are no hosts,
-// no routes and no configurations, and what a killed run left of them is
-// removed by the next one.
-const temporary = ".mirrorcred-"
-
-// manyFiles is how many files at once are synced by one sync of their whole
-// file system instead of one each.
+// manyFiles is the number of files from which one sync of the whole file system
+// replaces one for each file.
 const manyFiles = 16
 
-// A disk makes changes that are whole or not at all. It is the one place that
-// changes a file.
+// A disk makes each change whole or not at all. It is the only place that
+// changes files.
 type disk struct {
-	// step is called before each system call that changes something, with
-	// the paths that it is about; the error stops it there. nil in
-	// production.
+	// step is called before each system call that changes something, with its
+	// paths; an error stops the run there. nil in production.
 	step func(op string, paths ...string) error
-	next int // number of the next temporary name
+	next int // the number in the next temporary name
+	// expected is what must still be at a path before it is renamed, replaced
+	// or removed.
+	expected expectations
+	tree     durable.Tree
+	follow   follower
 }
 
 func (d *disk) before(op string, paths ...string) error {
@@ -40,14 +39,13 @@ type file struct {
 	path string // on this machine
 	data []byte
 	mode fs.FileMode
-	// dir says that the file's directory is new: the two go into place at
-	// once, since an empty directory would already be one that containerd
-	// picks.
+	// dir says that the file's directory is new: both go into place at once, since
+	// containerd would pick an empty directory.
 	dir bool
-	// link says that it is a symbolic link, which leads to data.
+	// link says that it is a symbolic link to data.
 	link bool
-	// scratch is a directory on the same file system in which the file is
-	// built; "" means the one that it goes into.
+	// scratch is the directory on the same file system in which the file is built;
+	// "" means its own.
 	scratch string
 }
 
@@ -70,11 +68,9 @@ func (d *disk) write(files []file) error {
 	if err == nil {
 		err = d.moveAll(built, files)
 	}
-	if err != nil {
-		for _, name := range built {
-			if name != "" {
-				os.RemoveAll(name)
-			}
+	for _, name := range built {
+		if name != "" {
+			d.tree.RemoveAll(name)
 		}
 	}
 	return err
@@ -83,7 +79,11 @@ func (d *disk) write(files []file) error {
 // buildAll builds files under temporary names, which it leaves in built.
 func (d *disk) buildAll(built []string, files []file) error {
 	batch := len(files) >= manyFiles
+	var scratches []string
 	for i, f := range files {
+		if err := d.follow.stopped(); err != nil {
+			return err
+		}
 		scratch := f.scratch
 		if scratch == "" {
 			scratch = filepath.Dir(f.place())
@@ -91,19 +91,20 @@ func (d *disk) buildAll(built []string, files []file) error {
 		if err := d.mkdirAll(scratch, 0o755); err != nil {
 			return err
 		}
+		scratches = append(scratches, scratch)
 		built[i] = d.temporary(scratch)
 		if err := d.build(built[i], f, !batch); err != nil {
 			return err
 		}
 	}
 	if batch {
-		return d.syncAll(built)
+		return d.syncAll(scratches)
 	}
 	return nil
 }
 
-// build builds one file, or its directory with the file in it, at a name that
-// nobody looks at.
+// build builds one file, or its directory with the file in it, under a
+// temporary name.
 func (d *disk) build(name string, f file, sync bool) error {
 	if f.link {
 		return d.symlink(string(f.data), name)
@@ -120,22 +121,39 @@ func (d *disk) build(name string, f file, sync bool) error {
 	return d.syncDir(name)
 }
 
-// moveAll renames what was built into place, and takes it out of built.
+// moveAll renames what was built into place, and removes it from built.
 func (d *disk) moveAll(built []string, files []file) error {
-	places := make([]string, len(files))
+	var places []string
+	var err error
 	for i, f := range files {
-		places[i] = f.place()
-		if err := d.rename(built[i], places[i]); err != nil {
-			return err
+		place := f.place()
+		if err = d.follow.stopped(); err != nil {
+			break
+		}
+		if err = d.rename(built[i], place); err != nil {
+			if !d.follow.refuses(place, err) {
+				return err
+			}
+			err = nil
+			continue // what was built is removed with the rest
 		}
 		built[i] = ""
+		places = append(places, place)
+		d.follow.did(place)
 	}
-	return d.syncParents(places)
+	return errors.Join(d.syncParents(places), err)
 }
 
+// temporary returns a free name in a directory. A taken one belongs to another
+// program, or could not be removed.
 func (d *disk) temporary(dir string) string {
-	d.next++
-	return filepath.Join(dir, temporary+strconv.Itoa(d.next))
+	for {
+		d.next++
+		name := filepath.Join(dir, temporary+strconv.Itoa(d.next))
+		if _, err := d.tree.Lstat(name); err != nil {
+			return name
+		}
+	}
 }
 
 // create writes a new file.
@@ -143,7 +161,7 @@ func (d *disk) create(name string, data []byte, mode fs.FileMode, sync bool) (er
 	if err := d.before("create", name); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	f, err := d.tree.Create(name, 0o600)
 	if err != nil {
 		return describe(err)
 	}
@@ -152,13 +170,15 @@ func (d *disk) create(name string, data []byte, mode fs.FileMode, sync bool) (er
 			err = describe(cerr)
 		}
 	}()
-	if err := f.Chmod(mode); err != nil { // whatever the umask
-		return describe(err)
-	}
 	if err := d.before("write", name); err != nil {
 		return err
 	}
 	if _, err := f.Write(data); err != nil {
+		return describe(err)
+	}
+	// Not earlier: no other user may open a half-written file, or one that will be
+	// closed to others. The umask does not matter.
+	if err := f.Chmod(mode); err != nil {
 		return describe(err)
 	}
 	if !sync {
@@ -173,18 +193,18 @@ func (d *disk) create(name string, data []byte, mode fs.FileMode, sync bool) (er
 	return nil
 }
 
-// symlink makes a link that leads to a path. It needs no sync of its own.
+// symlink makes a link to a path. It needs no sync of its own.
 func (d *disk) symlink(to, name string) error {
 	if err := d.before("symlink", name); err != nil {
 		return err
 	}
-	if err := os.Symlink(to, name); err != nil {
-		return describe(&fs.PathError{Op: "symlink", Path: name, Err: errors.Unwrap(err)})
+	if err := d.tree.Symlink(to, name); err != nil {
+		return describe(err)
 	}
 	return nil
 }
 
-// dirMode returns the mode of the directory of a file: as open as the file.
+// dirMode returns the mode of a file's directory: as open as the file.
 func dirMode(mode fs.FileMode) fs.FileMode {
 	if mode&0o077 == 0 {
 		return 0o700
@@ -192,76 +212,21 @@ func dirMode(mode fs.FileMode) fs.FileMode {
 	return 0o755
 }
 
-// remove removes files that may not be there, and returns when they would not
-// be back after a power cut.
-func (d *disk) remove(paths []string) error {
-	for _, path := range paths {
-		if err := d.before("remove", path); err != nil {
-			return err
-		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return describe(err)
-		}
-	}
-	return d.syncParents(paths)
-}
-
-// removeDirs removes directories with what is in them. They are renamed out
-// first: half removed they would be ones that containerd picks.
-func (d *disk) removeDirs(paths []string) error {
-	out := make([]string, len(paths))
-	for i, path := range paths {
-		out[i] = d.temporary(filepath.Dir(path))
-		if err := d.rename(path, out[i]); err != nil {
-			return err
-		}
-	}
-	if err := d.syncParents(paths); err != nil {
-		return err
-	}
-	return d.discard(out)
-}
-
-// discard removes what nobody looks at.
-func (d *disk) discard(paths []string) error {
-	for _, path := range paths {
-		if err := d.before("remove", path); err != nil {
-			return err
-		}
-		if err := os.RemoveAll(path); err != nil {
-			return describe(err)
-		}
-	}
-	return nil
-}
-
-// leftovers returns those entries of a directory that a killed run left there.
-func leftovers(dir string, entries []fs.DirEntry) []string {
-	var list []string
-	for _, e := range entries {
-		if isTemporary(e) {
-			list = append(list, filepath.Join(dir, e.Name()))
-		}
-	}
-	return list
-}
-
-// IsTemporary reports whether a name is that of something being built, which is
-// nothing to anybody else.
-func IsTemporary(name string) bool { return strings.HasPrefix(name, temporary) }
-
-func isTemporary(e fs.DirEntry) bool { return IsTemporary(e.Name()) }
-
 func (d *disk) rename(from, to string) error {
 	if err := d.before("rename", from, to); err != nil {
 		return err
 	}
-	if err := os.Rename(from, to); err != nil {
-		var link *os.LinkError
-		if errors.As(err, &link) {
-			return describe(&fs.PathError{Op: "rename", Path: to, Err: link.Err})
-		}
+	if err := errors.Join(d.expected.check(d.tree, from), d.expected.check(d.tree, to)); err != nil {
 		return err
+	}
+	rename, isNew := d.tree.Rename, d.expected.isNew(to)
+	if isNew {
+		rename = d.tree.RenameNew
+	}
+	if err := rename(from, to); isNew && errors.Is(err, fs.ErrExist) {
+		return &ChangedError{to}
+	} else if err != nil {
+		return describe(err)
 	}
 	return nil
 }

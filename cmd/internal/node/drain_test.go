@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
 const harborMap = `version = 1
@@ -26,8 +28,8 @@ func removing(t *testing.T, text string) (*Node, *fake) {
 	apply(t, n)
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
-	plan := applyMap(t, n, emptyMap)
-	if got := summary(plan); !strings.Contains(got, "draining mcr.microsoft.com: its credential may still be in the kubelet's hands\n") {
+	todo := applyMap(t, n, emptyMap)
+	if got := summary(todo); !strings.Contains(got, "draining mcr.microsoft.com: pulls may still use its credential\n") {
 		t.Errorf("the plan leaves:\n%s", got)
 	}
 	wantDraining(t, n)
@@ -40,30 +42,30 @@ func wantDraining(t *testing.T, n *Node) {
 	if hostsOf(t, n, "mcr.microsoft.com") == "" {
 		t.Error("hosts.toml is gone; want it to stay while its mirror drains")
 	}
-	if offers, err := answer(t, n, "mcr.microsoft.com"); err == nil || !strings.Contains(err.Error(), "taken out of the mirror map") {
+	if offers, err := decided(t, n, "mcr.microsoft.com"); err == nil || !strings.Contains(err.Error(), "taken out of the mirror map") {
 		t.Errorf("the answer is %v, %v; want an error that says that it drains", offers, err)
 	}
 }
 
 // wantGone fails unless nothing is left of the mirror.
-func wantGone(t *testing.T, n *Node, plan Plan) {
+func wantGone(t *testing.T, n *Node, todo plan.Plan) {
 	t.Helper()
-	wantLeft(t, plan, "")
+	wantLeft(t, todo, "")
 	wantRouted(t, n, "mcr.microsoft.com", "")
 	for path := range tree(t, n.path("/etc/containerd/certs.d"), true) {
 		if path != "" {
 			t.Errorf("%s is left of the tree", path)
 		}
 	}
-	offers, err := answer(t, n, "mcr.microsoft.com")
-	if _, none := os.Stat(n.path(routesDir)); none != nil {
+	offers, err := decided(t, n, "mcr.microsoft.com")
+	if _, none := os.Stat(n.path(plan.RoutesDir)); none != nil {
 		err = nil // it is not our plugin that is run
 	}
 	if err != nil || len(offers) > 0 {
 		t.Errorf("the answer is %v, %v; want nothing", offers, err)
 	}
-	if plan := apply(t, n); len(plan.Changes) > 0 {
-		t.Errorf("the next run changes %d files", len(plan.Changes))
+	if todo := apply(t, n); len(todo.Changes) > 0 {
+		t.Errorf("the next run changes %d files", len(todo.Changes))
 	}
 }
 
@@ -76,7 +78,7 @@ func TestDrainEndsWithTheKubelet(t *testing.T) {
 	n, host := removing(t, oneMap)
 	host.after(time.Hour)
 	// Without records of its pulls the kubelet may have one in its queue.
-	wantLeft(t, apply(t, n), "draining mcr.microsoft.com: the kubelet (process 100) keeps no record of its pulls, so one may still have the credential; restart the kubelet")
+	wantLeft(t, apply(t, n), "draining mcr.microsoft.com: the kubelet (process 100) may not keep records of its pulls (")
 	wantDraining(t, n)
 	host.startKubelet(theFlags...)
 	wantGone(t, n, apply(t, n))
@@ -93,9 +95,11 @@ func TestDrainEndsWithoutPulls(t *testing.T) {
 	n, host := removing(t, oneMap)
 	pullIntent(t, n, "mcr.microsoft.com/app:1")
 	host.after(30 * time.Second)
-	wantLeft(t, apply(t, n), "draining mcr.microsoft.com: its credential may still be in the kubelet's hands for another 30s")
+	host.clock = func() time.Time { return time.Date(2030, 1, 2, 16, 48, 23, 0, time.Local) }
+	wantLeft(t, apply(t, n), "draining mcr.microsoft.com: pulls may still use its credential until 16:48:53\n")
+	host.clock = nil
 	host.after(time.Minute)
-	wantLeft(t, apply(t, n), "draining mcr.microsoft.com: the kubelet has 1 pulls under way that may have its credential")
+	wantLeft(t, apply(t, n), "draining mcr.microsoft.com: the kubelet (process 100) has 1 pull in progress that may use its credential")
 	pullIntent(t, n, "quay.io/app:1")
 	wantGone(t, n, apply(t, n))
 }
@@ -109,25 +113,25 @@ func TestDrainOfACredentialThatExpires(t *testing.T) {
 func TestDrainOfACredentialThatDoesNotExpire(t *testing.T) {
 	n, host := removing(t, harborMap)
 	host.after(100 * time.Hour)
-	wantLeft(t, apply(t, n), "draining harbor.corp:8443: the kubelet (process 100) keeps no record")
+	wantLeft(t, apply(t, n), "draining harbor.corp:8443: the kubelet (process 100) may not keep records")
 	host.startKubelet(theFlags...)
 	wantGone(t, n, apply(t, n))
 }
 
-// TestDrainWithLostRoutes tells that what is not known of a mirror makes its
+// TestDrainWithLostRoutes checks that what is not known of a mirror makes its
 // drain no shorter.
 func TestDrainWithLostRoutes(t *testing.T) {
 	source := strings.ReplaceAll(oneMap, "mcr.microsoft.com", "mcr.microsoft.com:444")
 	n, host := newNode(t, source)
 	apply(t, n)
 	host.startKubelet(theFlags...)
-	if err := os.RemoveAll(n.path(routesDir)); err != nil {
+	if err := os.RemoveAll(n.path(plan.RoutesDir)); err != nil {
 		t.Fatal(err)
 	}
 	write(t, n.path("/var/lib/kubelet/image_manager/pulling/one"), `{"image":"mcr.microsoft.com:444/app"}`)
 	wantLeft(t, applyMap(t, n, emptyMap), "draining mcr.microsoft.com:444: ")
 	host.after(4 * time.Hour)
-	wantLeft(t, apply(t, n), "draining mcr.microsoft.com:444: the kubelet has 1 pulls under way")
+	wantLeft(t, apply(t, n), "draining mcr.microsoft.com:444: the kubelet (process 100) has 1 pull in progress")
 }
 
 func TestDrainWithLostState(t *testing.T) {
@@ -137,7 +141,7 @@ func TestDrainWithLostState(t *testing.T) {
 	if err := os.Remove(n.path(stateFile)); err != nil {
 		t.Fatal(err)
 	}
-	wantLeft(t, apply(t, n), "draining mcr.microsoft.com: its credential") // once more
+	wantLeft(t, apply(t, n), "draining mcr.microsoft.com: pulls may still use its credential") // once more
 	host.after(2 * time.Minute)
 	wantGone(t, n, apply(t, n))
 }
@@ -145,10 +149,10 @@ func TestDrainWithLostState(t *testing.T) {
 func TestBackInTheMapWhileDraining(t *testing.T) {
 	n, _ := removing(t, oneMap)
 	wantLeft(t, applyMap(t, n, oneMap), "")
-	if offers, err := answer(t, n, "mcr.microsoft.com"); err != nil || len(offers) != 1 {
+	if offers, err := decided(t, n, "mcr.microsoft.com"); err != nil || len(offers) != 1 {
 		t.Errorf("the answer is %v, %v; want one credential", offers, err)
 	}
-	wantLeft(t, applyMap(t, n, emptyMap), "draining mcr.microsoft.com: its credential may still be in the kubelet's hands\n")
+	wantLeft(t, applyMap(t, n, emptyMap), "draining mcr.microsoft.com: pulls may still use its credential\n")
 	wantLeft(t, applyMap(t, n, otherMap), "")
 	wantRouted(t, n, "mcr.microsoft.com", "fabrikam.azurecr.io")
 }
@@ -160,23 +164,23 @@ func TestAnonymousMirrorGoesAtOnce(t *testing.T) {
 	wantGone(t, n, applyMap(t, n, emptyMap))
 }
 
-// TestOnceWithACredential tells that a mirror which had a credential and has
+// TestOnceWithACredential checks that a mirror which had a credential and has
 // none now drains all the same: a pull in the queue may still have it.
 func TestOnceWithACredential(t *testing.T) {
 	n, host := newNode(t, oneMap)
 	apply(t, n)
 	host.startKubelet(theFlags...)
-	wantLeft(t, applyMap(t, n, anonymousMap), "")
+	wantLeft(t, applyMap(t, n, anonymousMap+"share_credential = true\n"), "")
 	wantRouted(t, n, "mcr.microsoft.com", "mirror.example")
-	if plan := apply(t, n); len(plan.Changes) > 0 {
-		t.Errorf("the next run changes %d files", len(plan.Changes))
+	if todo := apply(t, n); len(todo.Changes) > 0 {
+		t.Errorf("the next run changes %d files", len(todo.Changes))
 	}
 	wantLeft(t, applyMap(t, n, emptyMap), "draining mcr.microsoft.com: ")
 	host.startKubelet(theFlags...)
 	wantGone(t, n, apply(t, n))
 }
 
-// TestServedByItselfAgain tells that the source is not dialled while a pull may
+// TestServedByItselfAgain checks that the source is not dialled while a pull may
 // have the mirror's credential, be it the mirror of the source or that of "*".
 func TestServedByItselfAgain(t *testing.T) {
 	const itself = "[registry.\"mcr.microsoft.com\"]\ncapabilities = [\"pull\", \"resolve\"]\n"
@@ -190,7 +194,7 @@ func TestServedByItselfAgain(t *testing.T) {
 				after = before + itself
 			}
 			wantLeft(t, applyMap(t, n, after), "draining mcr.microsoft.com: ")
-			if offers, err := answer(t, n, "mcr.microsoft.com"); err == nil {
+			if offers, err := decided(t, n, "mcr.microsoft.com"); err == nil {
 				t.Errorf("the answer is %v; want an error", offers)
 			}
 			wantLeft(t, apply(t, n), "draining mcr.microsoft.com: ")
@@ -208,12 +212,12 @@ func TestDefaultMirrorDrains(t *testing.T) {
 	apply(t, n)
 	host.startKubelet(theFlags...)
 	wantLeft(t, applyMap(t, n, emptyMap), "draining *: ")
-	if _, err := answer(t, n, "quay.io"); err == nil {
+	if _, err := decided(t, n, "quay.io"); err == nil {
 		t.Error("there is an answer while the mirror of \"*\" drains; want none")
 	}
 	host.after(2 * time.Minute)
 	pullIntent(t, n, "quay.io/any")
-	wantLeft(t, apply(t, n), "draining *: the kubelet has 1 pulls under way")
+	wantLeft(t, apply(t, n), "draining *: the kubelet (process 100) has 1 pull in progress")
 	host.startKubelet(theFlags...)
 	wantGone(t, n, apply(t, n))
 }

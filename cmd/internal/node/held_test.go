@@ -7,18 +7,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 )
 
 // holding applies a map and holds all that it takes away.
-func holding(t testing.TB, n *Node, text string) Plan {
+func holding(t testing.TB, n *Node, text string) plan.Plan {
 	t.Helper()
 	write(t, n.Map, text)
-	plan, err := n.ApplyUnless(t.Context(), func(string) bool { return true }, func(Plan) bool { return false })
+	todo, err := n.ApplyUnless(t.Context(), func(string) bool { return true }, func(plan.Plan) bool { return false })
 	if err != nil {
 		t.Fatal(err)
 	}
-	return plan
+	return todo
 }
 
 // wantAnswer fails unless a host is routed to a target whose credential is
@@ -28,8 +29,8 @@ func wantAnswer(t *testing.T, n *Node, host, target string) {
 	if file := inForceFor(t, n, host); !strings.Contains(file, target) {
 		t.Errorf("%s is served by %q; want %s", host, file, target)
 	}
-	offers, err := answer(t, n, host)
-	if err != nil || len(offers) == 0 || offers[0].Credential == nil || offers[0].Ask.Registry.String() != target {
+	offers, err := decided(t, n, host)
+	if err != nil || len(offers) == 0 || offers[0].Credential == nil || offers[0].Query.Registry.String() != target {
 		t.Errorf("the answer for %s is %v, %v; want the credential of %s", host, offers, err, target)
 	}
 }
@@ -62,9 +63,9 @@ func TestHeld(t *testing.T) {
 			wantLeft(t, apply(t, n), "")
 			after := "version = 1\n" + test.after + mirrorOf(kept, "fabrikam.azurecr.io") + mirrorOf("ghcr.io", "contoso.azurecr.io")
 			for range 2 {
-				plan := holding(t, n, after)
-				if len(plan.Held) != 1 || plan.Held[0].Source != test.source || len(plan.Draining) > 0 {
-					t.Errorf("held are %v and draining %v; want %s held", plan.Held, plan.Draining, test.source)
+				todo := holding(t, n, after)
+				if len(todo.Held) != 1 || todo.Held[0].Source != test.source || len(todo.Draining) > 0 {
+					t.Errorf("held are %v and draining %v; want %s held", todo.Held, todo.Draining, test.source)
 				}
 				wantAnswer(t, n, test.host, "contoso.azurecr.io")
 				wantAnswer(t, n, kept, "fabrikam.azurecr.io")
@@ -84,9 +85,8 @@ func TestHeld(t *testing.T) {
 	}
 }
 
-// TestHeldChangesNothing tells that a map which takes everything away is one
-// that changes nothing as long as that is held, and that the map of before is
-// none either.
+// TestHeldChangesNothing checks that a map without mirrors changes nothing while the
+// removals are held, and that the previous map then changes nothing either.
 func TestHeldChangesNothing(t *testing.T) {
 	for name, text := range map[string]string{"with a credential": oneMap, "anonymous": anonymousMap, "any": sharedMap} {
 		t.Run(name, func(t *testing.T) {
@@ -96,18 +96,18 @@ func TestHeldChangesNothing(t *testing.T) {
 			apply(t, n)
 			write(t, n.Map, emptyMap)
 			before := tree(t, n.Root, true)
-			if plan := holding(t, n, emptyMap); len(plan.Held) == 0 || len(plan.Changes) > 0 {
-				t.Errorf("held are %v and changes %d; want all held", plan.Held, len(plan.Changes))
+			if todo := holding(t, n, emptyMap); len(todo.Held) == 0 || len(todo.Changes) > 0 {
+				t.Errorf("held are %v and changes %d; want all held", todo.Held, len(todo.Changes))
 			}
 			sameTree(t, tree(t, n.Root, true), before)
-			if plan := applyMap(t, n, text); len(plan.Changes) > 0 {
-				t.Errorf("the map of before changes %d files", len(plan.Changes))
+			if todo := applyMap(t, n, text); len(todo.Changes) > 0 {
+				t.Errorf("the map of before changes %d files", len(todo.Changes))
 			}
 		})
 	}
 }
 
-// TestHeldToken tells that a provider which is handed a token stays as long as
+// TestHeldToken checks that a provider which is handed a token stays as long as
 // a mirror that needs it is held, also where another one comes.
 func TestHeldToken(t *testing.T) {
 	n, host := newNode(t, tokenMap)
@@ -115,17 +115,17 @@ func TestHeldToken(t *testing.T) {
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
 	before := tree(t, n.path("/var/lib/kubelet"), true)
-	if plan := holding(t, n, oneMap); len(plan.Held) != 2 || len(plan.Changes) > 0 {
-		t.Errorf("held are %v and changes %d; want docker.io and its registry held and nothing changed", plan.Held, len(plan.Changes))
+	if todo := holding(t, n, oneMap); len(todo.Held) != 2 || len(todo.Changes) > 0 {
+		t.Errorf("held are %v and changes %d; want docker.io and its registry held and nothing changed", todo.Held, len(todo.Changes))
 	}
 	sameTree(t, tree(t, n.path("/var/lib/kubelet"), true), before)
 	holding(t, n, oneMap+mirrorOf("ghcr.io", "contoso.azurecr.io"))
 	host.startKubelet(theFlags...)
-	if plan := holding(t, n, oneMap+mirrorOf("ghcr.io", "contoso.azurecr.io")); len(plan.Held) != 2 || len(plan.Pending) > 0 {
-		t.Errorf("held are %v and pending %v; want docker.io and its registry held and nothing pending", plan.Held, plan.Pending)
+	if todo := holding(t, n, oneMap+mirrorOf("ghcr.io", "contoso.azurecr.io")); len(todo.Held) != 2 || len(todo.Pending) > 0 {
+		t.Errorf("held are %v and pending %v; want docker.io and its registry held and nothing pending", todo.Held, todo.Pending)
 	}
 	wantAnswer(t, n, "ghcr.io", "contoso.azurecr.io")
-	after := ourEntries(false, theKubeletFile(t, n))
+	after := plan.OurEntries(false, theKubeletFile(t, n))
 	if len(after) != 2 || !slices.Contains(after[1].Match, "docker.io") || !slices.Contains(after[0].Match, "ghcr.io") {
 		t.Errorf("our providers are %v; want that of the pods to match docker.io, and the other ghcr.io", after)
 	}
@@ -140,27 +140,27 @@ func theKubeletFile(t *testing.T, n *Node) kubeletconfig.File {
 	return kubeletconfig.File{Name: "config.yaml", Data: data}
 }
 
-// TestDrainIsNotHeld tells that a drain which has begun comes to its end.
+// TestDrainIsNotHeld checks that a drain which has begun comes to its end.
 func TestDrainIsNotHeld(t *testing.T) {
 	n, host := removing(t, oneMap)
 	pullIntent(t, n, "quay.io/app:1")
-	if plan := holding(t, n, emptyMap); len(plan.Held) > 0 {
-		t.Errorf("held are %v; want none", plan.Held)
+	if todo := holding(t, n, emptyMap); len(todo.Held) > 0 {
+		t.Errorf("held are %v; want none", todo.Held)
 	}
 	wantDraining(t, n)
 	host.after(2 * time.Minute)
 	wantGone(t, n, holding(t, n, emptyMap))
 }
 
-// TestHeldIsNotOurs tells that nothing is held but what is ours to remove.
+// TestHeldIsNotOurs checks that nothing is held but what is ours to remove.
 func TestHeldIsNotOurs(t *testing.T) {
 	n, _ := newNode(t, oneMap)
 	apply(t, n)
 	file := n.path("/etc/containerd/certs.d/mcr.microsoft.com/hosts.toml")
 	for _, text := range []string{"server = \"https://elsewhere.example\"\n", hostsOf(t, n, "mcr.microsoft.com") + "# by hand\n", ""} {
 		write(t, file, text)
-		if plan := holding(t, n, emptyMap); len(plan.Held) > 0 {
-			t.Errorf("with the file %q held are %v; want none", text, plan.Held)
+		if todo := holding(t, n, emptyMap); len(todo.Held) > 0 {
+			t.Errorf("with the file %q held are %v; want none", text, todo.Held)
 		}
 		if data, err := os.ReadFile(file); err != nil || string(data) != text {
 			t.Errorf("the file is %q, %v; want it untouched", data, err)
@@ -168,7 +168,7 @@ func TestHeldIsNotOurs(t *testing.T) {
 	}
 }
 
-// TestHeldDirect tells that ACR login servers are answered as before while the
+// TestHeldDirect checks that ACR login servers are answered as before while the
 // last mirror with an Azure credential is held.
 func TestHeldDirect(t *testing.T) {
 	n, host := newNode(t, oneMap)
@@ -176,7 +176,7 @@ func TestHeldDirect(t *testing.T) {
 	for range 2 {
 		holding(t, n, emptyMap)
 		host.startKubelet(theFlags...)
-		if offers, err := answer(t, n, "other.azurecr.io"); err != nil || len(offers) != 1 {
+		if offers, err := decided(t, n, "other.azurecr.io"); err != nil || len(offers) != 1 {
 			t.Errorf("the answer for a login server is %v, %v; want its credential", offers, err)
 		}
 		data, err := os.ReadFile(n.path(kubeletFile))

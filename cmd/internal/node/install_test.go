@@ -3,7 +3,9 @@ package node
 import (
 	"errors"
 	"os"
+	"strings"
 	"testing"
+	"time"
 )
 
 // TestInstall cuts the power, and kills the program, before each step of a
@@ -16,7 +18,7 @@ func TestInstall(t *testing.T) {
 		if err := n.Install(name, []byte("old"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		// What a killed run left is in nobody's way.
+		// The leftovers of a killed run do not matter.
 		if err := os.WriteFile(n.path("/etc/systemd/system", temporary+"2"), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -52,5 +54,27 @@ func TestInstall(t *testing.T) {
 		if err == nil {
 			return
 		}
+	}
+}
+
+// TestHold holds that a node is applied by the one who holds its place, and by no
+// other.
+func TestHold(t *testing.T) {
+	n, _ := newNode(t, oneMap)
+	release, err := n.Hold(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Apply(t.Context()); err != nil {
+		t.Errorf("the holder: %v", err)
+	}
+	other := New(n.Root, "", false)
+	other.LockTimeout = time.Millisecond
+	if _, err := other.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "holds the lock") {
+		t.Errorf("another: %v", err)
+	}
+	release()
+	if _, err := other.Apply(t.Context()); err != nil {
+		t.Errorf("after the release: %v", err)
 	}
 }

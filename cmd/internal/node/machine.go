@@ -1,18 +1,19 @@
 package node
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	live "github.com/mirrorcred/mirrorcred/cmd/internal/kubelet"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
+	proc "github.com/mirrorcred/mirrorcred/cmd/internal/process"
+	"github.com/mirrorcred/mirrorcred/internal/input"
+	"github.com/mirrorcred/mirrorcred/systemd"
 )
 
 var (
@@ -20,175 +21,125 @@ var (
 	errNotDirectory = unix.ENOTDIR
 	errReadOnly     = unix.EROFS
 	errNoSpace      = unix.ENOSPC
+	errLoop         = unix.ELOOP
 	errQuota        = unix.EDQUOT
 )
 
-// A machine is asked for what is not on the disk.
+// A machine answers what is not on the disk.
 type machine interface {
 	// now returns the present moment.
-	now() (Moment, error)
-	// kubelets returns the kubelets that run.
-	kubelets() ([]process, error)
+	now() (plan.Moment, error)
+	// wall returns the wall clock, which files are stamped with.
+	wall() time.Time
+	// when returns the moment of a time on the wall clock.
+	when(time.Time) (plan.Moment, error)
+	// kubelets returns the running kubelets, and why there may be another one that
+	// cannot be seen, "" if there cannot.
+	kubelets() (running []plan.Process, unseen string, err error)
 	// version asks a kubelet's program for its version, such as "v1.34.2".
-	version(process) (string, error)
+	version(plan.Process) (string, error)
+	// changedSince reports whether a file, or a link on the way to it, may
+	// have changed since a kubelet started.
+	changedSince(path string, k plan.Process) (bool, error)
+	// clockSet reports whether the wall clock is known to have been set since
+	// boot, and records that unless it is a dry run.
+	clockSet(dry bool) bool
+	// dated returns how far file times show what existed when a kubelet started.
+	dated(k plan.Process) plan.Dating
 }
 
-// A process is a running kubelet.
-type process struct {
-	pid     int
-	started Moment
-	args    []string
-	// embedded says that the kubelet is part of another program, so that
-	// its flags are not among args.
-	embedded bool
-	// unit is the service of systemd's that the process belongs to, or "".
-	unit string
+// flagOf returns the value of a flag of a kubelet, false if it is not given.
+func flagOf(k plan.Process, name string) (string, bool) { return live.Flag(k.Args, name) }
+
+// linux is the machine that mirrorcred runs on.
+type linux struct {
+	units *units // what systemd reported before; nil for nothing
 }
 
-// flag returns the value of a flag of the process, and false where it is not
-// given.
-func (p process) flag(name string) (string, bool) {
-	value, ok := "", false
-	for i, arg := range p.args {
-		key, after, hasValue := strings.Cut(arg, "=")
-		if strings.TrimLeft(key, "-") != name || !strings.HasPrefix(key, "-") {
-			continue
-		}
-		switch {
-		case hasValue:
-			value, ok = after, true
-		case i+1 < len(p.args):
-			value, ok = p.args[i+1], true
-		}
-	}
-	return value, ok
+// units cache when systemd started the unit of a process: as long as the
+// process runs, that does not change.
+type units struct {
+	mu   sync.Mutex
+	told map[plan.Moment]systemd.State
 }
 
-// kubeletNames are the process names of kubelets, true where the kubelet is
-// embedded in the program: k3s and MicroK8s.
-var kubeletNames = map[string]bool{
-	"kubelet": false, "k3s": true, "k3s-server": true, "k3s-agent": true, "kubelite": true,
-}
-
-// linux is the machine that we run on.
-type linux struct{}
-
-func (linux) now() (Moment, error) {
+func (linux) now() (plan.Moment, error) {
 	boot, err := bootID()
 	if err != nil {
-		return Moment{}, err
+		return plan.Moment{}, err
 	}
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		return Moment{}, fmt.Errorf("read the time since boot: %w", err)
+		return plan.Moment{}, fmt.Errorf("read the time since boot: %w", err)
 	}
-	return Moment{boot, time.Duration(ts.Nano())}, nil
+	return plan.Moment{Boot: boot, Since: time.Duration(ts.Nano())}, nil
+}
+
+func (linux) wall() time.Time { return time.Now() }
+
+// when counts back from now, by the present wall clock.
+func (l linux) when(t time.Time) (plan.Moment, error) {
+	m, err := l.now()
+	m.Since -= time.Since(t)
+	return m, err
 }
 
 func bootID() (string, error) {
-	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	data, err := input.ReadFile("/proc/sys/kernel/random/boot_id", 0)
 	return strings.TrimSpace(string(data)), err
 }
 
-// kubelets looks through /proc. A process that ends meanwhile is none.
-func (linux) kubelets() ([]process, error) {
+// kubelets finds the node's own kubelets, which package kubelet tells from
+// others.
+func (linux) kubelets() ([]plan.Process, string, error) {
 	boot, err := bootID()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	names, err := filepath.Glob("/proc/[0-9]*")
+	seen, err := live.Running(proc.Proc)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	var list []process
-	for _, dir := range names {
-		comm, err := os.ReadFile(dir + "/comm")
-		embedded, ok := kubeletNames[strings.TrimSpace(string(comm))]
-		if err != nil || !ok {
-			continue
+	var list []plan.Process
+	for _, k := range seen.Kubelets {
+		list = append(list, plan.Process{
+			PID: k.PID, Started: plan.Moment{Boot: boot, Since: k.Started}, Args: k.Args, Embedded: k.Embedded, Unit: k.Unit,
+			Place: placeOf(fmt.Sprintf("/proc/%d", k.PID)),
+		})
+	}
+	return list, seen.Unknown, nil
+}
+
+// placeOf reads where the process of a /proc directory runs, which needs that
+// process's capabilities.
+func placeOf(proc string) *plan.Place {
+	dir, err := os.Readlink(proc + "/cwd")
+	environ, err2 := input.ReadFile(proc+"/environ", 0)
+	if err != nil || err2 != nil {
+		return nil
+	}
+	p := plan.Place{Dir: dir}
+	for _, v := range strings.Split(string(environ), "\x00") {
+		if home, ok := strings.CutPrefix(v, "HOME="); ok && p.Home == "" {
+			p.Home = home // the first of two counts, as in Go (syscall.Getenv)
 		}
-		stat, err1 := os.ReadFile(dir + "/stat")
-		cmdline, err2 := os.ReadFile(dir + "/cmdline")
-		since, ok := startTime(stat)
-		if err1 != nil || err2 != nil || !ok {
-			continue
-		}
-		pid, _ := strconv.Atoi(filepath.Base(dir))
-		args := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
-		groups, _ := os.ReadFile(dir + "/cgroup") // without them it is of no unit
-		list = append(list, process{pid, Moment{boot, since}, args, embedded, unitOf(groups)})
 	}
-	return list, nil
+	return &p
 }
 
-// versionTime is how long a program may take to tell its version.
-const versionTime = 10 * time.Second
-
-var kubernetesVersion = regexp.MustCompile(`\bv([1-9][0-9]*\.[0-9]+\.[0-9]+)`)
-
-// version runs the program with --version, which each kubelet takes, and k3s
-// too: the one of the process's path, which is what starts next.
-func (linux) version(p process) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), versionTime)
-	defer cancel()
-	path := ""
-	if words := strings.Fields(strings.Join(p.args, " ")); len(words) > 0 {
-		path = words[0] // k3s has all of its arguments in the first
-	}
-	out, err := exec.CommandContext(ctx, path, "--version").Output()
-	if err != nil {
-		return "", fmt.Errorf("%s --version (process %d): %w", path, p.pid, err)
-	}
-	found := kubernetesVersion.FindSubmatch(out)
-	if found == nil {
-		return "", fmt.Errorf("%s --version (process %d) prints no version of Kubernetes: %.80q", path, p.pid, out)
-	}
-	return string(found[1]), nil
+// version returns the version of a kubelet from [linux.kubelets].
+func (linux) version(p plan.Process) (string, error) {
+	return live.Kubelet{Process: proc.Process{PID: p.PID, Args: p.Args, Unit: p.Unit}}.Version()
 }
 
-// startTime reads field 22 of /proc/PID/stat (proc_pid_stat(5)): the start in
-// clock ticks since boot, of which user space has 100 a second.
-func startTime(stat []byte) (time.Duration, bool) {
-	// The name in parentheses may hold spaces and parentheses.
-	_, rest, ok := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
-	fields := strings.Fields(string(rest))
-	if !ok || len(fields) < 20 {
-		return 0, false
-	}
-	ticks, err := strconv.ParseInt(fields[19], 10, 64)
-	return time.Duration(ticks) * 10 * time.Millisecond, err == nil
-}
-
-// KubeletUnit returns the service of systemd's that runs the kubelet, "" where
-// none does.
-func (n *Node) KubeletUnit() (string, error) {
-	running, err := n.host.kubelets()
+// KubeletUnit returns the systemd service that runs the kubelet, "" if none
+// does, and whether a kubelet runs at all.
+func (n *Node) KubeletUnit() (unit string, runs bool, err error) {
+	running, _, err := n.host.kubelets()
 	for _, k := range running {
-		if k.unit != "" {
-			return k.unit, nil
+		if k.Unit != "" {
+			return k.Unit, true, nil
 		}
 	}
-	return "", err
-}
-
-// unitOf returns the service that a process belongs to by its /proc/PID/cgroup
-// (cgroups(7)), "" where it belongs to none. systemd has its cgroups in the
-// hierarchy of version 2 or, under its name, in one of version 1.
-func unitOf(groups []byte) string {
-	for line := range strings.Lines(string(groups)) {
-		field := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(field) < 3 || field[1] != "" && field[1] != "name=systemd" {
-			continue
-		}
-		// A unit is below slices, and what is below it is its own.
-		for name := range strings.SplitSeq(strings.Trim(field[2], "/"), "/") {
-			if strings.HasSuffix(name, ".service") {
-				return name
-			}
-			if !strings.HasSuffix(name, ".slice") {
-				break
-			}
-		}
-	}
-	return ""
+	return "", len(running) > 0, err
 }

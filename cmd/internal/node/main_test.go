@@ -8,12 +8,17 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/process/machinetest"
 )
 
 // TestMain has the nodes of the tests in memory, where the machine has room for
 // that: they sync many thousands of files, which takes minutes on a disk and
 // proves nothing, since the power cuts are played.
 func TestMain(m *testing.M) {
+	if machinetest.Inside() {
+		os.Exit(machinetest.Main(m, inside))
+	}
 	code, err := runInMemory(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

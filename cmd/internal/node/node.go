@@ -1,60 +1,97 @@
-// Package node is the disk of a Kubernetes node: it reads what is there, plans
-// what a mirror map asks for beside it, and carries the plan out so that the
-// node is whole between any two steps.
+// Package node is the disk of a Kubernetes node. It reads what is there, plans
+// what a mirror map needs, and carries the plan out, so that the node keeps all
+// promises between any two steps.
 //
-// What the files say is made elsewhere, in packages hosts, credential and
-// kubeletconfig. This package knows where they are, in which order they change,
-// and what has to be waited for. Start at [Node.Plan] and [Node.Apply].
+// The contents of the files come from the packages hosts, route and
+// kubeletconfig. This package knows where the files are, in which order they
+// change, and what must be waited for. Start at [Node.Plan] and [Node.Apply].
 package node
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
+	"github.com/mirrorcred/mirrorcred/hosts"
+	"github.com/mirrorcred/mirrorcred/internal/input"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // DefaultMap is where the map is unless a flag says otherwise.
 const DefaultMap = "/etc/mirrorcred/mirrors.toml"
 
-// PluginName is the name of the plugin's executable, and so of our provider in
-// the kubelet's configuration.
-const PluginName = "mirror-credential-provider"
-
 const (
-	stateDir  = "/var/lib/mirrorcred"
-	routesDir = stateDir + "/routes"
-	stateFile = stateDir + "/state.json"
-	lockFile  = stateDir + "/lock"
-	savedDir  = stateDir + "/adopted"
+	stateFile = plan.StateDir + "/state.json"
+	lockFile  = plan.StateDir + "/lock"
 )
 
 // A Node is a machine, or the tree of one below another root.
 type Node struct {
 	// Root is the directory that all paths are below; "" is the machine
-	// itself. Below another root no daemon runs and none is waited for.
+	// itself. Below another root no daemon runs, so none is asked.
 	Root string
-	// Map is the path of the map, below Root where it is the default.
+	// Map is the path of the map; the default one is below Root.
 	Map string
-	// Adopt takes over files that others wrote where the map wants its own.
+	// Adopt overwrites files of other programs that block a mirror; a copy is
+	// kept.
 	Adopt bool
-	// Retry gives the kubelet a configuration again that it did not come up
-	// with before.
+	// Retry writes a kubelet configuration again with which the kubelet did not
+	// start before.
 	Retry bool
+	// NoKubelet says that no kubelet runs, in case that cannot be seen.
+	NoKubelet bool
+	// Overlay are containerd's files and the plugin that count as if they were
+	// there, by their path on the node: for a plan of what comes once they are.
+	Overlay map[string][]byte
 
-	// elsewhere says that the node is not the machine that we run on.
+	// Empty takes the map for one without mirrors, which leaves nothing of
+	// mirrorcred in containerd's tree. A map that is missing or has a fault is
+	// one too then.
+	Empty bool
+
+	// LockTimeout is how long to wait while another mirrorcred holds the lock; 0
+	// means until it ends.
+	LockTimeout time.Duration
+	// Made, if not nil, is called for each change once it is in place.
+	Made func(plan.Change)
+	// count is how many changes of the present plan are in place.
+	count int
+
+	// held says that [Node.Hold] has the lock.
+	held bool
+	// elsewhere says that the node is not this machine.
 	elsewhere bool
-	disk      disk
+	// closed says that only its owner can read the map.
+	closed bool
+	// generation identifies the version of the map that was last read.
+	generation string
+	dry        bool // while a plan is made only to be shown
+	// rearmed is what the node is armed by, even if its map has a fault.
+	rearmed *armed.Record
+	disk    disk
 	// inputs are what the last plan was made of; nil before it.
 	inputs *inputs
-	// driven is the last good map where it drives [mirror.Stock], else nil.
+	// found are the namespaces in which the last plan found files beside
+	// hosts.toml.
+	found []string
+	// driven is the last good map if its mirrors are mapped in the kubelet's
+	// configuration, otherwise nil; see [plan.Mapped].
 	driven *mirror.Map
 	host   machine
+	// tree is the tree at Root, which no link leaves; nil for the machine itself.
+	tree     *input.Root
+	rootOnce sync.Once
+	rootErr  error // of checkRoot
+	// firstSeen are the contents of files that other programs write too, by path.
+	firstSeen map[string]firstSight
 }
 
 // New returns the node below root; root "" or "/" is the machine itself. The
@@ -63,131 +100,170 @@ func New(root, mapFile string, adopt bool) *Node {
 	if root == "/" {
 		root = ""
 	}
-	n := &Node{Root: root, Map: mapFile, Adopt: adopt, elsewhere: root != "", host: linux{}}
+	n := &Node{Root: root, Map: mapFile, Adopt: adopt, elsewhere: root != "", host: linux{units: &units{}}, tree: input.NewRoot(root)}
+	n.disk.tree = durable.Tree{Root: n.tree}
 	if n.Map == "" {
 		n.Map = n.path(DefaultMap)
 	}
 	return n
 }
 
-// path returns where a path of the node is on this machine.
+// onNode returns the path on the node of a path on this machine.
+func (n *Node) onNode(path string) string {
+	return "/" + strings.TrimPrefix(strings.TrimPrefix(path, n.Root), "/")
+}
+
+// path returns the path on this machine of a path on the node.
 func (n *Node) path(parts ...string) string {
 	return filepath.Join(append([]string{n.Root, "/"}, parts...)...)
 }
 
-// readMap reads and parses the map, with what it names to be read with it.
-func (n *Node) readMap() (*mirror.Map, map[string]string, error) {
-	data, err := os.ReadFile(n.Map)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil, fmt.Errorf("%s: there is no map; write one, of which \"version = 1\" is the smallest, or name another with --map", n.Map)
-	case err != nil:
-		return nil, nil, describe(err)
+// ReadMap reads and parses the map. The error says every fault of it.
+func (n *Node) ReadMap() (*mirror.Map, error) {
+	if err := n.checkRoot(); err != nil {
+		return nil, err
 	}
-	m, err := mirror.Parse(n.Map, data)
-	if err != nil {
-		return nil, nil, err
-	}
-	n.note(m)
-	if err := n.checkLiteralSecrets(m); err != nil {
-		return nil, nil, err
-	}
-	secrets, err := n.readSecrets(m)
-	return m, secrets, err
+	m, _, err := n.readMap()
+	return m, err
 }
 
-// checkLiteralSecrets refuses a map that others can read where a secret stands
-// in it.
-func (n *Node) checkLiteralSecrets(m *mirror.Map) error {
-	if len(m.LiteralSecrets) == 0 {
-		return nil
+// readMap reads and parses the map, with what it names to be read with it.
+func (n *Node) readMap() (*mirror.Map, headerValues, error) {
+	if n.Empty {
+		m, err := n.emptyMap()
+		return m, headerValues{}, err
 	}
-	info, err := os.Stat(n.Map)
+	return n.readFullMap()
+}
+
+// emptyMap returns a map without mirrors whose paths are those of the real one, or
+// those that the last run had.
+func (n *Node) emptyMap() (*mirror.Map, error) {
+	empty, err := mirror.Parse(n.Map, []byte("version = 1\n"))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if info.Mode()&0o077 == 0 {
+	if m, _, err := n.readFullMap(); err == nil {
+		empty.Containerd, empty.Kubelet = m.Containerd, m.Kubelet
+		empty.Kubelet.MatchImages, empty.Kubelet.MatchAny = nil, false
+		return empty, nil
+	}
+	n.note(empty)
+	s, err := n.readState()
+	if err == nil && s.Containerd != (mirror.Containerd{}) {
+		empty.Containerd = s.Containerd
+	}
+	return empty, err
+}
+
+// NoMap is the error of a map that is not there.
+func NoMap(path string) error {
+	return fmt.Errorf("no map at %s; create it (the smallest is: version = 1), or pass --map FILE", path)
+}
+
+// readFullMap is [Node.readMap] for the map as it is.
+func (n *Node) readFullMap() (*mirror.Map, headerValues, error) {
+	data, info, err := n.tree.Read(n.Map, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, headerValues{}, NoMap(n.Map)
+	case err != nil:
+		return nil, headerValues{}, describe(err)
+	}
+	if err := n.newTrust().check(n.Map); err != nil {
+		return nil, headerValues{}, fmt.Errorf("the map decides where credentials go: %w", err)
+	}
+	n.closed = info.Mode()&0o077 == 0
+	n.generation = hosts.Hash(data)[:12]
+	parse := mirror.Parse
+	if n.closed {
+		parse = mirror.ParseClosed
+	}
+	m, err := parse(n.Map, data)
+	if err != nil {
+		return nil, headerValues{}, err
+	}
+	n.usePaths(m)
+	n.note(m)
+	if err := n.checkLiteralSecrets(m, info.Mode()); err != nil {
+		return nil, headerValues{}, err
+	}
+	return m, n.readSecrets(m), nil
+}
+
+// checkLiteralSecrets refuses a map that others can read if it contains a
+// secret.
+func (n *Node) checkLiteralSecrets(m *mirror.Map, mode fs.FileMode) error {
+	if mode&0o077 == 0 {
 		return nil
 	}
 	var errs []error
 	for _, s := range m.LiteralSecrets {
-		errs = append(errs, &mirror.Fault{File: n.Map, Line: s.Line, Text: fmt.Sprintf(
-			"header %s holds its secret in a map that others can read; write { file = \"/etc/mirrorcred/%s.header\" } and put the value there with mode 0600, or chmod 0600 the map",
+		if !s.Certain {
+			continue // a warning; see openMap in package doctor
+		}
+		errs = append(errs, &mirror.Fault{Name: doctor.SecretInMap, File: n.Map, Line: s.Line, Text: fmt.Sprintf(
+			"header %s has a secret in a map that other users can read; write { file = \"/etc/mirrorcred/%s.header\" } and put the value there with mode 0600, or run: chmod 0600 on the map",
 			s.Header, strings.ToLower(s.Header))})
 	}
 	return errors.Join(errs...)
 }
 
+// headerValues are the values of the headers that come from files, by the file.
+type headerValues struct {
+	values map[string]string
+	// faults are why a value cannot be had. Its header has unread as value, so that
+	// what is rendered with it is equal to nothing on the disk, and is not written.
+	faults map[string]error
+}
+
+// unread stands for a value that cannot be had.
+const unread = "mirrorcred: this value could not be read"
+
 // readSecrets reads the files that headers take their values from.
-func (n *Node) readSecrets(m *mirror.Map) (map[string]string, error) {
-	secrets := map[string]string{}
-	var errs []error
+func (n *Node) readSecrets(m *mirror.Map) headerValues {
+	h := headerValues{map[string]string{}, map[string]error{}}
 	for _, one := range m.Mirrors {
 		for _, t := range one.Targets {
-			for _, h := range t.Settings.Header {
-				if _, done := secrets[h.File]; h.File == "" || done {
+			for _, header := range t.Settings.Header {
+				if _, done := h.values[header.File]; header.File == "" || done {
 					continue
 				}
-				value, err := n.readSecret(h.File)
+				value, err := n.readSecret(header.File)
 				if err != nil {
-					errs = append(errs, fmt.Errorf("%s: header %s of %q: %w", n.Map, h.Name, t, err))
+					h.faults[header.File], value = err, unread
 				}
-				secrets[h.File] = value
+				h.values[header.File] = value
 			}
 		}
 	}
-	return secrets, errors.Join(errs...)
+	return h
 }
 
 func (n *Node) readSecret(file string) (string, error) {
 	path := n.path(file)
-	info, err := os.Stat(path)
+	data, info, err := n.tree.Read(path, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s does not exist; create it with mode 0600", path)
+	}
 	if err != nil {
 		return "", describe(err)
 	}
-	if info.Mode()&0o077 != 0 {
-		return "", fmt.Errorf("others can read %s, which holds a secret; run chmod 0600 %s", path, path)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", describe(err)
+	if err := checkSecret(path, info); err != nil {
+		return "", err
 	}
 	value := strings.TrimRight(string(data), "\r\n")
 	if value == "" || !mirror.IsHeaderValue(value) {
-		return "", fmt.Errorf("%s holds no header's value; write it on one line", path)
+		return "", fmt.Errorf("%s does not hold the value of a header; write it on one line", path)
 	}
 	return value, nil
 }
 
-// describe adds what to do to the errors of the disk that an operator meets.
+// describe adds what to do to common errors of the disk.
 func describe(err error) error {
 	var path *fs.PathError
 	if !errors.As(err, &path) {
 		return err
 	}
-	hint := ""
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		hint = "; run this as root"
-	case errors.Is(err, errIsDirectory):
-		hint = "; there has to be a file, move the directory away or name another path"
-	case errors.Is(err, errNotDirectory):
-		hint = "; there has to be a directory, move the file away or name another path"
-	case errors.Is(err, errReadOnly):
-		hint = "; remount it writable, or run this where the image is built"
-	case errors.Is(err, errNoSpace), errors.Is(err, errQuota):
-		hint = "; free some space and run this again, nothing was lost"
-	}
-	return fmt.Errorf("%s: %w%s", path.Path, path.Err, hint)
-}
-
-// A Moment is a point in the life of a machine: the wall clock may jump.
-type Moment struct {
-	Boot  string        `json:"boot"`  // the kernel's boot_id
-	Since time.Duration `json:"since"` // time since that boot, suspends included, in nanoseconds
-}
-
-// before reports whether m lies before other. One of an earlier boot does.
-func (m Moment) before(other Moment) bool {
-	return m.Boot != other.Boot || m.Since < other.Since
+	return fmt.Errorf("%s: %w%s", path.Path, path.Err, hint(path))
 }

@@ -3,172 +3,184 @@ package node
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/hosts"
+	"github.com/mirrorcred/mirrorcred/internal/input"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// An observed is what is on a node before anything is changed.
-type observed struct {
-	namespaces map[string]namespace // directories below hosts_dir
-	routes     map[string][]byte    // route files by namespace
-	kubelet    kubeletFiles
-	links      map[string]bool // in bin_dir, those to the plugin that are ours
-	state      state
-	// leftovers are what a killed run was building.
-	leftovers []string
-}
-
-// A namespace is one directory of the tree.
-type namespace struct {
-	hosts []byte      // its hosts.toml; nil where there is none
-	mode  fs.FileMode // of hosts.toml
-	// odd says why nothing is written there, "" where it is a directory.
-	odd string
-	// more says that there are other files beside hosts.toml. It is known
-	// only of namespaces that are not in the map.
-	more bool
-}
-
-// whose says who wrote the hosts.toml in a namespace. It is asked of few: what
-// is as the map says is ours.
-func (ns namespace) whose() hosts.Mine { return hosts.Whose(ns.hosts) }
-
-// kubeletFiles are the kubelet's configurations of credential providers.
-type kubeletFiles struct {
-	dir   bool // the configuration is a directory
-	mode  fs.FileMode
-	files map[string][]byte // by name; for a file its base name
-}
-
-// observe reads the node as far as a map is about it. wanted are the namespaces
-// of the map, and routes what [readRoutes] returned.
-func (n *Node) observe(m *mirror.Map, wanted map[string]bool, routes func() (routeFiles, error)) (observed, error) {
-	var o observed
+// observe reads what a map is about on the node. wanted are the namespaces of
+// the map, and routes what [readRoutes] returned.
+func (n *Node) observe(m *mirror.Map, wanted map[string]bool, routes func() (plan.RouteFiles, error)) (plan.Observed, error) {
+	var o plan.Observed
 	var err error
-	if o.namespaces, err = o.readTree(n.path(m.Containerd.HostsDir), wanted); err != nil {
+	if o.Namespaces, err = n.readTree(&o, n.path(m.Containerd.HostsDir), wanted, n.besides(m)); err != nil {
 		return o, err
 	}
+	n.noteBesides(o.Namespaces)
 	read, err := routes()
 	if err != nil {
 		return o, err
 	}
-	o.routes, o.leftovers = read.data, append(o.leftovers, read.leftovers...)
+	o.Routes, o.ClosedRoutes, o.Leftovers = read.Data, read.Closed, append(o.Leftovers, read.Leftovers...)
 	config := n.path(m.Kubelet.Config)
-	if o.kubelet, err = readKubeletFiles(config); err != nil {
+	before, err := versionOf(n.tree, config) // before it is read: a change in between is seen in the next pass
+	if err != nil {
 		return o, err
 	}
-	if o.links, err = o.readLinks(n.path(m.Kubelet.BinDir)); err != nil {
+	if o.Kubelet, err = n.readKubeletFiles(config); err != nil {
 		return o, err
 	}
-	if o.state, err = n.readState(); err != nil {
+	o.Kubelet.Version = before
+	if !o.Kubelet.Dir {
+		o.Kubelet.Obstacle = n.kubeletObstacle(config)
+	}
+	o.Kubelet.Changed, o.Kubelet.ChangedFault = n.host.when(before.Changed)
+	if o.Links, err = n.readLinks(&o, n.path(m.Kubelet.BinDir)); err != nil {
 		return o, err
 	}
-	if !o.kubelet.dir {
+	if o.State, err = n.readState(); err != nil {
+		return o, err
+	}
+	if !o.Kubelet.Dir {
+		if to, err := n.follow(config); err == nil {
+			config = to
+		}
 		config = filepath.Dir(config)
 	}
-	for _, dir := range []string{n.path(savedDir), n.path(stateDir), config} {
-		if _, err := o.list(dir); err != nil {
+	for _, dir := range []string{n.path(plan.SavedDir), n.path(plan.StateDir), config} {
+		if _, err := n.list(&o, dir, whole(o.Kubelet.Files)...); err != nil {
 			return o, err
 		}
 	}
 	return o, nil
 }
 
-// list returns what is in a directory, and notes what a killed run left there.
-func (o *observed) list(dir string) ([]fs.DirEntry, error) {
-	entries, err := readDir(dir)
-	o.leftovers = append(o.leftovers, leftovers(dir, entries)...)
+// list returns the entries of a directory, and notes what a killed run left
+// there. like is as in [leftovers].
+func (n *Node) list(o *plan.Observed, dir string, like ...[]byte) ([]fs.DirEntry, error) {
+	entries, err := n.readDir(dir)
+	o.Leftovers = append(o.Leftovers, leftovers(n.tree, dir, entries, like...)...)
 	return without(entries, isTemporary), err
 }
 
-// readTree reads the namespaces below dir, all of them: one that is not in the
-// map any more may be ours.
-func (o *observed) readTree(dir string, wanted map[string]bool) (map[string]namespace, error) {
-	entries, err := o.list(dir)
+// readTree reads all namespaces below dir: one that is no longer in the map may
+// still be mirrorcred's. beside reports in which the other files are listed
+// too.
+func (n *Node) readTree(o *plan.Observed, dir string, wanted map[string]bool, beside func(name string) bool) (map[string]plan.Namespace, error) {
+	entries, err := n.list(o, dir)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]namespace, len(entries))
-	err = readAll(dir, entries, func(r *reader, i int) error {
+	list := make([]plan.Namespace, len(entries))
+	err = n.readAll(dir, entries, func(r *reader, i int) error {
 		var err error
-		list[i], err = readNamespace(r, entries[i], !wanted[entries[i].Name()])
+		name := entries[i].Name()
+		list[i], err = n.readNamespace(r, entries[i], wanted[name], beside(name))
 		return err
 	})
-	tree := make(map[string]namespace, len(entries))
+	tree := make(map[string]plan.Namespace, len(entries))
 	for i, e := range entries {
 		tree[e.Name()] = list[i]
 	}
 	return tree, err
 }
 
-func readNamespace(r *reader, entry fs.DirEntry, removable bool) (namespace, error) {
-	var ns namespace
+func (n *Node) readNamespace(r *reader, entry fs.DirEntry, wanted, beside bool) (plan.Namespace, error) {
+	var ns plan.Namespace
 	switch {
 	case entry.Type()&fs.ModeSymlink != 0:
-		ns.odd = "it is a symbolic link"
+		ns.Unusable = plan.OddLink
 	case !entry.IsDir():
-		ns.odd = "it is not a directory"
+		ns.Unusable = "it is not a directory"
 		return ns, nil
 	}
-	data, mode, err := r.read(entry.Name() + "/" + hosts.FileName)
+	var irregular *input.IrregularError
+	data, info, err := r.read(entry.Name() + "/" + hosts.FileName)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		return n.inspect(ns, filepath.Join(r.Path(), entry.Name()), wanted, beside)
+	case errors.Is(err, errNotDirectory):
+		ns.Unusable = "it is not a directory"
 		return ns, nil
-	case err != nil:
+	case errors.Is(err, errLoop):
+		ns.Unusable = "it, or " + hosts.FileName + " in it, is a symbolic link that leads to itself"
+		return ns, nil
+	case errors.As(err, &irregular):
+		ns.Unusable = hosts.FileName + " in it is " + irregular.Kind + ", not a file"
+		return ns, nil
+	case isShortage(err):
 		return ns, describe(err)
-	case !mode.IsRegular():
-		ns.odd = hosts.FileName + " in it is not a file"
+	case err != nil:
+		what, _, _ := strings.Cut(bare(err).Error(), ";")
+		ns.Unusable = hosts.FileName + " in it cannot be read: " + what
 		return ns, nil
 	}
-	ns.hosts, ns.mode = data, mode.Perm()
-	if removable && ns.whose() == hosts.Ours {
-		beside, err := readDir(filepath.Join(r.dir, entry.Name()))
-		if err != nil {
-			return ns, err
-		}
-		ns.more = len(beside) > 1
-	}
-	return ns, nil
+	ns.Hosts, ns.Mode, ns.Closed = data, info.Mode().Perm(), isClosed(info)
+	return n.inspect(ns, filepath.Join(r.Path(), entry.Name()), wanted, beside)
 }
 
-// routeFiles are the route files by the namespaces in their names.
-type routeFiles struct {
-	data      map[string][]byte
-	leftovers []string
-}
-
-func readRoutes(dir string) (routeFiles, error) {
-	var o observed
-	entries, err := o.list(dir)
+func (n *Node) readRoutes(dir string) (plan.RouteFiles, error) {
+	var o plan.Observed
+	entries, err := n.list(&o, dir)
 	if err != nil {
-		return routeFiles{}, err
+		return plan.RouteFiles{}, err
 	}
 	entries = without(entries, func(e fs.DirEntry) bool { return !strings.HasSuffix(e.Name(), ".json") })
-	data := make([][]byte, len(entries))
-	err = readAll(dir, entries, func(r *reader, i int) error {
-		var err error
-		if data[i], _, err = r.read(entries[i].Name()); err != nil {
+	data, isOpen, isOdd := make([][]byte, len(entries)), make([]bool, len(entries)), make([]bool, len(entries))
+	err = n.readAll(dir, entries, func(r *reader, i int) error {
+		text, info, err := r.read(entries[i].Name())
+		if isOdd[i] = err != nil && !entries[i].IsDir() && isNoRoute(err); isOdd[i] {
+			return nil
+		}
+		if err != nil {
 			return describe(err)
 		}
+		data[i], isOpen[i] = text, !isClosed(info)
 		return nil
 	})
-	routes := make(map[string][]byte, len(entries))
+	routes, closed := make(map[string][]byte, len(entries)), map[string]bool{}
 	for i, e := range entries {
-		routes[strings.TrimSuffix(e.Name(), ".json")] = data[i]
+		if isOdd[i] {
+			// Whatever it is, it is in mirrorcred's directory, and is removed like the
+			// leftovers of a killed run.
+			o.Leftovers = append(o.Leftovers, filepath.Join(dir, e.Name()))
+			continue
+		}
+		name := strings.TrimSuffix(e.Name(), ".json")
+		routes[name] = data[i]
+		if !isOpen[i] {
+			closed[name] = true
+		}
 	}
-	return routeFiles{routes, o.leftovers}, err
+	return plan.RouteFiles{Data: routes, Closed: closed, Leftovers: o.Leftovers}, err
 }
 
-// readKubeletFiles reads the kubelet's configuration, a file or a directory.
-// One that is not there will be a file.
-func readKubeletFiles(path string) (kubeletFiles, error) {
-	k := kubeletFiles{mode: 0o644, files: map[string][]byte{}}
-	info, err := os.Stat(path)
+// isNoRoute reports whether an error says that a path cannot be a route: a FIFO
+// or a device, a dangling link, or a file that is too large.
+func isNoRoute(err error) bool {
+	var irregular *input.IrregularError
+	var oversize *input.OversizeError
+	return errors.As(err, &irregular) || errors.As(err, &oversize) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errLoop)
+}
+
+// isShortage reports whether an error is about the machine and not about the
+// path.
+func isShortage(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}
+
+// readKubeletFiles reads the kubelet's configuration, a file or a directory. A
+// missing one will be a file.
+func (n *Node) readKubeletFiles(path string) (plan.KubeletFiles, error) {
+	k := plan.KubeletFiles{Mode: 0o644, Files: map[string][]byte{}, Reader: new(kubeletconfig.Reader)}
+	info, err := n.tree.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return k, nil
 	}
@@ -176,16 +188,16 @@ func readKubeletFiles(path string) (kubeletFiles, error) {
 		return k, describe(err)
 	}
 	if !info.IsDir() {
-		k.mode = info.Mode().Perm()
-		data, err := os.ReadFile(path)
-		k.files[filepath.Base(path)] = data
+		k.Mode = info.Mode().Perm()
+		data, err := n.tree.ReadFile(path, 0)
+		k.Files[filepath.Base(path)] = data
 		if err != nil {
 			err = describe(err)
 		}
 		return k, err
 	}
-	k.dir = true
-	entries, err := readDir(path)
+	k.Dir = true
+	entries, err := n.readDir(path)
 	if err != nil {
 		return k, err
 	}
@@ -193,11 +205,15 @@ func readKubeletFiles(path string) (kubeletFiles, error) {
 		if e.IsDir() || len(kubeletconfig.Files(map[string][]byte{e.Name(): nil})) == 0 {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(path, e.Name()))
+		file := filepath.Join(path, e.Name())
+		data, err := n.tree.ReadFile(file, 0)
+		if errors.Is(err, fs.ErrNotExist) && e.Type()&fs.ModeSymlink != 0 {
+			err = &fs.PathError{Op: "open", Path: file, Err: errLinkNowhere} // the kubelet would not start with it
+		}
 		if err != nil {
 			return k, describe(err)
 		}
-		k.files[e.Name()] = data
+		k.Files[e.Name()] = data
 	}
 	return k, nil
 }

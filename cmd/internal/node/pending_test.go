@@ -8,11 +8,11 @@ import (
 
 const kubeletFile = "/var/lib/kubelet/credential-provider-config.yaml"
 
-// TestPending tells how a new source waits for the kubelet.
+// TestPending checks how a new source waits for the kubelet.
 func TestPending(t *testing.T) {
 	n, host := newNode(t, oneMap)
 	host.startKubelet(theFlags...)
-	started := "pending mcr.microsoft.com: the kubelet (process 100) started before its configuration named the source; restart it, then run this again"
+	started := "pending mcr.microsoft.com: the kubelet (process 100) started before the source was added to its configuration; restart it: systemctl restart kubelet"
 	wantLeft(t, apply(t, n), started)
 	wantRouted(t, n, "mcr.microsoft.com", "")
 	before := tree(t, n.Root, true)
@@ -31,17 +31,17 @@ func TestPending(t *testing.T) {
 func TestPendingRoutesAsBefore(t *testing.T) {
 	n, host := newNode(t, anonymousMap)
 	host.startKubelet()
-	// Nobody asks for a credential, so nothing waits, whatever the kubelet.
+	// No credential is needed, so nothing waits, whatever the kubelet.
 	wantLeft(t, apply(t, n), "")
 	wantRouted(t, n, "mcr.microsoft.com", "mirror.example")
 	wantLeft(t, applyMap(t, n, oneMap), "pending mcr.microsoft.com: the kubelet (process 100) runs without --image-credential-provider-config=")
 	wantRouted(t, n, "mcr.microsoft.com", "mirror.example")
-	if offers, err := answer(t, n, "mcr.microsoft.com"); err != nil || len(offers) > 0 {
+	if offers, err := decided(t, n, "mcr.microsoft.com"); err != nil || len(offers) > 0 {
 		t.Errorf("while it is pending the answer is %v, %v; want nothing", offers, err)
 	}
 }
 
-// TestKubeletFlags tells what is said of a kubelet that runs with others than
+// TestKubeletFlags checks what is said of a kubelet that runs with others than
 // our configuration.
 func TestKubeletFlags(t *testing.T) {
 	config, dir := theFlags[0], "--image-credential-provider-bin-dir=/var/lib/kubelet/credential-provider"
@@ -82,7 +82,7 @@ func TestNoKubelet(t *testing.T) {
 	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
 }
 
-// TestMatchAny tells that a source which the kubelet's patterns match already
+// TestMatchAny checks that a source which the kubelet's patterns match already
 // does not wait.
 func TestMatchAny(t *testing.T) {
 	const matchAny = "[kubelet]\nmatch = \"any\"\n"
@@ -97,7 +97,10 @@ func TestMatchAny(t *testing.T) {
 	wantLeft(t, applyMap(t, n, more+matchAny), "pending quay.io:5000: ")
 }
 
-// TestLostState tells that a lost or torn state only makes the next run wait
+// moreMirrors is one more for a map.
+const moreMirrors = "[[mirror]]\nsource = \"quay.io\"\ntargets = [\"contoso.azurecr.io/quay\"]\n"
+
+// TestLostState checks that a lost or torn state only makes the next run wait
 // longer than it has to.
 func TestLostState(t *testing.T) {
 	for name, torn := range map[string]string{"gone": "", "torn": `{"provided":[{"fr`, "not ours": "[]"} {
@@ -106,18 +109,26 @@ func TestLostState(t *testing.T) {
 			apply(t, n)
 			host.startKubelet(theFlags...)
 			write(t, n.path(stateFile), torn)
-			wantLeft(t, apply(t, n), "") // what is routed stays routed
-			wantLeft(t, applyMap(t, n, otherMap), "pending mcr.microsoft.com: the kubelet (process 100) started before")
-			wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
+			// The kubelet's file is older than the kubelet, so that has read it.
+			wantLeft(t, apply(t, n), "")
+			wantLeft(t, applyMap(t, n, otherMap), "")
+			wantRouted(t, n, "mcr.microsoft.com", "fabrikam.azurecr.io")
+
+			// A file that is not, it may not have read.
+			wantLeft(t, applyMap(t, n, otherMap+moreMirrors), "pending quay.io: the kubelet (process 100) started before")
+			write(t, n.path(stateFile), torn)
+			wantLeft(t, apply(t, n), "pending mcr.microsoft.com: it is routed, and its pulls may have no credential: ")
+			wantRouted(t, n, "mcr.microsoft.com", "fabrikam.azurecr.io")
+			wantRouted(t, n, "quay.io", "")
 			host.startKubelet(theFlags...)
 			wantLeft(t, apply(t, n), "")
-			wantRouted(t, n, "mcr.microsoft.com", "fabrikam.azurecr.io")
+			wantRouted(t, n, "quay.io", "contoso.azurecr.io")
 		})
 	}
 }
 
-// TestKubeletFileEdited tells that a kubelet which may have started with
-// somebody else's file is not trusted with a new source.
+// TestKubeletFileEdited checks that a kubelet which may have started with
+// another program's file is not trusted with a new source.
 func TestKubeletFileEdited(t *testing.T) {
 	n, host := newNode(t, oneMap)
 	apply(t, n)
@@ -132,13 +143,13 @@ func TestKubeletFileEdited(t *testing.T) {
 	wantLeft(t, apply(t, n), "")
 	wantRouted(t, n, "mcr.microsoft.com", "fabrikam.azurecr.io")
 
-	// Another provider's line is nobody's concern.
+	// Another provider's line does not matter.
 	write(t, n.path(kubeletFile), strings.Replace(string(data), "other.example", "another.example", 1))
 	wantLeft(t, applyMap(t, n, oneMap), "")
 }
 
-// TestRoutedAndMissed tells that a source which is routed, and which a kubelet
-// is sure not to ask for, is not called in step.
+// TestRoutedAndMissed checks that a source which is routed, and which a kubelet
+// is sure not to ask for, is not called in sync.
 func TestRoutedAndMissed(t *testing.T) {
 	n, host := newNode(t, oneMap)
 	apply(t, n)
@@ -150,7 +161,9 @@ func TestRoutedAndMissed(t *testing.T) {
 	apply(t, n)
 	applyMap(t, n, emptyMap)
 	host.startKubelet(theFlags...)
-	wantLeft(t, applyMap(t, n, oneMap), "pending mcr.microsoft.com: it is routed, and its pulls have no credential: the kubelet (process 100) started with a configuration that does not name the source")
+	wantLeft(t, applyMap(t, n, oneMap), "pending mcr.microsoft.com: the kubelet (process 100) started before the source was added to its configuration")
+	wantRouted(t, n, "mcr.microsoft.com", "")
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
+	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
 }

@@ -90,8 +90,8 @@ func (v *volatile) cut() {
 	}
 }
 
-// checkDone fails where a change is not on the disk after the last step, but
-// for what nobody looks at.
+// checkDone fails if a change is not on the disk after the last step, unless no program
+// reads it.
 func (v *volatile) checkDone() {
 	for _, c := range v.pending {
 		if !strings.HasPrefix(filepath.Base(c.path), temporary) {

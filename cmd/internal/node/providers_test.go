@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -65,9 +66,9 @@ match_images = ["*.cloud.corp"]
 
 func TestProviders(t *testing.T) {
 	n, _ := newNode(t, podsMap)
-	plan := apply(t, n)
-	if want := []string{"harbor.corp", "sts.amazonaws.com", "api://AzureADTokenExchange"}; !slices.Equal(plan.NewAudiences, want) {
-		t.Errorf("new audiences %q; want %q", plan.NewAudiences, want)
+	todo := apply(t, n)
+	if want := []string{"harbor.corp", "sts.amazonaws.com", "api://AzureADTokenExchange"}; !slices.Equal(todo.NewAudiences, want) {
+		t.Errorf("new audiences %q; want %q", todo.NewAudiences, want)
 	}
 	tests := []struct {
 		name, audience  string
@@ -75,11 +76,11 @@ func TestProviders(t *testing.T) {
 		needs           bool
 		must, mayAnnote []string
 	}{
-		{PluginName, "", []string{"mcr.microsoft.com", "docker.io"}, []string{"public.ecr.aws", "*.azurecr.io", "fabrikam.azurecr.io", "harbor.corp:8443", "*.cloud.corp"}, false, nil, nil},
-		{PluginName + "-pods", "harbor.corp", []string{"docker.io", "harbor.corp:8443"}, []string{"mcr.microsoft.com"}, true, nil, nil},
-		{PluginName + "-ecr", "sts.amazonaws.com", []string{"public.ecr.aws"}, []string{"docker.io"}, true, []string{"eks.amazonaws.com/role-arn"}, []string{"eks.amazonaws.com/a"}},
+		{plan.PluginName, "", []string{"mcr.microsoft.com", "docker.io"}, []string{"public.ecr.aws", "*.azurecr.io", "fabrikam.azurecr.io", "harbor.corp:8443", "*.cloud.corp"}, false, nil, nil},
+		{plan.PluginName + "-pods", "harbor.corp", []string{"docker.io", "harbor.corp:8443"}, []string{"mcr.microsoft.com"}, true, nil, nil},
+		{plan.PluginName + "-ecr", "sts.amazonaws.com", []string{"public.ecr.aws"}, []string{"docker.io"}, true, []string{"eks.amazonaws.com/role-arn"}, []string{"eks.amazonaws.com/a"}},
 		{
-			PluginName + "-azure", "api://AzureADTokenExchange", []string{"fabrikam.azurecr.io", "*.azurecr.io", "*.cloud.corp"},
+			plan.PluginName + "-azure", "api://AzureADTokenExchange", []string{"fabrikam.azurecr.io", "*.azurecr.io", "*.cloud.corp"},
 			[]string{"mcr.microsoft.com"}, false, nil, []string{"kubernetes.azure.com/acr-client-id", "kubernetes.azure.com/acr-tenant-id"},
 		},
 	}
@@ -115,7 +116,7 @@ func TestProviders(t *testing.T) {
 			!slices.Equal(a.RequiredServiceAccountAnnotationKeys, test.must) || !slices.Equal(a.OptionalServiceAccountAnnotationKeys, test.mayAnnote) {
 			t.Errorf("%s has token attributes %+v", test.name, a)
 		}
-		if to, err := os.Readlink(n.path(mirror.DefaultBinDir, test.name)); err != nil || to != PluginName {
+		if to, err := os.Readlink(n.path(mirror.DefaultBinDir, test.name)); err != nil || to != plan.PluginName {
 			t.Errorf("%s is no link to the plugin: %q, %v", test.name, to, err)
 		}
 	}
@@ -149,8 +150,8 @@ func TestProviderWaits(t *testing.T) {
 	host.startKubelet(theFlags...)
 	apply(t, n)
 
-	plan := applyMap(t, n, tokenMap)
-	if got := summary(plan); !strings.Contains(got, "pending docker.io: ") || strings.Contains(got, "mcr.microsoft.com") || !plan.NeedsRestart {
+	todo := applyMap(t, n, tokenMap)
+	if got := summary(todo); !strings.Contains(got, "pending docker.io: ") || strings.Contains(got, "mcr.microsoft.com") || !todo.NeedsRestart {
 		t.Errorf("with a new provider: %s", got)
 	}
 	host.startKubelet(theFlags...)
@@ -166,10 +167,10 @@ func TestProviderWaits(t *testing.T) {
 	}
 
 	applyMap(t, n, oneMap)
-	if _, ok := providersOf(t, n)[PluginName+"-pods"]; ok {
+	if _, ok := providersOf(t, n)[plan.PluginName+"-pods"]; ok {
 		t.Error("the provider of the credential that is gone stays")
 	}
-	if _, err := os.Lstat(n.path(mirror.DefaultBinDir, PluginName+"-pods")); err == nil {
+	if _, err := os.Lstat(n.path(mirror.DefaultBinDir, plan.PluginName+"-pods")); err == nil {
 		t.Error("its link stays")
 	}
 	if err := n.RestoreKubelet(t.Context()); err != nil {
@@ -180,7 +181,7 @@ func TestProviderWaits(t *testing.T) {
 
 // TestProviderRefused has what would keep the kubelet from starting.
 func TestProviderRefused(t *testing.T) {
-	link := PluginName + "-pods"
+	link := plan.PluginName + "-pods"
 	for name, test := range map[string]struct {
 		before func(*Node, *fake)
 		text   string
@@ -192,14 +193,14 @@ func TestProviderRefused(t *testing.T) {
 		"said old version": {func(*Node, *fake) {}, tokenMap + "[kubelet]\nversion = \"1.33\"\n", "[kubelet] version says kubelet 1.33, which does not start"},
 		"foreign program": {func(n *Node, _ *fake) {
 			write(t, n.path(mirror.DefaultBinDir, link), "#!/bin/sh\n")
-		}, tokenMap, link + " has to be a link to " + PluginName},
+		}, tokenMap, link + " must be a link to " + plan.PluginName},
 		"dead link": {func(n *Node, _ *fake) {
 			if err := os.Symlink("nowhere", n.path(mirror.DefaultBinDir, link)); err != nil {
 				t.Fatal(err)
 			}
 		}, tokenMap, "remove it"},
 		"hard link": {func(n *Node, _ *fake) {
-			if err := os.Link(n.path(mirror.DefaultBinDir, PluginName), n.path(mirror.DefaultBinDir, link)); err != nil {
+			if err := os.Link(n.path(mirror.DefaultBinDir, plan.PluginName), n.path(mirror.DefaultBinDir, link)); err != nil {
 				t.Fatal(err)
 			}
 		}, tokenMap, ""},

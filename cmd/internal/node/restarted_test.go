@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
 )
 
@@ -85,7 +86,7 @@ func TestContainerdRestarts(t *testing.T) {
 			good := fmt.Sprintf("version = 1\n[containerd]\naddress = %q\n[[mirror]]\nsource = \"mcr.microsoft.com\"\ntargets = [\"contoso.azurecr.io\"]\n", socket)
 			write("etc/mirrorcred/mirrors.toml", good)
 			write("etc/containerd/config.toml", "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '"+tree+"'\n")
-			write("var/lib/kubelet/credential-provider/"+node.PluginName, "#!/bin/sh\n")
+			write("var/lib/kubelet/credential-provider/"+plan.PluginName, "#!/bin/sh\n")
 			stop := startContainerd(t, socket, tree)
 			if _, err := node.NewHere(root).Apply(t.Context()); err != nil {
 				t.Fatal(err)

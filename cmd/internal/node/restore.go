@@ -6,77 +6,87 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
-	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// previousFile keeps what the kubelet's configuration was before our last
-// change, for when the kubelet does not come up with what it is now.
-const previousFile = stateDir + "/kubelet-config.previous"
+// previousFile has the kubelet's configuration from before mirrorcred's last
+// change, in case the kubelet does not start with the present one.
+const previousFile = plan.StateDir + "/kubelet-config.previous"
 
-// A previous is one file of the kubelet's, as it was.
+// A previous is the earlier version of one of the kubelet's files.
 type previous struct {
 	Path string      `json:"path"` // on the node
-	Data []byte      `json:"data"` // nil where the file was not there
+	Data []byte      `json:"data"` // nil if the file did not exist
 	Mode fs.FileMode `json:"mode"`
 	// BinDir is where the providers in it are.
 	BinDir string `json:"bin_dir"`
 }
 
-// keepPrevious keeps a file of the kubelet's before it is changed. Other
-// providers' environments in it may hold secrets.
-func (n *Node) keepPrevious(c Change, binDir string) error {
-	data, err := json.Marshal(previous{c.Path, c.Old, c.mode, binDir})
+// keepPrevious keeps one of the kubelet's files before it is changed. The
+// environments of other providers in it may hold secrets.
+func (n *Node) keepPrevious(c plan.Change, binDir string) error {
+	data, err := json.Marshal(previous{c.Path, c.Old, c.Mode, binDir})
 	if err != nil {
 		return fmt.Errorf("keep %s: %w", c.Path, err)
 	}
 	return n.disk.write([]file{{path: n.path(previousFile), data: append(data, '\n'), mode: 0o600}})
 }
 
-// RestoreKubelet puts the kubelet's configuration back to what it was before
-// our last change, and remembers not to make that change again until it is
-// another one or [Node.Retry] is set. The error says where there is nothing to
-// go back to.
+// putBack restores one of the kubelet's files, with the links that its
+// providers need.
+func (n *Node) putBack(old previous, entries []plan.Entry) error {
+	if err := n.restoreLinks(old.BinDir, entries); err != nil {
+		return err
+	}
+	place, err := n.follow(n.path(old.Path))
+	if err != nil {
+		return err
+	}
+	return n.disk.write([]file{{path: place, data: old.Data, mode: old.Mode}})
+}
+
+// RestoreKubelet rolls the kubelet's configuration back to before mirrorcred's
+// last change, and remembers not to make the same change again unless
+// [Node.Retry] is set. It is an error if there is nothing to roll back to.
 func (n *Node) RestoreKubelet(ctx context.Context) error {
-	unlock, err := n.lock(ctx)
+	unlock, err := n.lock(ctx, func() error { return nil })
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	data, err := os.ReadFile(n.path(previousFile))
+	data, err := n.tree.ReadFile(n.path(previousFile), 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("the kubelet's configuration was not changed by mirrorcred, so there is nothing to put back")
+		return errors.New("mirrorcred has not changed the kubelet's configuration, so there is nothing to restore")
 	}
 	if err != nil {
 		return describe(err)
 	}
 	var old previous
 	if err := json.Unmarshal(data, &old); err != nil || old.Data == nil {
-		return fmt.Errorf("there was no %s before, so there is nothing to put back", old.Path)
+		return fmt.Errorf("there was no %s before, so there is nothing to restore", old.Path)
 	}
 	s, err := n.readState()
 	if err != nil {
 		return err
 	}
-	s.Rejected, s.Memo = s.Memo.Provider, memo{}
+	before := s
+	s.Rejected, s.Memo, s.Stamp = s.Memo.Provider, plan.Memo{}, ""
 	if err := n.writeState(s); err != nil {
 		return err
 	}
-	entries := ourEntries(s.newest(mirror.Stock) != nil, kubeletconfig.File{Name: filepath.Base(old.Path), Data: old.Data})
-	if err := n.restoreLinks(old.BinDir, entries); err != nil {
-		return err
-	}
-	if err := n.disk.write([]file{{path: n.path(old.Path), data: old.Data, mode: old.Mode}}); err != nil {
-		return err
+	entries := s.EntriesOf(kubeletconfig.File{Name: filepath.Base(old.Path), Data: old.Data})
+	if err := n.putBack(old, entries); err != nil {
+		// The state must not claim that the old configuration is back.
+		return errors.Join(err, n.writeState(before))
 	}
 	now, err := n.host.now()
 	if err != nil {
 		return err
 	}
-	s.provide(entries, now, nil)
+	s.Provide(entries, now, nil, false)
 	if err := n.writeState(s); err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/tlsfiles/tlstest"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -88,7 +90,7 @@ func stockAnswer(t testing.TB, data []byte, host string) string {
 	t.Helper()
 	p, ok := stockOf(t, data)
 	image := host + "/app/image"
-	if !ok || !slices.ContainsFunc(p.MatchImages, func(s string) bool { return kubeletconfig.Matches(s, image) }) {
+	if !ok || !slices.ContainsFunc(p.MatchImages, func(s string) bool { return kubeletMatches(s, image) }) {
 		return ""
 	}
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
@@ -121,7 +123,7 @@ func stockAnswer(t testing.TB, data []byte, host string) string {
 	if _, acr := registry.ACRSuffix(); err != nil || !acr {
 		return ""
 	}
-	if !slices.ContainsFunc(append(keys, name), func(key string) bool { return kubeletconfig.Matches(key, image) }) {
+	if !slices.ContainsFunc(append(keys, name), func(key string) bool { return kubeletMatches(key, image) }) {
 		return ""
 	}
 	return name
@@ -145,8 +147,8 @@ func checkStockSource(t testing.TB, n *Node, host string, list []rendered, when 
 	if leak := got != "" && !slices.Equal(allowed, []string{got + " azure"}); leak && (got != host || file != "") {
 		t.Errorf("%s: %s is offered the credential of %s, where containerd reads\n%q\nand %q may be offered", when, host, got, file, allowed)
 	}
-	for _, e := range ourEntries(false, kubeletconfig.File{Name: "f", Data: kubelet.read}) {
-		if slices.ContainsFunc(e.Match, func(s string) bool { return kubeletconfig.Matches(s, host+"/app/image") }) {
+	for _, e := range plan.OurEntries(false, kubeletconfig.File{Name: "f", Data: kubelet.read}) {
+		if slices.ContainsFunc(e.Match, func(s string) bool { return kubeletMatches(s, host+"/app/image") }) {
 			checkSource(t, n, host, list, when)
 			return
 		}
@@ -168,18 +170,24 @@ func wantMirrors(t *testing.T, n *Node, want string) {
 		t.Fatal(err)
 	}
 	p, _ := stockOf(t, data)
-	if got := readStockArgs(p.Args).pairs; got != want {
+	got := ""
+	for _, arg := range p.Args {
+		if pairs, ok := strings.CutPrefix(arg, "--registry-mirror="); ok {
+			got = pairs
+		}
+	}
+	if got != want {
 		t.Errorf("acr-credential-provider is told %q; want %q", got, want)
 	}
 }
 
-// TestStock tells the life of a mirror that acr-credential-provider answers for.
+// TestStock checks the life of a mirror that acr-credential-provider answers for.
 func TestStock(t *testing.T) {
 	n, host := newNode(t, stockMap)
 	host.startKubelet(theFlags...)
-	plan := apply(t, n)
-	wantLeft(t, plan, `pending mcr.microsoft.com: the kubelet (process 100) started before its configuration named the mirror at "contoso.azurecr.io"; stop the kubelet, run this, and start it again`)
-	if !plan.NeedsRestart {
+	todo := apply(t, n)
+	wantLeft(t, todo, `pending mcr.microsoft.com: the kubelet (process 100) started before the mirror at "contoso.azurecr.io" was added to its configuration; stop the kubelet, run this, and start it again`)
+	if !todo.NeedsRestart {
 		t.Error("the plan does not say that a restart would help")
 	}
 	wantRouted(t, n, "mcr.microsoft.com", "")
@@ -187,12 +195,12 @@ func TestStock(t *testing.T) {
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
 	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
-	if plan := apply(t, n); len(plan.Changes) > 0 {
-		t.Errorf("the next run changes %d files", len(plan.Changes))
+	if todo := apply(t, n); len(todo.Changes) > 0 {
+		t.Errorf("the next run changes %d files", len(todo.Changes))
 	}
-	for _, none := range []string{PluginName, "/routes/"} {
+	for _, none := range []string{plan.PluginName, "/routes/"} {
 		for path, text := range tree(t, n.path("/var/lib"), false) {
-			if strings.Contains(path, none) && !strings.HasSuffix(path, "/credential-provider/"+PluginName) || strings.Contains(text, none) {
+			if strings.Contains(path, none) && !strings.HasSuffix(path, "/credential-provider/"+plan.PluginName) || strings.Contains(text, none) {
 				t.Errorf("%s names %s; want nothing of our plugin", path, none)
 			}
 		}
@@ -202,7 +210,7 @@ func TestStock(t *testing.T) {
 	wantLeft(t, applyMap(t, n, strings.Replace(stockMap, "contoso.azurecr.io", "contoso.azurecr.io/mcr", 1)), "")
 	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io/v2/mcr")
 
-	keeps := `mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider answer the credential of "contoso.azurecr.io" for it, which no time ends; stop the kubelet, run this, and start it again`
+	keeps := `mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider return the credential of "contoso.azurecr.io" for it, which no time ends; stop the kubelet, run this, and start it again`
 	wantLeft(t, applyMap(t, n, stockOtherMap), "pending "+keeps)
 	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
 	host.after(100 * time.Hour)
@@ -217,9 +225,9 @@ func TestStock(t *testing.T) {
 	wantLeft(t, applyMap(t, n, stockAnonymousMap), "pending "+keeps)
 	wantRouted(t, n, "mcr.microsoft.com", "fabrikam.azurecr.io")
 	wantLeft(t, applyMap(t, n, stockOtherMap), "")
-	plan = applyMap(t, n, stockEmptyMap)
-	wantLeft(t, plan, "draining "+keeps)
-	if !plan.NeedsRestart {
+	todo = applyMap(t, n, stockEmptyMap)
+	wantLeft(t, todo, "draining "+keeps)
+	if !todo.NeedsRestart {
 		t.Error("the plan does not say that a restart would help")
 	}
 	host.after(100 * time.Hour)
@@ -230,8 +238,7 @@ func TestStock(t *testing.T) {
 	wantGone(t, n, apply(t, n))
 }
 
-// TestStockAnonymous tells that a mirror nobody is asked for a credential at
-// waits for no kubelet.
+// TestStockAnonymous checks that an anonymous mirror waits for no kubelet.
 func TestStockAnonymous(t *testing.T) {
 	n, host := newNode(t, stockAnonymousMap)
 	host.startKubelet(theFlags...)
@@ -241,7 +248,7 @@ func TestStockAnonymous(t *testing.T) {
 		t.Error("the kubelet is given a configuration; want none")
 	}
 	host.startKubelet(theFlags...)
-	wantLeft(t, applyMap(t, n, stockEmptyMap), "draining mcr.microsoft.com: the kubelet (process 100) may have") // it has read nothing of ours
+	wantLeft(t, applyMap(t, n, stockEmptyMap), "draining mcr.microsoft.com: the kubelet (process 100) may have") // it has read nothing from mirrorcred
 	host.run = nil
 	wantLeft(t, apply(t, n), "")
 }
@@ -251,7 +258,8 @@ func TestStockAKS(t *testing.T) {
 	n, host := newNode(t, stockMap)
 	withAKS(t, n, host)
 	before, _ := stockOf(t, []byte(aksFile))
-	wantLeft(t, apply(t, n), `pending mcr.microsoft.com: the kubelet (process 100) may have acr-credential-provider answer`)
+	// It has read AKS's file, which is older than it.
+	wantLeft(t, apply(t, n), `pending mcr.microsoft.com: the kubelet (process 100) started before the mirror at "contoso.azurecr.io" was added to its configuration`)
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
 	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
@@ -270,7 +278,8 @@ func TestStockAKS(t *testing.T) {
 		t.Errorf("the entry is %+v, %v; want %+v", got, err, want)
 	}
 
-	// With our plugin again, the entry has nothing of ours any more.
+	// With mirrorcred's plugin again, the entry has nothing of mirrorcred's any
+	// more.
 	wantLeft(t, applyMap(t, n, oneMap), "pending mcr.microsoft.com: it is routed, and the kubelet (process 100) has its credential from the plugin of before; restart the kubelet")
 	want.MatchImages = slices.DeleteFunc(want.MatchImages, func(s string) bool { return s == "mcr.microsoft.com" })
 	want.Args = slices.Delete(want.Args, 1, 2)
@@ -280,8 +289,8 @@ func TestStockAKS(t *testing.T) {
 	}
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
-	if plan := apply(t, n); len(plan.Changes) > 0 {
-		t.Errorf("the next run changes %d files", len(plan.Changes))
+	if todo := apply(t, n); len(todo.Changes) > 0 {
+		t.Errorf("the next run changes %d files", len(todo.Changes))
 	}
 }
 
@@ -291,15 +300,15 @@ func TestStockSwitched(t *testing.T) {
 	n, host := newNode(t, tokenMap)
 	in(tokenMap)(t, n, host)
 	wantLeft(t, applyMap(t, n, stockMap), "pending mcr.microsoft.com: it is routed, and the kubelet (process 100) has its credential from the plugin of before")
-	if offers, err := answer(t, n, "mcr.microsoft.com"); err != nil || len(offers) != 1 {
+	if offers, err := decided(t, n, "mcr.microsoft.com"); err != nil || len(offers) != 1 {
 		t.Errorf("the kubelet's plugin answers %v, %v; want one credential", offers, err)
 	}
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
-	if _, err := os.Lstat(n.path(routesDir, "mcr.microsoft.com.json")); err == nil {
+	if _, err := os.Lstat(n.path(plan.RoutesDir, "mcr.microsoft.com.json")); err == nil {
 		t.Error("the route stays")
 	}
-	if _, err := os.Lstat(n.path(mirror.DefaultBinDir, PluginName+"-pods")); err == nil {
+	if _, err := os.Lstat(n.path(mirror.DefaultBinDir, plan.PluginName+"-pods")); err == nil {
 		t.Error("the link of a provider stays")
 	}
 	if got := providersOf(t, n); len(got) != 1 {
@@ -307,18 +316,18 @@ func TestStockSwitched(t *testing.T) {
 	}
 
 	wantLeft(t, applyMap(t, n, oneMap), "pending mcr.microsoft.com: it is routed, and the kubelet (process 100) has its credential from the plugin of before")
-	if got := providersOf(t, n); len(got) != 1 || got[PluginName].Name == "" {
+	if got := providersOf(t, n); len(got) != 1 || got[plan.PluginName].Name == "" {
 		t.Errorf("the kubelet has the providers %v; want ours alone, since the other was not there before", got)
 	}
 	// What the running kubelet answers stays true, whatever the map says next.
-	keeps := `mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider answer the credential of "contoso.azurecr.io" for it`
+	keeps := `mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider return the credential of "contoso.azurecr.io" for it`
 	for _, text := range []string{otherMap, anonymousMap, emptyMap + "[registry.\"mcr.microsoft.com\"]\n"} {
 		wantLeft(t, applyMap(t, n, text), "pending "+keeps)
 		wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
 	}
 	// So does what it answers for an ACR registry without being told.
 	const itself = "[[mirror]]\nsource = \"northwind.azurecr.io\"\ntargets = [\"mirror.example\"]\n"
-	if got := summary(applyMap(t, n, oneMap+itself)); !strings.Contains(got, `pending northwind.azurecr.io: the kubelet (process 100) has acr-credential-provider answer the credential of "northwind.azurecr.io" for it`) {
+	if got := summary(applyMap(t, n, oneMap+itself)); !strings.Contains(got, `pending northwind.azurecr.io: the kubelet (process 100) has acr-credential-provider return the credential of "northwind.azurecr.io" for it`) {
 		t.Errorf("an ACR registry's mirror is not pending: %s", got)
 	}
 	wantRouted(t, n, "northwind.azurecr.io", "")
@@ -334,7 +343,8 @@ func TestStockSwitched(t *testing.T) {
 func TestStockServesACR(t *testing.T) {
 	n, host := newNode(t, stockMap)
 	in(stockMap)(t, n, host)
-	own := stockMap + "[registry.\"northwind.azurecr.io\"]\nca = \"/etc/ca.pem\"\n"
+	own := withCA(stockMap, "northwind.azurecr.io")
+	write(t, n.path("/etc/ca.pem"), string(tlstest.Files(time.Now())["good.crt"]))
 	wantLeft(t, applyMap(t, n, own), "")
 	wantRouted(t, n, "northwind.azurecr.io", "/etc/ca.pem")
 	wantMirrors(t, n, "mcr.microsoft.com:contoso.azurecr.io")
@@ -342,8 +352,8 @@ func TestStockServesACR(t *testing.T) {
 	wantRouted(t, n, "northwind.azurecr.io", "")
 }
 
-// TestStockForeign tells that no mirror is added while containerd is told by
-// somebody else where to go.
+// TestStockForeign checks that no mirror is added while another program's hosts.toml
+// tells containerd where to go.
 func TestStockForeign(t *testing.T) {
 	n, host := newNode(t, stockMap)
 	file := n.path("/etc/containerd/certs.d/mcr.microsoft.com/hosts.toml")
@@ -357,10 +367,10 @@ func TestStockForeign(t *testing.T) {
 	n.Adopt = false
 	wantLeft(t, apply(t, n), "")
 	write(t, file, hostsOf(t, n, "mcr.microsoft.com")+"# mine\n")
-	plan := apply(t, n)
-	wantLeft(t, plan, "pending mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider answer")
-	if len(plan.Left) != 1 {
-		t.Errorf("the plan leaves %v; want the edited file", plan.Left)
+	todo := apply(t, n)
+	wantLeft(t, todo, "pending mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider return")
+	if len(todo.Conflicts) != 1 {
+		t.Errorf("the plan leaves %v; want the edited file", todo.Conflicts)
 	}
 	wantMirrors(t, n, "")
 
@@ -375,7 +385,7 @@ func TestStockForeign(t *testing.T) {
 // TestStockIdentity refuses what the plugin would not answer with.
 func TestStockIdentity(t *testing.T) {
 	for file, want := range map[string]string{
-		`{"aadClientId": "CANARY-id", "aadClientSecret": "CANARY"}`: "azure.json names no managed identity, and with a service principal acr-credential-provider answers nothing for a mirror",
+		`{"aadClientId": "CANARY-id", "aadClientSecret": "CANARY"}`: "azure.json names no managed identity, and with a service principal acr-credential-provider silently returns no credential for a mirror",
 		`{"aadClientSecret": CANARY`:                                "azure.json: line 1: this is not JSON",
 		managed:                                                     "",
 	} {
@@ -393,6 +403,16 @@ func TestStockIdentity(t *testing.T) {
 		}
 		wantLeft(t, applyMap(t, n, stockAnonymousMap), "")
 	}
+	if os.Getuid() == 0 {
+		n, _ := newNode(t, stockMap)
+		write(t, n.path(mirror.DefaultAzureConfig), managed)
+		if err := os.Chown(n.path(mirror.DefaultAzureConfig), 65534, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "azure.json belongs to user 65534") {
+			t.Errorf("with another user's file: %v", err)
+		}
+	}
 	n, host := newNode(t, stockMap+"[credential.azure]\nkind = \"azure\"\nconfig = \"/etc/other.json\"\n")
 	withAKS(t, n, host)
 	if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "read /etc/kubernetes/azure.json, and the map says /etc/other.json") {
@@ -408,7 +428,7 @@ func TestStockUnarmed(t *testing.T) {
 	write(t, n.path("/etc/containerd/config.toml"), "version = 3\n")
 	for _, want := range []string{
 		"the kubelet (process 100) has acr-credential-provider answer for mirrors as before, which no time ends; restart it",
-		"sets no config_path",
+		"neither it nor its imports set config_path",
 	} {
 		if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Apply: %v; want %q", err, want)
@@ -435,11 +455,11 @@ func TestStockRestored(t *testing.T) {
 	}
 	host.startKubelet(theFlags...)
 	for range 2 {
-		plan := apply(t, n)
-		wantLeft(t, plan, `pending mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider answer the credential of "contoso.azurecr.io" for it, and did not come up with`)
+		todo := apply(t, n)
+		wantLeft(t, todo, `pending mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider return the credential of "contoso.azurecr.io" for it, and did not start with`)
 		wantMirrors(t, n, "mcr.microsoft.com:contoso.azurecr.io")
 		wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
-		if plan.NeedsRestart {
+		if todo.NeedsRestart {
 			t.Error("the plan wants the kubelet restarted again")
 		}
 	}
@@ -450,7 +470,7 @@ func TestStockRestored(t *testing.T) {
 	wantRouted(t, n, "mcr.microsoft.com", "fabrikam.azurecr.io")
 }
 
-// TestStockLostState tells that a lost state makes a removal wait for another
+// TestStockLostState checks that a lost state makes a removal wait for another
 // kubelet, and not go on too early.
 func TestStockLostState(t *testing.T) {
 	n, host := newNode(t, stockMap)
@@ -460,7 +480,7 @@ func TestStockLostState(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		wantLeft(t, apply(t, n), "draining mcr.microsoft.com: the kubelet (process 100) may have acr-credential-provider answer a credential for it")
+		wantLeft(t, apply(t, n), "draining mcr.microsoft.com: the kubelet (process 100) may have acr-credential-provider return a credential for it")
 	}
 	host.startKubelet(theFlags...)
 	wantGone(t, n, apply(t, n))
@@ -474,49 +494,20 @@ func TestStockElsewhere(t *testing.T) {
 		wantLeft(t, applyMap(t, n, text), "")
 	}
 	wantRouted(t, n, "mcr.microsoft.com", "")
-	if entries, err := os.ReadDir(n.path(routesDir)); err != nil || len(entries) > 0 {
+	if entries, err := os.ReadDir(n.path(plan.RoutesDir)); err != nil || len(entries) > 0 {
 		t.Errorf("there are %d routes, %v; want none", len(entries), err)
 	}
 }
 
-func TestStockArgs(t *testing.T) {
-	tests := []struct {
-		args    []string
-		azure   string
-		mirrors map[string]string
-		with    []string // a.io:b.io
-		without []string
-	}{
-		{nil, "", nil, []string{"--registry-mirror=a.io:b.io"}, nil},
-		{[]string{"/a", "--ib-sni-name", "x", "--registry-mirror=c.io:d.io, e.io:f.io", "-v", "4"}, "/a", map[string]string{"c.io": "d.io", "e.io": "f.io"}, []string{"/a", "--ib-sni-name", "x", "--registry-mirror=a.io:b.io", "-v", "4"}, []string{"/a", "--ib-sni-name", "x", "-v", "4"}},
-		{[]string{"--registry-mirror", "c.io:d.io", "--v=2", "/a"}, "/a", map[string]string{"c.io": "d.io"}, []string{"--registry-mirror=a.io:b.io", "--v=2", "/a"}, []string{"--v=2", "/a"}},
-		{[]string{"-r", "c.io:d.io", "/a", "-rg.io:h.io"}, "/a", map[string]string{"g.io": "h.io"}, []string{"--registry-mirror=a.io:b.io", "/a"}, []string{"/a"}},
-		{[]string{"/a", "-r=c.io:d.io,c.io:5000:d.io,x,e.io:"}, "/a", map[string]string{"c.io": "d.io", "e.io": ""}, []string{"/a", "--registry-mirror=a.io:b.io"}, []string{"/a"}},
-		{[]string{"--version", "/a"}, "/a", nil, []string{"--version", "/a", "--registry-mirror=a.io:b.io"}, []string{"--version", "/a"}},
-	}
-	for _, test := range tests {
-		got := readStockArgs(test.args)
-		if mirrors := got.mirrors(); got.azure != test.azure || len(mirrors)+len(test.mirrors) > 0 && !reflect.DeepEqual(mirrors, test.mirrors) {
-			t.Errorf("readStockArgs(%q) = %q, %v; want %q, %v", test.args, got.azure, mirrors, test.azure, test.mirrors)
-		}
-		if with := withMirrorArg(test.args, "a.io:b.io"); !slices.Equal(with, test.with) {
-			t.Errorf("withMirrorArg(%q, a.io:b.io) = %q; want %q", test.args, with, test.with)
-		}
-		if without := withMirrorArg(test.args, ""); !slices.Equal(without, test.without) {
-			t.Errorf("withMirrorArg(%q, \"\") = %q; want %q", test.args, without, test.without)
-		}
-	}
-}
-
-// TestStockHeld tells that a removal which is held takes nothing away.
+// TestStockHeld checks that a removal which is held takes nothing away.
 func TestStockHeld(t *testing.T) {
 	n, host := newNode(t, stockMap)
 	write(t, n.path(mirror.DefaultAzureConfig), managed)
 	in(stockMap)(t, n, host)
-	plan := holding(t, n, stockEmptyMap)
-	wantLeft(t, plan, "")
-	if len(plan.Held) != 1 {
-		t.Errorf("the plan holds %v; want one source", plan.Held)
+	todo := holding(t, n, stockEmptyMap)
+	wantLeft(t, todo, "")
+	if len(todo.Held) != 1 {
+		t.Errorf("the plan holds %v; want one source", todo.Held)
 	}
 	wantMirrors(t, n, "mcr.microsoft.com:contoso.azurecr.io")
 	host.startKubelet(theFlags...)
@@ -526,15 +517,21 @@ func TestStockHeld(t *testing.T) {
 	wantLeft(t, holding(t, n, stockEmptyMap), "draining mcr.microsoft.com: ") // it has begun
 }
 
-// TestStockMatched tells that it is not enough that a kubelet runs the plugin
-// for a source: it has to be told the mirror too.
+// TestStockMatched checks that it is not enough that a kubelet runs the plugin
+// for a source: its arguments must have the mirror too.
 func TestStockMatched(t *testing.T) {
 	const match = stocked + "match_images = [\"mcr.microsoft.com\"]\n"
 	n, host := newNode(t, emptyMap+match)
 	in(emptyMap+match)(t, n, host)
-	wantLeft(t, applyMap(t, n, oneMap+match), `pending mcr.microsoft.com: the kubelet (process 100) started before its configuration named the mirror at "contoso.azurecr.io"`)
+	wantLeft(t, applyMap(t, n, oneMap+match), `pending mcr.microsoft.com: the kubelet (process 100) started before the mirror at "contoso.azurecr.io" was added to its configuration`)
 	wantRouted(t, n, "mcr.microsoft.com", "")
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
 	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
+}
+
+// kubeletMatches reports whether the kubelet matches a pattern and an image.
+func kubeletMatches(pattern, image string) bool {
+	p, err := mirror.KubeletPattern(pattern)
+	return err == nil && p.Matches(image)
 }

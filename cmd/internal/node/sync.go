@@ -3,20 +3,18 @@ package node
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
 
+var errLinkNowhere = errors.New("this symbolic link leads nowhere; create its target, or remove it")
+
 func (d *disk) mkdir(path string, mode fs.FileMode) error {
 	if err := d.before("mkdir", path); err != nil {
 		return err
 	}
-	if err := os.Mkdir(path, mode); err != nil {
-		return describe(err)
-	}
-	if err := os.Chmod(path, mode); err != nil { // whatever the umask
+	if err := d.tree.Mkdir(path, mode); err != nil {
 		return describe(err)
 	}
 	return nil
@@ -24,7 +22,7 @@ func (d *disk) mkdir(path string, mode fs.FileMode) error {
 
 // mkdirAll makes a directory and those above it, and syncs what it made.
 func (d *disk) mkdirAll(path string, mode fs.FileMode) error {
-	info, err := os.Stat(path)
+	info, err := d.tree.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
 		return nil
@@ -33,24 +31,30 @@ func (d *disk) mkdirAll(path string, mode fs.FileMode) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return describe(err)
 	}
+	if _, err := d.tree.Lstat(path); err == nil {
+		return describe(&fs.PathError{Op: "mkdir", Path: path, Err: errLinkNowhere})
+	}
 	if err := d.mkdirAll(filepath.Dir(path), mode); err != nil {
 		return err
 	}
 	if err := d.mkdir(path, mode); err != nil {
+		if info, now := d.tree.Stat(path); now == nil && info.IsDir() && errors.Is(err, fs.ErrExist) {
+			return nil // another program made it meanwhile
+		}
 		return err
 	}
 	return d.syncDir(filepath.Dir(path))
 }
 
 func (d *disk) chmod(path string, mode fs.FileMode) error {
-	info, err := os.Stat(path)
+	info, err := d.tree.Stat(path)
 	if err == nil && info.Mode().Perm() == mode {
 		return nil
 	}
 	if err := d.before("chmod", path); err != nil {
 		return err
 	}
-	if err := os.Chmod(path, mode); err != nil {
+	if err := d.tree.ChmodDir(path, mode); err != nil {
 		return describe(err)
 	}
 	return nil
@@ -60,12 +64,7 @@ func (d *disk) syncDir(path string) error {
 	if err := d.before("sync", path); err != nil {
 		return err
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return describe(err)
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil {
+	if err := d.tree.SyncDir(path); err != nil {
 		return describe(err)
 	}
 	return nil
@@ -92,29 +91,27 @@ func (d *disk) syncParents(paths []string) error {
 	return nil
 }
 
-// syncAll syncs the file systems that the paths are on, each once.
+// syncAll syncs the file systems that directories are on, each once.
 func (d *disk) syncAll(paths []string) error {
-	seen := map[uint64]bool{}
+	looked, seen := map[string]bool{}, map[uint64]bool{}
 	for _, path := range paths {
-		var st unix.Stat_t
-		if err := unix.Stat(path, &st); err != nil {
-			return describe(&fs.PathError{Op: "stat", Path: path, Err: err})
-		}
-		if seen[st.Dev] {
+		if looked[path] {
 			continue
 		}
-		seen[st.Dev] = true
-		if err := d.before("syncfs", path); err != nil {
-			return err
-		}
-		f, err := os.Open(path)
+		looked[path] = true
+		device, err := d.tree.Device(path)
 		if err != nil {
 			return describe(err)
 		}
-		err = unix.Syncfs(int(f.Fd()))
-		f.Close()
-		if err != nil {
-			return describe(&fs.PathError{Op: "sync", Path: path, Err: err})
+		if seen[device] {
+			continue
+		}
+		seen[device] = true
+		if err := d.before("syncfs", path); err != nil {
+			return err
+		}
+		if err := d.tree.SyncFS(path); err != nil {
+			return describe(err)
 		}
 	}
 	return nil

@@ -1,16 +1,19 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -79,11 +82,11 @@ func checkSource(t testing.TB, n *Node, host string, list []rendered, when strin
 	if i >= 0 {
 		allowed = list[i].offers
 	}
-	offers, err := answer(t, n, host)
+	offers, err := decided(t, n, host)
 	var got []string
 	for _, o := range offers {
 		if o.Credential != nil {
-			got = append(got, o.Ask.Registry.String()+" "+o.Credential.Name)
+			got = append(got, o.Query.Registry.String()+" "+o.Credential.Name)
 		}
 	}
 	switch {
@@ -99,62 +102,63 @@ func checkSource(t testing.TB, n *Node, host string, list []rendered, when strin
 func inForceFor(t testing.TB, n *Node, host string) string {
 	t.Helper()
 	for _, name := range hosts.Candidates(host) {
-		if _, err := os.Stat(n.path("/etc/containerd/certs.d", name)); err == nil {
+		if _, err := os.Stat(n.path(treeOf(t, n), name)); err == nil {
 			return hostsOf(t, n, name)
 		}
 	}
 	return ""
 }
 
-// answer does as the plugin does: the route of the host, or that of "*", held
-// against the hosts.toml in force (cmd/internal/plugin, routes.go).
-func answer(t testing.TB, n *Node, host string) ([]credential.Offer, error) {
+// decided reads what the plugin reads (cmd/internal/plugin, routes.go), and
+// decides as it does.
+func decided(t testing.TB, n *Node, host string) ([]route.Offer, error) {
 	t.Helper()
-	own := hosts.Candidates(host)[0]
-	route, err := routeAt(n, own)
-	if errors.Is(err, fs.ErrNotExist) {
-		own = hosts.Default
-		route, err = routeAt(n, own)
-	}
-	if err != nil {
-		return nil, err
-	}
 	image, err := mirror.ParseImage(host + "/app/image")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var now credential.InForce
+	own, err := routeAt(n, hosts.Candidates(host)[0])
+	if err != nil {
+		return nil, err
+	}
+	wildcard, err := routeAt(n, hosts.Default)
+	if err != nil {
+		return nil, err
+	}
+	in := cmp.Or(own, wildcard)
+	if in == nil {
+		return nil, fs.ErrNotExist
+	}
+	now := route.Observed{Dir: in.HostsDir}
 	for _, name := range hosts.Candidates(host) {
-		if _, err := os.Stat(n.path(route.HostsDir, name)); err == nil {
-			now = credential.InForce{Namespace: name}
-			if text := hostsOf(t, n, name); text != "" {
+		if _, err := os.Stat(n.path(now.Dir, name)); err == nil {
+			now.Namespace = name
+			if text := hostsIn(t, n, now.Dir, name); text != "" {
 				now.Hosts = []byte(text)
 			}
 			break
 		}
 	}
-	if now.Namespace == hosts.Default && route.Withdrawn == "" {
-		own = hosts.Default
-		if route, err = routeAt(n, own); err != nil {
-			return nil, err
-		}
-	}
-	return route.Offers(image, own, now)
+	return route.Decide(image, own, wildcard, now)
 }
 
-func routeAt(n *Node, namespace string) (credential.Route, error) {
-	data, err := os.ReadFile(n.path(routesDir, namespace+".json"))
-	if err != nil {
-		return credential.Route{}, err
+func routeAt(n *Node, namespace string) (*route.Route, error) {
+	data, err := os.ReadFile(n.path(plan.RoutesDir, namespace+".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	return credential.DecodeRoute(data)
+	if err != nil {
+		return nil, err
+	}
+	r, err := route.Decode(data)
+	return &r, err
 }
 
 // checkNamespaces looks for directories that containerd would pick and that
 // have no hosts.toml, or one that others can read although it has a secret.
 func checkNamespaces(t testing.TB, n *Node, when string) {
 	t.Helper()
-	dir := n.path("/etc/containerd/certs.d")
+	dir := n.path(treeOf(t, n))
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
@@ -163,7 +167,10 @@ func checkNamespaces(t testing.TB, n *Node, when string) {
 		if strings.HasPrefix(e.Name(), temporary) {
 			continue
 		}
-		info, err := os.Stat(n.path("/etc/containerd/certs.d", e.Name(), "hosts.toml"))
+		if certs, err := filepath.Glob(filepath.Join(dir, e.Name(), "*.crt")); err != nil || len(certs) > 0 {
+			continue // another program's
+		}
+		info, err := os.Stat(filepath.Join(dir, e.Name(), "hosts.toml"))
 		if err != nil {
 			t.Errorf("%s: %s is there without a hosts.toml: %v", when, e.Name(), err)
 			continue
@@ -186,7 +193,7 @@ func checkKubeletFile(t testing.TB, n *Node, when string) {
 	}
 	for _, e := range entries {
 		// As the kubelet looks for them when it starts.
-		if _, missing := exec.LookPath(n.path(mirror.DefaultBinDir, e.Name)); missing != nil && (isOurs(e.Name) || e.Name == mirror.Stock) {
+		if _, missing := exec.LookPath(n.path(mirror.DefaultBinDir, e.Name)); missing != nil && (plan.IsOurs(e.Name) || e.Name == mirror.Stock) {
 			err = missing
 		}
 	}

@@ -61,7 +61,7 @@ type Pulled struct {
 	Digest string   // of the manifest
 	Blobs  []string // digests of the configuration and the layers, all verified
 	Bytes  int64    // of all of it
-	// Fault is why there is no image, "" where there is one.
+	// Fault is why there is no image, "" if there is one.
 	Fault string
 }
 

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
@@ -18,7 +18,8 @@ import (
 	strictjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
-	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/internal/input"
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // A Credential is one that the kubelet tries a pull with; the zero Credential
@@ -42,10 +43,10 @@ type Answer struct {
 	Credentials []Credential
 }
 
-// Ask executes the plugin for an image as the kubelet does, as the provider's
+// RunPlugin executes the plugin for an image as the kubelet does, as the provider's
 // configuration on the node says. A plugin that fails is no error: the kubelet
 // goes on without a credential, and Run tells.
-func (n *Node) Ask(ctx context.Context, image string) (Answer, error) {
+func (n *Node) RunPlugin(ctx context.Context, image string) (Answer, error) {
 	named, err := reference.ParseNormalizedNamed(image)
 	if err != nil {
 		return Answer{}, err
@@ -57,7 +58,7 @@ func (n *Node) Ask(ctx context.Context, image string) (Answer, error) {
 	}
 	// The kubelet runs every provider that matches; here there is one.
 	for _, provider := range providers {
-		i := slices.IndexFunc(provider.MatchImages, func(p string) bool { return kubeletconfig.Matches(p, image) })
+		i := slices.IndexFunc(provider.MatchImages, func(p string) bool { return matches(p, image) })
 		if i >= 0 {
 			a := Answer{Provider: provider, Pattern: provider.MatchImages[i]}
 			return a, a.execute(ctx, n, image)
@@ -69,8 +70,8 @@ func (n *Node) Ask(ctx context.Context, image string) (Answer, error) {
 // providers returns those of the kubelet's configuration, none where it has
 // none.
 func (n *Node) providers() ([]kubelet.CredentialProvider, error) {
-	data, err := os.ReadFile(n.Path(KubeletConfig))
-	if errors.Is(err, os.ErrNotExist) {
+	data, err := input.ReadFile(n.Path(KubeletConfig), 0)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
@@ -153,9 +154,15 @@ func keyring(auth map[string]credentialprovider.AuthConfig, image string) []Cred
 	slices.SortFunc(ring, func(a, b entry) int { return cmp.Compare(b.key, a.key) })
 	var found []Credential
 	for _, e := range ring {
-		if kubeletconfig.Matches(e.key, image) {
+		if matches(e.key, image) {
 			found = append(found, e.Credential)
 		}
 	}
 	return found
+}
+
+// matches reports whether the kubelet matches a pattern and an image.
+func matches(pattern, image string) bool {
+	p, err := mirror.KubeletPattern(pattern)
+	return err == nil && p.Matches(image)
 }

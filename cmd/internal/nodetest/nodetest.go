@@ -1,12 +1,12 @@
-// Package nodetest stands in for a node around the two built programs: it lays
-// out a node's files below a directory, has mirrorcred bring them to a map,
-// executes the plugin as the kubelet does, and pulls as containerd does.
+// Package nodetest is a stand-in for a node around the two built programs. It
+// lays out a node's files below a directory, has mirrorcred apply a map, runs
+// the plugin as the kubelet does, and pulls as containerd does.
 //
-// The kubelet is played, by its own types and the rules of its source.
-// containerd is real: its resolvers and fetchers, in a process of their own. The
-// programs are known by what they write and answer, not by the packages that
-// they are made of; only how the kubelet matches an image is taken from
-// kubeletconfig. The registries around the node are azuretest's. Start at [New].
+// The kubelet is played, with its own types and by the rules of its source.
+// containerd is real: its resolvers and fetchers, in a process of their own.
+// The tests see the programs from outside, through what they write and answer;
+// only how the kubelet matches an image comes from package mirror. The
+// registries around the node are those of azuretest. Start at [New].
 package nodetest
 
 import (
@@ -104,7 +104,7 @@ type Node struct {
 
 // New lays a node out below the directory root, with the programs that are in
 // the directory bin: containerd's configuration, an azure.json with a managed
-// identity, and the plugin where the kubelet looks for it.
+// identity, the kubelet's two flags, and the plugin where the kubelet looks for it.
 func New(root, bin string, env []string) (*Node, error) {
 	bin, err := filepath.Abs(bin)
 	if err != nil {
@@ -123,7 +123,21 @@ func New(root, bin string, env []string) (*Node, error) {
 	return n, errors.Join(
 		n.WriteFile("/etc/containerd/config.toml", containerdConfig),
 		n.WriteFile(AzureFile, ManagedIdentity),
-		os.Symlink(filepath.Join(bin, Plugin), plugin))
+		n.WriteFile("/etc/default/kubelet", "KUBELET_EXTRA_ARGS=--image-credential-provider-config="+KubeletConfig+" --image-credential-provider-bin-dir="+BinDir+"\n"),
+		install(filepath.Join(bin, Plugin), plugin))
+}
+
+// install puts a program below the node's root. A symbolic link would lead out of
+// it, which below --root it must not.
+func install(from, to string) error {
+	if os.Link(from, to) == nil {
+		return nil
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o755)
 }
 
 // Path returns where a path of the node is on this machine.
@@ -160,7 +174,7 @@ func (n *Node) run(ctx context.Context, stdin []byte, env []string, name string,
 	return done, err
 }
 
-// Apply has mirrorcred bring the node to its map.
-func (n *Node) Apply(ctx context.Context) (Run, error) {
-	return n.run(ctx, nil, nil, filepath.Join(n.bin, Manager), "apply", "--root", n.Root)
+// Apply has mirrorcred bring the node to its map. args are more flags.
+func (n *Node) Apply(ctx context.Context, args ...string) (Run, error) {
+	return n.run(ctx, nil, nil, filepath.Join(n.bin, Manager), append([]string{"apply", "--root", n.Root}, args...)...)
 }

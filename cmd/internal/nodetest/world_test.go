@@ -85,7 +85,7 @@ func newWorld(t *testing.T, sources ...string) *world {
 	return w
 }
 
-// add serves a registry and returns the digest of the image in it, "" where
+// add serves a registry and returns the digest of the image in it, "" if
 // repository is.
 func (w *world) add(host, repository, tag string, o azuretest.ACROptions) string {
 	w.Helper()
@@ -121,16 +121,16 @@ func (w *world) apply(mirrorMap string) string {
 // ask asks the plugin for an image.
 func (w *world) ask(image string) nodetest.Answer {
 	w.Helper()
-	answer, err := w.node.Ask(w.Context(), image)
+	answer, err := w.node.RunPlugin(w.Context(), image)
 	if err != nil {
-		w.Fatalf("Ask(%s): %v", image, err)
+		w.Fatalf("RunPlugin(%s): %v", image, err)
 	}
 	w.noSecret("the plugin's standard error", answer.Run.Stderr)
 	return answer
 }
 
 // pull pulls an image with each of the credentials, as the kubelet does, until
-// one brings it; without any where there is none
+// one brings it; without any if there is none
 // (k8s.io/kubernetes v1.36.3, pkg/kubelet/kuberuntime/kuberuntime_image.go).
 func (w *world) pull(way, image string, credentials []nodetest.Credential) (last nodetest.Pulled, attempts int) {
 	w.Helper()

@@ -14,7 +14,7 @@ import (
 // auditLimit is how long the line of the audit log may take.
 const auditLimit = 500 * time.Millisecond
 
-// A journal is what a run has to say of itself when it is over.
+// A journal collects what a run will log when it is over.
 type journal struct {
 	answered bool // with a credential
 
@@ -22,17 +22,17 @@ type journal struct {
 	targets []audit.Target
 }
 
-// ask gets a credential from a source, and writes down what came of it.
-func (n *node) ask(ctx context.Context, c mirror.Credential, source credential.Source, ask credential.Ask) (credential.Credential, error) {
-	t := audit.Target{Host: ask.Registry.String(), Credential: c.Name, Identity: string(c.Kind)}
+// ask gets a credential from a source, and records the outcome.
+func (n *node) ask(ctx context.Context, c mirror.Credential, source credential.Source, query credential.Query) (credential.Credential, error) {
+	t := audit.Target{Host: query.Registry.String(), Credential: c.Name, Identity: string(c.Kind)}
 	if source, ok := source.(*azure.Source); ok {
-		t.Identity = source.Identity(ask)
+		t.Identity = source.Identity(query)
 	}
 	started := time.Now()
 	ctx = azure.WithTrace(ctx, func(step string, took time.Duration) {
 		t.Steps = append(t.Steps, audit.Step{Name: step, Took: audit.Took(took)})
 	})
-	got, hit, err := n.kept(ctx, c, source, ask)
+	got, hit, err := n.kept(ctx, c, source, query)
 	t.Kept, t.Took = hit, audit.Took(time.Since(started))
 	if err != nil {
 		t.Failure = err.Error()
@@ -43,8 +43,7 @@ func (n *node) ask(ctx context.Context, c mirror.Credential, source credential.S
 	return got, err
 }
 
-// write adds the run to the audit log, if it can. err is what the run ends
-// with.
+// write adds the run to the audit log, if it can. err is the error of the run.
 func (n *node) write(ctx context.Context, o options, started time.Time, err error) {
 	now := time.Now()
 	event := audit.Event{
@@ -58,11 +57,11 @@ func (n *node) write(ctx context.Context, o options, started time.Time, err erro
 		}
 	}
 	if reason := oneLine(append([]error{err}, n.notes...)...); err != nil {
-		event.Reason = err.Error() // it has the notes
+		event.Reason = err.Error() // it includes the notes
 	} else if reason != nil {
 		event.Reason = reason.Error()
 	}
-	o.auditLog.Append(n.root, event) // or not: there is nobody to tell
+	o.auditLog.Append(n.root, event) // a failure to log has no one to report to
 }
 
 func (n *node) outcome(ctx context.Context, err error) audit.Outcome {
@@ -76,7 +75,7 @@ func (n *node) outcome(ctx context.Context, err error) audit.Outcome {
 	}
 	for _, t := range n.journal.targets {
 		if t.Failure == "" {
-			// A credential was had, and was not to be answered.
+			// There was a credential, but it must not be returned.
 			return audit.Refused
 		}
 	}

@@ -13,46 +13,46 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// kept returns what a source gives for an ask, by way of the token cache where
-// there is one; hit says that the cache had it.
-func (n *node) kept(ctx context.Context, c mirror.Credential, source credential.Source, ask credential.Ask) (got credential.Credential, hit bool, err error) {
-	// What a pod's own token gets is that pod's.
-	ofPod := ask.ServiceAccountToken != "" || len(ask.ServiceAccountAnnotations) > 0
+// kept returns a source's answer to a query, from the token cache if possible;
+// hit says that the cache had it.
+func (n *node) kept(ctx context.Context, c mirror.Credential, source credential.Source, query credential.Query) (got credential.Credential, hit bool, err error) {
+	// A credential for a pod's own token belongs to that pod.
+	ofPod := query.ServiceAccountToken != "" || len(query.ServiceAccountAnnotations) > 0
 	if n.tokens != nil && !ofPod {
 		switch source := source.(type) {
 		case *azure.Source:
-			return n.keptAzure(ctx, c, source, ask)
+			return n.keptAzure(ctx, c, source, query)
 		case *execprovider.Source:
-			return n.keptExec(ctx, c, source, ask)
+			return n.keptExec(ctx, c, source, query)
 		}
 		// A docker config.json is read faster than the cache.
 	}
 	n.settleIn()
-	got, err = source.Credential(ctx, ask)
+	got, err = source.Credential(ctx, query)
 	return got, false, err
 }
 
-func (n *node) keptAzure(ctx context.Context, c mirror.Credential, source *azure.Source, ask credential.Ask) (credential.Credential, bool, error) {
+func (n *node) keptAzure(ctx context.Context, c mirror.Credential, source *azure.Source, query credential.Query) (credential.Credential, bool, error) {
 	config, err := n.readOnce(c.File)
 	if err != nil {
 		return credential.Credential{}, false, err
 	}
-	key := tokens.NewKey(ask.Registry.String(), append(identityOf(c), string(config))...)
+	key := tokens.NewKey(query.Registry.String(), append(identityOf(c), string(config))...)
 	return n.tokens.Get(ctx, []tokens.Key{key}, func(ctx context.Context) (credential.Credential, tokens.Key, error) {
 		n.settleIn()
-		got, err := source.Credential(ctx, ask)
+		got, err := source.Credential(ctx, query)
 		return got, key, err
 	})
 }
 
 // keptExec fetches for one image at a time, as the kubelet does, and keeps the
-// answer for the whole registry where the provider says that it may be.
-func (n *node) keptExec(ctx context.Context, c mirror.Credential, source *execprovider.Source, ask credential.Ask) (credential.Credential, bool, error) {
-	whole := tokens.NewKey(ask.Registry.String(), identityOf(c)...)
-	image := tokens.NewKey(ask.Registry.String(), append(identityOf(c), ask.Image)...)
+// answer for the whole registry if the provider allows that.
+func (n *node) keptExec(ctx context.Context, c mirror.Credential, source *execprovider.Source, query credential.Query) (credential.Credential, bool, error) {
+	whole := tokens.NewKey(query.Registry.String(), identityOf(c)...)
+	image := tokens.NewKey(query.Registry.String(), append(identityOf(c), query.Image)...)
 	return n.tokens.Get(ctx, []tokens.Key{image, whole}, func(ctx context.Context) (credential.Credential, tokens.Key, error) {
 		n.settleIn()
-		got, isWhole, err := source.Scoped(ctx, ask)
+		got, isWhole, err := source.Scoped(ctx, query)
 		if isWhole {
 			return got, whole, err
 		}
@@ -60,9 +60,9 @@ func (n *node) keptExec(ctx context.Context, c mirror.Credential, source *execpr
 	})
 }
 
-// keep returns what keeps something that is got by an azure.json, from whom it
-// is named; nil where there is no cache.
-func (n *node) keep(from, path string) azure.Keep {
+// keep returns the cache for what an azure.json gets from a service; nil if
+// there is no cache.
+func (n *node) keep(from, path string) azure.Cache {
 	if n.tokens == nil {
 		return nil
 	}
@@ -80,23 +80,23 @@ func (n *node) keep(from, path string) azure.Keep {
 	}
 }
 
-// identityOf is what the node's credential is got by, besides the files that it
-// names: all that the map says of it but its name and what it says of pods, and
+// identityOf is what a credential of the node depends on besides the files that
+// it names: its settings in the map, without its name and its pod settings, and
 // the environment, which names endpoints, proxies and profiles.
 func identityOf(c mirror.Credential) []string {
 	says := [][]string{{string(c.Kind), c.File, c.Command}, c.Args, c.Env}
 	return []string{fmt.Sprintf("%q", says), strings.Join(os.Environ(), "\x00")}
 }
 
-// readOnce is readFile for a file that has to be the same during the whole
-// run: a token is kept under the very bytes that it was got by.
+// readOnce is readOwned for a file that must stay the same during a run: a
+// token is cached under the bytes that it was requested with.
 func (n *node) readOnce(path string) ([]byte, error) {
 	n.once.Lock()
 	defer n.once.Unlock()
 	if data, ok := n.files[path]; ok {
 		return data, nil
 	}
-	data, err := n.readFile(path)
+	data, err := n.readOwned(path)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,9 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -11,12 +13,12 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// cacheFor is how long the kubelet may keep an answer that was not made by a
-// route: as acr-credential-provider says, an hour.
+// cacheFor is how long the kubelet may cache an answer that does not come from
+// a route: an hour, as with acr-credential-provider.
 const cacheFor = time.Hour
 
 // anyACR is the key of the anonymous attempt that acr-credential-provider adds
-// to each answer, for registries that let anybody pull.
+// to each answer, for registries with anonymous pulls.
 const anyACR = "*.azurecr.*"
 
 // byFlags answers as acr-credential-provider does: for ACR images, and for
@@ -24,8 +26,8 @@ const anyACR = "*.azurecr.*"
 func (n *node) byFlags(ctx context.Context, o options) (credential.Response, error) {
 	mappings, faults := credential.ParseMappings(o.mirrors)
 	n.notes = append(n.notes, faults...)
-	// azure.json is read whatever the image, so that a node without one does
-	// not look well until the first private image.
+	// azure.json is read for every image, so that a node without it fails at once
+	// and not only at the first private image.
 	config, err := await(n, "azure.json; look for a dead mount", func() (azure.Config, error) { return n.azureConfig(o.azureJSON) })
 	if err != nil {
 		return credential.Response{}, err
@@ -44,14 +46,14 @@ func (n *node) byFlags(ctx context.Context, o options) (credential.Response, err
 		return credential.Response{CacheKey: credential.CacheByRegistry}, nil
 	}
 	mirrored := mapping != credential.Mapping{}
-	ask := credential.Ask{Registry: host, Image: image.Name()}
-	if !mirrored { // a mirror is the node's affair, and not the pod's
-		ask = n.withPod(ask)
+	query := credential.Query{Registry: host, Image: image.Name()}
+	if !mirrored { // mirrors use the node's identity, not the pod's
+		query = n.withPod(query)
 	}
-	if id, secret, ok := config.ServicePrincipal(); ok && !mirrored && ask.ServiceAccountToken == "" {
+	if id, secret, ok := config.ServicePrincipal(); ok && !mirrored && query.ServiceAccountToken == "" {
 		return servicePrincipal(host, credential.Credential{Username: id, Password: secret}), nil
 	}
-	c, err := n.ask(ctx, mirror.Credential{Kind: mirror.Azure}, source, ask)
+	c, err := n.ask(ctx, mirror.Credential{Kind: mirror.Azure}, source, query)
 	if err != nil {
 		return credential.Response{}, fmt.Errorf("no credential for %s at %s: %w", n.request.Image, host, err)
 	}
@@ -62,9 +64,9 @@ func (n *node) byFlags(ctx context.Context, o options) (credential.Response, err
 	return credential.Response{CacheKey: cacheKey(mappings, n.request.Image), CacheFor: cacheFor, Auth: auth}, nil
 }
 
-// cacheKey says what the kubelet may take the answer for an image for. Its
-// cache by registry knows no paths: where a mirror's source has one, the answer
-// for docker.io/library would be kept for an hour for all of docker.io.
+// cacheKey returns how the kubelet may cache the answer for an image. Its cache
+// by registry ignores paths: if the source of a mirror has a path, the answer
+// for docker.io/library would be used for all of docker.io for an hour.
 func cacheKey(mappings []credential.Mapping, image string) credential.CacheKey {
 	host, _, _ := strings.Cut(image, "/")
 	for _, m := range mappings {
@@ -75,10 +77,10 @@ func cacheKey(mappings []credential.Mapping, image string) credential.CacheKey {
 	return credential.CacheByRegistry
 }
 
-// servicePrincipal answers a direct ACR image as acr-credential-provider does:
-// without asking anybody, the id and secret for the registries of all clouds,
-// and for a login server that those keys do not match: one of a region, of a
-// private cloud, or with a port.
+// servicePrincipal answers a direct ACR image as acr-credential-provider does,
+// without a request: with the id and secret for the registries of all clouds,
+// and for a login server that those keys do not match, such as one of a region,
+// of a private cloud, or with a port.
 func servicePrincipal(host mirror.Host, c credential.Credential) credential.Response {
 	auth := map[string]credential.Credential{anyACR: {}}
 	for _, cloud := range []string{"io", "cn", "de", "us"} {
@@ -94,6 +96,9 @@ func servicePrincipal(host mirror.Host, c credential.Credential) credential.Resp
 // azureConfig reads an azure.json.
 func (n *node) azureConfig(path string) (azure.Config, error) {
 	data, err := n.readOnce(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return azure.Config{}, fmt.Errorf("%s does not exist; create it, or name another file: config under [credential.azure] in the map, or this program's argument", n.path(path))
+	}
 	if err != nil {
 		return azure.Config{}, err
 	}

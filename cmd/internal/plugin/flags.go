@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -64,28 +65,40 @@ Example, as the kubelet runs it:
     mirror-credential-provider --registry-mirror=@/var/lib/mirrorcred/routes
 `
 
+// hasRoutes says whether a manager writes routes on this system.
+const hasRoutes = runtime.GOOS == "linux"
+
+// defaultCache returns where tokens are kept unless a flag says otherwise: nowhere
+// without routes, which alone use the cache.
+func defaultCache() string {
+	if !hasRoutes {
+		return ""
+	}
+	return "/run/mirrorcred/tokens"
+}
+
 // options are the flags and arguments of one run.
 type options struct {
 	azureJSON string
-	mirrors   string // the list of --registry-mirror, "" where it is @DIR
+	mirrors   string // the list of --registry-mirror, "" if it is @DIR
 	routes    string // the directory of --registry-mirror=@DIR, or ""
-	// credential and audience are what a provider is for that is handed the
-	// pods' tokens; "" for one that is not.
+	// credential and audience say what a provider with pod tokens is for; "" for
+	// one without.
 	credential, audience string
 	root                 string
 	timeout              time.Duration
-	tokenCache           string // a path, "" for none
+	tokenCache           string // a path, or ""
 	auditLog             audit.Destination
 	bindings             bindings
-	binding              *azure.Binding // nil where there is none
-	done                 bool           // nothing is left to do: help or version was printed
+	binding              *azure.Binding // nil if there is none
+	done                 bool           // help or version was printed
 }
 
 // bindings are the flags of AKS identity bindings.
 type bindings struct{ sni, clientID, tenantID, apiserver, ca string }
 
-// parseFlags parses the arguments. azure.json may stand before, between or
-// after the flags; AKS puts it first.
+// parseFlags parses the arguments. azure.json may come before, between or after
+// the flags; AKS puts it first.
 func parseFlags(args []string, stdout io.Writer) (options, error) {
 	var o options
 	flags := pflag.NewFlagSet("mirror-credential-provider", pflag.ContinueOnError)
@@ -95,7 +108,7 @@ func parseFlags(args []string, stdout io.Writer) (options, error) {
 	flags.StringVar(&o.credential, "credential", "", "")
 	flags.StringVar(&o.audience, "audience", "", "")
 	flags.StringVar(&o.root, "root", "", "")
-	flags.StringVar(&o.tokenCache, "token-cache", "/run/mirrorcred/tokens", "")
+	flags.StringVar(&o.tokenCache, "token-cache", defaultCache(), "")
 	auditLog := flags.String("audit-log", audit.DefaultFile, "")
 	flags.DurationVar(&o.timeout, "timeout", 45*time.Second, "")
 	flags.StringVar(&o.bindings.sni, "ib-sni-name", "", "")
@@ -122,6 +135,9 @@ func parseFlags(args []string, stdout io.Writer) (options, error) {
 		return o, err
 	}
 	if dir, ok := strings.CutPrefix(*mirrors, "@"); ok {
+		if !hasRoutes {
+			return options{}, fmt.Errorf("--registry-mirror=%q: the manager that writes routes runs on Linux only; write a list source:target,source:target", *mirrors)
+		}
 		o.routes = dir
 		if !filepath.IsAbs(dir) {
 			return options{}, fmt.Errorf("--registry-mirror=%q: the directory of routes is not an absolute path; write @/var/lib/mirrorcred/routes", *mirrors)
@@ -130,6 +146,16 @@ func parseFlags(args []string, stdout io.Writer) (options, error) {
 		o.mirrors = *mirrors
 	}
 	var err error
+	if o.root != "" && !hasRoutes {
+		return options{}, errors.New("--root is for Linux only, because links cannot be kept inside a directory elsewhere; leave it out")
+	}
+	if o.root != "" {
+		// The program of an exec credential has an absolute path, and may run
+		// elsewhere.
+		if o.root, err = filepath.Abs(o.root); err != nil {
+			return options{}, fmt.Errorf("--root: %w; write an absolute path", err)
+		}
+	}
 	if o.auditLog, err = audit.ParseDestination(*auditLog); err != nil {
 		return options{}, fmt.Errorf("--audit-log=%q: %w", *auditLog, err)
 	}
@@ -141,7 +167,7 @@ func (o *options) check(rest []string) error {
 	case o.tokenCache != "" && !filepath.IsAbs(o.tokenCache):
 		return fmt.Errorf("--token-cache=%q is not an absolute path; write one, or \"\" for no cache", o.tokenCache)
 	case len(rest) > 1:
-		return fmt.Errorf("%d arguments beside the flags; give the path of one azure.json", len(rest))
+		return fmt.Errorf("%d arguments besides the flags; give the path of one azure.json", len(rest))
 	case len(rest) == 1:
 		o.azureJSON = rest[0]
 	case o.routes == "":
@@ -161,7 +187,7 @@ func (o *options) check(rest []string) error {
 	return err
 }
 
-// parse refuses what acr-credential-provider refuses.
+// parse rejects what acr-credential-provider rejects.
 func (b bindings) parse() (*azure.Binding, error) {
 	switch {
 	case b.sni == "" && b.clientID != "":

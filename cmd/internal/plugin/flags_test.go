@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestBudget holds that a run ends by itself, with its reason, well before the
+// TestBudget checks that a run ends by itself, with its reason, well before the
 // kubelet ends it.
 func TestBudget(t *testing.T) {
 	o, err := parseFlags([]string{"/azure.json"}, io.Discard)

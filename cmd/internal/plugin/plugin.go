@@ -1,10 +1,10 @@
-// Package plugin is the credential plugin that the kubelet executes: it joins
-// the request, the flags and the files of the node to an answer.
+// Package plugin is the credential plugin that the kubelet runs: it makes an
+// answer from the request, the flags and the files of the node.
 //
-// It answers by the routes that the manager wrote (--registry-mirror=@DIR), or
-// as acr-credential-provider does by azure.json and a list of mirrors. What may
-// be answered is decided in package credential, and how a credential is got in
-// the packages below that one; here are only files and time.
+// It answers by the routes that the manager wrote (--registry-mirror=@DIR), or,
+// as acr-credential-provider does, by azure.json and a list of mirrors. Package
+// route decides what it may return, and the packages below credential get the
+// credentials; this package only adds files and time.
 package plugin
 
 import (
@@ -25,25 +25,31 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/tokens"
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/credential/azure"
+	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
-// maxRead bounds, in bytes, what is read from standard input and from a file.
-// The largest is a request with a token and annotations, of some KiB.
-const maxRead = 1 << 20
-
 // Run reads one request from stdin and writes the response to stdout. args are
-// those of the process, its name first. It returns the exit code: 0, or 1 where
-// one line on stderr says why, which holds no secret; nothing has been written to
-// stdout then. stderr also takes what does not stop an answer.
+// those of the process, its name first. It returns the exit code: 0, or 1 after
+// one line on stderr that says why and holds no secret; then stdout is empty.
+// Notes that do not stop an answer also go to stderr.
 //
-// A read of standard input, or of a file on a dead mount, hears of no end. Where
-// the time is up in the middle of one, exit ends the process from another
-// goroutine, with the code that Run would have returned: to have each step on a
-// goroutine of its own would be a tenth of a run that fetches nothing.
+// A read from standard input, or from a dead mount, cannot be interrupted. If
+// the time is up during one, exit ends the process from another goroutine, with
+// the code that Run would have returned. A goroutine for each step would take a
+// tenth of a run that fetches nothing.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, exit func(code int)) int {
 	r := run{name: filepath.Base(args[0]), started: time.Now(), stdout: stdout, stderr: stderr, exit: exit}
-	var err error
-	if r.options, err = parseFlags(args[1:], stdout); err != nil || r.options.done {
+	err := checkRoom()
+	if err != nil {
+		return r.say(oneLine(err))
+	}
+	if r.options, err = parseFlags(args[1:], stdout); r.options.done {
+		return r.say(oneLine(err))
+	}
+	if isTerminal(stdin) {
+		return r.say(errTerminal)
+	}
+	if err != nil {
 		return r.say(oneLine(err))
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.options.timeout)
@@ -55,7 +61,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	context.AfterFunc(ctx, func() { r.giveUp(ctx) })
 	line, err := r.node.respond(ctx, r.options, stdin)
 	if !r.node.end() {
-		select {} // it was given up, and the process is about to end
+		select {} // the run was given up, and the process is about to end
 	}
 	return r.over(ctx, line, err)
 }
@@ -70,7 +76,7 @@ type run struct {
 	node           *node
 }
 
-// say writes why a run fails, if it does, and returns its exit code.
+// say prints why a run fails, if it does, and returns its exit code.
 func (r run) say(err error) int {
 	if err == nil {
 		return 0
@@ -86,9 +92,9 @@ func (r run) over(ctx context.Context, line []byte, err error) int {
 		n.notes = append(n.notes, n.tokens.Notes()...)
 	}
 	if err != nil {
-		// The notes go into the same line: the kubelet shows one error, and
-		// what was left out may be why it came to this.
-		err = oneLine(append([]error{r.options.explain(ctx, err, time.Since(r.started))}, n.notes...)...)
+		// The notes go into the same line: the kubelet shows one error, and what was
+		// left out may be the cause.
+		err = oneLine(append([]error{withLimit(r.options.explain(ctx, err, time.Since(r.started)))}, n.notes...)...)
 	} else {
 		for _, note := range n.notes {
 			fmt.Fprintln(r.stderr, oneLine(note))
@@ -96,15 +102,15 @@ func (r run) over(ctx context.Context, line []byte, err error) int {
 		_, err = r.stdout.Write(line)
 	}
 	code := r.say(err)
-	// A disk that hangs keeps nobody from pulling.
+	// A hanging disk must not block a pull.
 	hung := time.AfterFunc(auditLimit, func() { r.exit(code) })
 	defer hung.Stop()
 	n.write(ctx, r.options, r.started, err)
 	return code
 }
 
-// giveUp ends the process where ctx has ended in the middle of what does not
-// listen to it. All other steps end by themselves, with a better reason.
+// giveUp ends the process if ctx ends during a step that cannot be interrupted.
+// All other steps end by themselves, with a better reason.
 func (r run) giveUp(ctx context.Context) {
 	for {
 		what, over := r.node.inMiddleOf()
@@ -119,7 +125,7 @@ func (r run) giveUp(ctx context.Context) {
 	}
 }
 
-// explain adds to an error that the run was out of time, or was told to stop.
+// explain adds to an error that the run ran out of time, or was told to stop.
 func (o options) explain(ctx context.Context, err error, took time.Duration) error {
 	switch {
 	case ctx.Err() == nil:
@@ -130,7 +136,7 @@ func (o options) explain(ctx context.Context, err error, took time.Duration) err
 	return fmt.Errorf("%w (told to stop: %w)", err, context.Cause(ctx))
 }
 
-// oneLine joins errors into one of a single line; nil where there are none.
+// oneLine joins errors into one on a single line; nil if there are none.
 func oneLine(errs ...error) error {
 	var texts []string
 	for _, err := range errs {
@@ -144,9 +150,10 @@ func oneLine(errs ...error) error {
 	return errors.New(strings.Join(texts, "; "))
 }
 
-// A node is what the plugin sees of the machine during one run.
+// A node is what the plugin sees of the machine in one run.
 type node struct {
 	root     string                                // all paths are below it; "" for the machine's own
+	tree     *input.Root                           // the same, which no link leaves
 	provider struct{ credential, audience string } // as in options
 	tokens   *tokens.Cache                         // nil for none
 	journal  journal
@@ -155,31 +162,36 @@ type node struct {
 	waits    waits
 	once     sync.Mutex
 	files    map[string][]byte // what readOnce has read, by path
-	// request is behind a pointer since fmt calls no method on an unexported
-	// field: it would print the token in it.
+	// request is a pointer because fmt calls no method of an unexported field: it
+	// would print the token.
 	request *credential.Request
 	notes   []error // what did not stop the answer
 	azure   azure.Options
 
 	mu      sync.Mutex
-	sources map[string]*azure.Source // by the name of the credential
+	sources map[string]*azure.Source // by the credential's name
 }
 
 func newNode(o options) *node {
-	n := &node{root: o.root}
+	n := &node{root: o.root, tree: input.NewRoot(o.root)}
 	n.provider.credential, n.provider.audience = o.credential, o.audience
-	// By flags, the kubelet keeps the answers.
+	// Without routes, the kubelet caches the answers.
 	if o.routes != "" && o.tokenCache != "" {
-		n.tokens = tokens.New(tokens.Options{Dir: n.path(o.tokenCache)})
+		// Without the root there is no route either. The cache itself refuses a link
+		// in place of its directory.
+		path := n.path(o.tokenCache)
+		if parent, err := n.tree.Resolve(filepath.Dir(path)); err == nil {
+			n.tokens = tokens.New(tokens.Options{Dir: filepath.Join(parent, filepath.Base(path))})
+		}
 	}
 	return n
 }
 
-// settleIn makes ready for a run that takes time, once: for SIGTERM and an
-// interrupt, so that the line says what it was in the middle of, and for the few
-// MiB that it allocates, of which to look for garbage would take more memory than
-// it gives back; the limit is for a run that goes wrong. Both are kept from the
-// runs that fetch nothing, of which they would take a quarter of the time.
+// settleIn prepares once for a run that takes time. It handles SIGTERM and
+// interrupts, so that the error says what was in progress. It also turns off
+// garbage collection, which for a few MiB would take more memory than it frees;
+// the limit is for a run that goes wrong. Runs that fetch nothing skip both,
+// which would take a quarter of their time.
 func (n *node) settleIn() {
 	n.settle.Do(func() {
 		debug.SetGCPercent(-1)
@@ -221,114 +233,4 @@ func (n *node) respond(ctx context.Context, o options, stdin io.Reader) ([]byte,
 		n.journal.answered = n.journal.answered || !c.Anonymous()
 	}
 	return response.Encode()
-}
-
-// waits are what a run is in the middle of and cannot leave.
-type waits struct {
-	mu    sync.Mutex
-	what  string
-	ended bool // by respond, or by giveUp
-}
-
-// await returns what f returns, which does not listen to a context and is called
-// by the goroutine that runs respond; see [Run] for what comes of it where it
-// hangs. What is got by other goroutines is for [within].
-func await[T any](n *node, what string, f func() (T, error)) (T, error) {
-	n.setWait(what)
-	defer n.setWait("")
-	return f()
-}
-
-func (n *node) setWait(what string) {
-	n.waits.mu.Lock()
-	defer n.waits.mu.Unlock()
-	n.waits.what = what
-}
-
-// end claims the end of the run, and reports whether nobody else has.
-func (n *node) end() bool {
-	n.waits.mu.Lock()
-	defer n.waits.mu.Unlock()
-	first := !n.waits.ended
-	n.waits.ended = true
-	return first
-}
-
-// inMiddleOf returns what the run cannot leave, "" for nothing, and claims its
-// end then. over says that the end was claimed before.
-func (n *node) inMiddleOf() (what string, over bool) {
-	n.waits.mu.Lock()
-	defer n.waits.mu.Unlock()
-	if n.waits.ended {
-		return "", true
-	}
-	n.waits.ended = n.waits.what != ""
-	return n.waits.what, false
-}
-
-// within returns what f returns, or that it was waited for in vain where ctx
-// ends first. It is for reading files on the way to a credential, of which there
-// may be several; f is then left behind.
-func within[T any](ctx context.Context, what string, f func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		value, err := f()
-		done <- result{value, err}
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-ctx.Done():
-		var none T
-		return none, fmt.Errorf("waited for %s", what)
-	}
-}
-
-// readAll reads up to maxRead bytes, and takes more for an error.
-func readAll(r io.Reader, what string) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxRead+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", what, err)
-	case len(data) > maxRead:
-		return nil, fmt.Errorf("%s is longer than %d bytes", what, maxRead)
-	}
-	return data, nil
-}
-
-// path returns where a path of the node is. Only below another root is a
-// relative one taken from there.
-func (n *node) path(parts ...string) string {
-	if n.root == "" {
-		return filepath.Join(parts...)
-	}
-	return filepath.Join(append([]string{n.root}, parts...)...)
-}
-
-// readFile reads a regular file of the node; its error names the file once.
-func (n *node) readFile(parts ...string) ([]byte, error) {
-	path := n.path(parts...)
-	// Without O_NONBLOCK a named pipe would be waited for right here.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	return readAll(f, path)
-}
-
-// readFileWithin is readFile for a file that somebody else names.
-func (n *node) readFileWithin(ctx context.Context, path string) ([]byte, error) {
-	return within(ctx, path+"; look for a dead mount", func() ([]byte, error) { return n.readFile(path) })
 }

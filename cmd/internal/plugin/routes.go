@@ -1,17 +1,20 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/credential/azure"
+	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -29,9 +32,9 @@ func (n *node) byRoutes(ctx context.Context, o options) (credential.Response, er
 	return credential.Answer(image, credentials), nil
 }
 
-// byRoute gets the credentials for an image. Getting them takes seconds, in
-// which containerd may have been sent elsewhere, so that the files are read
-// again before one is handed out.
+// byRoute gets the credentials for an image. That takes seconds, in which
+// containerd may have been sent elsewhere, so the files are read again before
+// one is returned.
 func (n *node) byRoute(ctx context.Context, dir string, image mirror.Image) ([]*credential.Credential, error) {
 	offers, err := n.settled(dir, image)
 	for range mostTurns {
@@ -50,16 +53,16 @@ func (n *node) byRoute(ctx context.Context, dir string, image mirror.Image) ([]*
 			return credentials, nil
 		}
 	}
-	return nil, errors.New("its mirror changed each time a credential was at hand; pull again")
+	return nil, errors.New("its mirror changed each time a credential was ready; pull again")
 }
 
-// mostTurns is how often credentials are got for one image.
+// mostTurns is how often credentials are fetched for one image.
 const mostTurns = 3
 
-// settled returns the offers for an image. Where there is a fault it looks
-// once more: the manager may have been at work between the two reads.
-func (n *node) settled(dir string, image mirror.Image) ([]credential.Offer, error) {
-	return await(n, "the files of the route; look for a dead mount", func() ([]credential.Offer, error) {
+// settled returns the offers for an image. After a fault it tries once more:
+// the manager may have written between the two reads.
+func (n *node) settled(dir string, image mirror.Image) ([]route.Offer, error) {
+	return await(n, "the files of the route; look for a dead mount", func() ([]route.Offer, error) {
 		offers, err := n.offers(dir, image)
 		if err != nil {
 			offers, err = n.offers(dir, image)
@@ -68,84 +71,80 @@ func (n *node) settled(dir string, image mirror.Image) ([]credential.Offer, erro
 	})
 }
 
-// offers reads the route of an image and the hosts.toml in force.
-func (n *node) offers(dir string, image mirror.Image) ([]credential.Offer, error) {
-	route, own, err := n.route(dir, image.Host())
+// offers reads the routes of an image and its present hosts.toml.
+func (n *node) offers(dir string, image mirror.Image) ([]route.Offer, error) {
+	if err := armed.Stopped(n.root); err != nil {
+		return nil, err
+	}
+	own, err := n.readRoute(dir, hosts.Candidates(image.Host())[0])
 	if err != nil {
 		return nil, err
 	}
-	now, err := n.inForce(route.HostsDir, image.Host())
-	if err != nil {
-		return nil, err
-	}
-	if own != hosts.Default && now.Namespace == hosts.Default && route.Withdrawn == "" {
-		// Where it is the mirror of "*" that serves the source, its own is
-		// not in place yet.
-		if any, err := n.readRoute(dir, hosts.Default); err == nil && any.Rendered(now) {
-			route, own = any, hosts.Default
+	var wildcard *route.Route
+	if own == nil {
+		if wildcard, err = n.readRoute(dir, hosts.Default); err != nil {
+			return nil, err
 		}
 	}
-	if now.Namespace != own && hosts.Whose(now.Hosts) == hosts.Ours {
-		return nil, fmt.Errorf("%s is mirrorcred's, and its route is missing; run \"mirrorcred apply\"", n.path(route.HostsDir, now.Namespace, hosts.FileName))
+	in := cmp.Or(own, wildcard)
+	if in == nil {
+		return nil, fmt.Errorf("there are no routes in %s; run \"mirrorcred apply\"", n.path(dir))
 	}
-	return route.Offers(image, own, now)
+	now, err := n.observe(in.HostsDir, image.Host())
+	if err != nil {
+		return nil, err
+	}
+	if own != nil && now.Namespace == hosts.Default {
+		wildcard, _ = n.readRoute(dir, hosts.Default) // without it there is no wildcard mirror
+	}
+	offers, err := route.Decide(image, own, wildcard, now)
+	if err == nil && slices.ContainsFunc(offers, func(o route.Offer) bool { return o.Credential != nil }) {
+		err = armed.Check(n.root, dir, now.Dir)
+	}
+	return offers, err
 }
 
-// route returns the route of a host, or that of "*" where it has none, and the
-// namespace that is generated for it.
-func (n *node) route(dir, host string) (credential.Route, string, error) {
-	own := hosts.Candidates(host)[0]
-	route, err := n.readRoute(dir, own)
-	if errors.Is(err, fs.ErrNotExist) {
-		own = hosts.Default
-		route, err = n.readRoute(dir, own)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return credential.Route{}, "", fmt.Errorf("there are no routes in %s; run \"mirrorcred apply\"", n.path(dir))
-	}
-	return route, own, err
-}
-
-// readRoute reads the route of a namespace.
-func (n *node) readRoute(dir, namespace string) (credential.Route, error) {
+// readRoute reads the route of a namespace; nil if it has none.
+func (n *node) readRoute(dir, namespace string) (*route.Route, error) {
 	data, err := n.readFile(dir, namespace+".json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
-		return credential.Route{}, err
+		return nil, err
 	}
-	route, err := credential.DecodeRoute(data)
+	r, err := route.Decode(data)
 	if err != nil {
-		return credential.Route{}, fmt.Errorf("route %s: %w", n.path(dir, namespace+".json"), err)
+		return nil, fmt.Errorf("route %s: %w", n.path(dir, namespace+".json"), err)
 	}
-	if source, err := mirror.ParseSource(route.Source); err != nil || hosts.Namespace(source) != namespace {
-		return credential.Route{}, fmt.Errorf("route %s is that of the source %q; run \"mirrorcred apply\"", n.path(dir, namespace+".json"), route.Source)
-	}
-	return route, nil
+	return &r, nil
 }
 
-// inForce picks the directory that containerd picks for a host (package hosts)
+// observe picks the directory that containerd picks for a host (package hosts)
 // and reads the hosts.toml in it.
-func (n *node) inForce(dir, host string) (credential.InForce, error) {
+func (n *node) observe(dir, host string) (route.Observed, error) {
 	for _, name := range hosts.Candidates(host) {
-		_, err := os.Stat(n.path(dir, name))
+		_, err := n.tree.Stat(n.path(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return credential.InForce{}, err
+			return route.Observed{}, err
 		}
 		data, err := n.readFile(dir, name, hosts.FileName)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return credential.InForce{}, err
+			return route.Observed{}, err
 		}
-		return credential.InForce{Namespace: name, Hosts: data}, nil
+		return route.Observed{Dir: dir, Namespace: name, Hosts: data}, nil
 	}
-	return credential.InForce{}, nil
+	return route.Observed{Dir: dir}, nil
 }
 
-// collect gets the offered credentials, all at once, and returns them in the
-// order of the offers, nil for one that another of our providers answers. One
-// that cannot be had is left out and noted, unless nothing is left then.
-func (n *node) collect(ctx context.Context, offers []credential.Offer) ([]*credential.Credential, error) {
+// collect gets the offered credentials concurrently, and returns them in the
+// order of the offers, nil for one that another of mirrorcred's providers
+// answers. One that cannot be fetched is left out and noted, unless nothing
+// would be left.
+func (n *node) collect(ctx context.Context, offers []route.Offer) ([]*credential.Credential, error) {
 	got := make([]*credential.Credential, len(offers))
 	errs := make([]error, len(offers))
 	var wait sync.WaitGroup
@@ -161,24 +160,24 @@ func (n *node) collect(ctx context.Context, offers []credential.Offer) ([]*crede
 		}
 		n.notes = append(n.notes, fmt.Errorf("answered without one of the targets: %w", err))
 	}
-	if slices.ContainsFunc(offers, func(o credential.Offer) bool { return !n.answers(o) }) {
+	if slices.ContainsFunc(offers, func(o route.Offer) bool { return !n.answers(o) }) {
 		return got, nil
 	}
 	return slices.DeleteFunc(got, func(c *credential.Credential) bool { return c == nil }), nil
 }
 
-// answers reports whether an offer is for the provider that this run is: each
-// credential that is got with a pod's token has one of its own.
-func (n *node) answers(offer credential.Offer) bool {
-	if offer.Credential == nil || !offer.Credential.TakesToken(n.isDirect(offer.Ask.Registry)) {
+// answers reports whether an offer is for the provider of this run: each
+// credential that needs a pod's token has its own.
+func (n *node) answers(offer route.Offer) bool {
+	if offer.Credential == nil || !offer.Credential.TakesToken(n.isDirect(offer.Query.Registry)) {
 		return n.provider.credential == ""
 	}
 	return n.provider.credential == offer.Credential.Name
 }
 
-// credential gets one offered credential, the zero one where the target is
+// credential gets one offered credential, the zero one if the target is
 // anonymous.
-func (n *node) credential(ctx context.Context, offer credential.Offer) (*credential.Credential, error) {
+func (n *node) credential(ctx context.Context, offer route.Offer) (*credential.Credential, error) {
 	if offer.Credential == nil {
 		return new(credential.Credential), nil
 	}
@@ -186,55 +185,55 @@ func (n *node) credential(ctx context.Context, offer credential.Offer) (*credent
 	if err != nil {
 		return nil, err
 	}
-	ask, err := n.withToken(offer)
+	query, err := n.withToken(offer)
 	if err != nil {
 		return nil, err
 	}
-	c, err := n.ask(ctx, *offer.Credential, source, ask)
+	c, err := n.ask(ctx, *offer.Credential, source, query)
 	if err != nil {
-		return nil, fmt.Errorf("%s: credential %q: %w", ask.Registry, offer.Credential.Name, err)
+		return nil, fmt.Errorf("%s: credential %q: %w", query.Registry, offer.Credential.Name, err)
 	}
 	return &c, nil
 }
 
-// withToken returns what a source is asked: with the pod's token where it is
-// one that takes it.
-func (n *node) withToken(offer credential.Offer) (credential.Ask, error) {
-	c, ask := offer.Credential, offer.Ask
-	direct := n.isDirect(ask.Registry)
+// withToken returns the query for a source, with the pod's token if the source
+// uses it.
+func (n *node) withToken(offer route.Offer) (credential.Query, error) {
+	c, query := offer.Credential, offer.Query
+	direct := n.isDirect(query.Registry)
 	switch {
 	case !c.TakesToken(direct):
-		// A provider that is set up by hand may be handed tokens too.
+		// A provider that is configured by hand may get tokens too.
 		if c.Kind == mirror.Azure && !(direct && n.isPod(n.azure.ClientID)) {
-			return ask, nil
+			return query, nil
 		}
 	case c.Token.Audience != n.provider.audience:
-		return ask, fmt.Errorf("credential %q is got with a token for %q, and the kubelet hands on one for %q; restart the kubelet", c.Name, c.Token.Audience, n.provider.audience)
+		return query, fmt.Errorf("credential %q needs a token for %q, but the kubelet passes one for %q; restart the kubelet", c.Name, c.Token.Audience, n.provider.audience)
 	case c.Token.Required && n.request.ServiceAccountToken == "":
-		return ask, fmt.Errorf("credential %q is got with the pod's token, and the request has none; give the pod a service account", c.Name)
+		return query, fmt.Errorf("credential %q needs the pod's token, but the request has none; give the pod a service account", c.Name)
 	case c.Kind == mirror.Azure && !c.Token.Required && !n.isPod(c.ClientID):
-		return ask, nil // it is the node that pulls
+		return query, nil // it is the node that pulls
 	}
-	return n.withPod(ask), nil
+	return n.withPod(query), nil
 }
 
 // isDirect reports whether the image itself names a registry, and not a mirror
 // of it.
 func (n *node) isDirect(registry mirror.Host) bool {
 	image, err := mirror.ParseImage(n.request.Image)
-	return err == nil && image.Host() == registry.String()
+	return err == nil && strings.TrimSuffix(image.Host(), ":443") == registry.String()
 }
 
-// isPod reports whether a pod pulls as itself from Azure: its service account
-// says who it is, or there is a client id for those that do not. The kubelet
-// may hand a token on for other registries.
+// isPod reports whether a pod pulls from Azure with its own identity: its
+// service account has one, or there is a default client id. The kubelet may
+// pass a token that is for other registries.
 func (n *node) isPod(clientID string) bool {
 	return clientID != "" || azure.Annotated(n.request.ServiceAccountAnnotations)
 }
 
-// withPod adds what the kubelet handed on of the pod.
-func (n *node) withPod(ask credential.Ask) credential.Ask {
-	ask.ServiceAccountToken = n.request.ServiceAccountToken
-	ask.ServiceAccountAnnotations = n.request.ServiceAccountAnnotations
-	return ask
+// withPod adds what the kubelet passed about the pod.
+func (n *node) withPod(query credential.Query) credential.Query {
+	query.ServiceAccountToken = n.request.ServiceAccountToken
+	query.ServiceAccountAnnotations = n.request.ServiceAccountAnnotations
+	return query
 }

@@ -16,17 +16,21 @@ func (n *node) source(c mirror.Credential) (credential.Source, error) {
 	case mirror.Azure:
 		return n.azureSource(c)
 	case mirror.DockerConfig:
-		return dockerconfig.Read(n.path(c.File))
+		return dockerconfig.ReadBy(n.tree.Read, n.path(c.File))
 	case mirror.Exec:
-		return execprovider.New(execprovider.Options{Command: n.path(c.Command), Args: c.Args, Env: c.Env})
+		command, err := n.tree.Resolve(n.path(c.Command))
+		if err != nil {
+			return nil, err
+		}
+		return execprovider.New(execprovider.Options{Command: command, Args: c.Args, Env: c.Env, Closed: c.Closed})
 	case mirror.PodToken:
 		return credential.PodToken{Username: c.Username}, nil
 	}
 	return nil, fmt.Errorf("credential %q is of kind %q, which this version of the plugin does not know; install the plugin and the manager of one version", c.Name, c.Kind)
 }
 
-// azureSource returns the source of an Azure credential: one for all that ask
-// by it, since it looks a private cloud up once.
+// azureSource returns the source of an Azure credential, shared by all queries
+// because it looks up a private cloud once.
 func (n *node) azureSource(c mirror.Credential) (*azure.Source, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -38,7 +42,7 @@ func (n *node) azureSource(c mirror.Credential) (*azure.Source, error) {
 		return nil, err
 	}
 	o := n.azure
-	o.Keep, o.KeepCloud = n.keep("Entra ID", c.File), n.keep("resource manager", c.File)
+	o.TokenCache, o.CloudCache = n.keep("Entra ID", c.File), n.keep("resource manager", c.File)
 	if c.Token != nil {
 		o.ClientID, o.TenantID, o.RequireServiceAccount = c.ClientID, c.TenantID, c.Token.Required
 	}

@@ -13,8 +13,8 @@ import (
 
 // An entry is one file of the cache: a credential, or a failure.
 type entry struct {
-	// Registry and Key are the key's, so that a file under another's name is
-	// nobody's.
+	// Registry and Key are the key's, so that a file under another key's name is
+	// not used.
 	Registry string `json:"registry"`
 	Key      string `json:"key"`
 	// Since is when it was made, Until when it is not used any more.
@@ -28,8 +28,8 @@ type entry struct {
 	Failure string `json:"failure,omitempty"`
 }
 
-// good reports whether e is to be used at now. One from the future is not: the
-// clock was set back, and nobody knows by how much.
+// good reports whether e may be used at now. One from the future is not: the
+// clock was set back by an unknown time.
 func (e entry) good(now time.Time) bool {
 	const skew = time.Second
 	return now.Before(e.Until) && now.Add(skew).After(e.Since)
@@ -43,8 +43,8 @@ func (e entry) result() (credential.Credential, bool, error) {
 	return credential.Credential{Username: e.Username, Password: credential.Secret(e.Password), Expires: e.Expires}, true, nil
 }
 
-// sealed is an entry on disk: one that was cut short or changed is not taken
-// for one.
+// sealed is an entry on disk. If it was cut short or changed, it does not
+// count.
 type sealed struct {
 	SHA256 string          `json:"sha256"` // of the bytes of entry
 	Entry  json.RawMessage `json:"entry"`
@@ -65,7 +65,7 @@ func decode(data []byte) (entry, error) {
 	if json.Unmarshal(data, &s) != nil || s.SHA256 != hashOf(s.Entry) {
 		return entry{}, errTorn
 	}
-	// The hash says nothing of the bytes around the entry.
+	// The hash does not cover the bytes around the entry.
 	if whole, err := json.Marshal(s); err != nil || !bytes.Equal(whole, data) {
 		return entry{}, errTorn
 	}

@@ -4,13 +4,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
 // Names of files in the cache: an entry has its key's hash for a name.
@@ -22,9 +22,12 @@ const (
 // mostBytes bounds an entry. The longest tokens are some KiB.
 const mostBytes = 256 << 10
 
-// open makes the directory where it is missing and checks that it is ours
-// alone. After a boot /run is empty, so that a missing one is nothing to note.
+// open creates the directory if it is missing and checks that only its owner
+// can use it. After a boot /run is empty, so a missing directory is no note.
 func (c *Cache) open() error {
+	if err := supported(c.dir); err != nil {
+		return err
+	}
 	info, err := os.Lstat(c.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if info, err = c.make(); err != nil {
@@ -56,62 +59,32 @@ func (c *Cache) make() (fs.FileInfo, error) {
 	return os.Lstat(c.dir)
 }
 
-func checkOwner(path string, info fs.FileInfo) error {
-	if st, ok := info.Sys().(*syscall.Stat_t); !ok || int64(st.Uid) != int64(os.Geteuid()) {
-		return fmt.Errorf("%s belongs to another user, and is not used; remove it", path)
-	}
-	return nil
-}
-
 func (c *Cache) path(key Key) string { return filepath.Join(c.dir, key.digest) }
 
-// openFile opens a file of the cache, which has to be regular and ours. It
-// follows no link, and waits for nobody where a named pipe stands in its place.
-func openFile(path string, flags int) (*os.File, error) {
-	f, err := os.OpenFile(path, flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
-	if errors.Is(err, syscall.ELOOP) {
-		return nil, fmt.Errorf("%s is a symbolic link, and is not used", path)
-	}
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-	case !info.Mode().IsRegular():
-		err = fmt.Errorf("%s is not a regular file, and is not used", path)
-	default:
-		err = checkOwner(path, info)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// read returns the entry of a key; the zero entry, which is never good, where
+// read returns the entry of a key; the zero entry, which is never good, if
 // there is none.
 func (c *Cache) read(key Key) (entry, error) {
 	path := c.path(key)
-	f, err := openFile(path, os.O_RDONLY)
+	data, info, err := input.ReadNoFollow(path, mostBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return entry{}, nil
+	}
+	var irregular *input.IrregularError
+	if errors.As(err, &irregular) {
+		return entry{}, fmt.Errorf("%s is %s, not a file, and is not used; remove it", path, irregular.Kind)
+	}
+	var oversize *input.OversizeError
+	if errors.As(err, &oversize) {
+		return entry{}, fmt.Errorf("%s is larger than any token, and is not used", path)
 	}
 	if err != nil {
 		return entry{}, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
+	if err := checkOwner(path, info); err != nil {
 		return entry{}, err
 	}
 	if info.Mode().Perm() != 0o600 {
 		return entry{}, fmt.Errorf("%s has the mode %04o, not 0600, and is not used", path, info.Mode().Perm())
-	}
-	data, err := io.ReadAll(io.LimitReader(f, mostBytes))
-	if err != nil {
-		return entry{}, err
 	}
 	e, err := decode(data)
 	switch {
@@ -131,14 +104,14 @@ func (c *Cache) write(e entry) error {
 		return err
 	}
 	name := filepath.Join(c.dir, temporary+rand.Text())
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
 	err = errors.Join(err, f.Chmod(0o600), f.Close())
 	if err == nil {
-		// Its age is that of its end, for prune.
+		// Its time is when it expires, for prune.
 		err = os.Chtimes(name, e.Until, e.Until)
 	}
 	if err == nil {
@@ -151,8 +124,8 @@ func (c *Cache) write(e entry) error {
 	return nil
 }
 
-// prune removes what ended an hour ago, and locks that nobody holds. What it
-// cannot remove does no harm.
+// prune removes what expired an hour ago, and free locks. What it cannot remove
+// does no harm.
 func (c *Cache) prune() {
 	files, err := os.ReadDir(c.dir)
 	if err != nil {
@@ -169,8 +142,8 @@ func (c *Cache) prune() {
 			os.Remove(path)
 			continue
 		}
-		if f, err := openFile(path, os.O_RDWR); err == nil {
-			if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		if f, err := openLock(path, 0); err == nil {
+			if tryLock(f) {
 				os.Remove(path)
 			}
 			f.Close()

@@ -9,23 +9,23 @@ import (
 	"time"
 )
 
-// lock waits until this run alone fetches for a key, and returns what ends
-// that. The kernel ends it too, when the process dies.
+// lock waits until only this run fetches for a key, and returns what releases
+// the lock. The kernel releases it too, when the process dies.
 func (c *Cache) lock(ctx context.Context, key Key) (release func(), err error) {
 	path := c.path(key) + lockSuffix
 	ctx, cancel := patience(ctx)
 	defer cancel()
-	waited := fmt.Errorf("another run holds %s for too long; it is not waited for", path)
+	waited := fmt.Errorf("another run holds %s for too long; this run goes on without it", path)
 	if ctx.Err() != nil {
-		return nil, waited // nobody is left behind to make a lock
+		return nil, waited // no goroutine is left behind to create a lock
 	}
 	type locked struct {
 		file *os.File
 		err  error
 	}
 	done := make(chan locked)
-	// flock listens to no context. Where the wait is given up, the goroutine
-	// is left behind, and lets go of the lock as soon as it has it.
+	// flock takes no context. If the wait is given up, the goroutine stays behind,
+	// and releases the lock as soon as it has it.
 	go func() {
 		f, err := flock(path)
 		select {
@@ -60,7 +60,7 @@ func patience(ctx context.Context) (context.Context, context.CancelFunc) {
 // have removed the one that was waited for.
 func flock(path string) (*os.File, error) {
 	for {
-		f, err := openFile(path, os.O_RDWR|os.O_CREATE)
+		f, err := openLock(path, os.O_CREATE)
 		if err != nil {
 			return nil, err
 		}
@@ -77,11 +77,27 @@ func flock(path string) (*os.File, error) {
 	}
 }
 
-func wait(f *os.File) error {
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-		if !errors.Is(err, syscall.EINTR) {
-			return err
-		}
+// openLock opens a lock file, which must be regular and belong to this user. It
+// follows no link, and does not wait for a FIFO. Nothing is read.
+func openLock(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, flags|os.O_RDWR|noFollow|noWait, 0o600)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link, and is not used", path)
 	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = fmt.Errorf("%s is not a regular file, and is not used", path)
+	default:
+		err = checkOwner(path, info)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }

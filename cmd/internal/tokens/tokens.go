@@ -1,11 +1,11 @@
 // Package tokens keeps credentials from one run of the plugin to the next, in
-// files that only root may read, and lets one run at a time fetch one.
+// files that only root can read, and lets one run at a time fetch one.
 //
-// It knows files and locks. It refuses to know what a credential is for or how
-// it is got: a [Key] stands for the first, a function for the second. Nothing
-// that is wrong with the cache stops a pull: what cannot be trusted is not
-// used, the credential is fetched as if there were no cache, and
-// [Cache.Notes] says why.
+// It knows files and locks. It does not know what a credential is for or how to
+// get it: a [Key] stands for the first, a function for the second. A fault of
+// the cache never stops a pull: an entry that cannot be trusted is not used,
+// the credential is fetched as if there were no cache, and [Cache.Notes] says
+// why.
 //
 // Start at [Cache.Get].
 package tokens
@@ -17,14 +17,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/credential"
 )
 
-// A Key says which registry a credential is for, and whose it is. The zero Key
-// is of nobody.
+// A Key says which registry and which identity a credential is for. The zero
+// Key is invalid.
 type Key struct{ registry, digest string }
 
 // NewKey returns the key of a registry and an identity. The parts of the
@@ -40,7 +41,7 @@ func NewKey(registry string, identity ...string) Key {
 
 // Options say how a cache keeps. The zero value of a field means its default.
 type Options struct {
-	// Dir is the directory of the cache; it is made where it is missing.
+	// Dir is the directory of the cache; it is created if missing.
 	Dir string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -91,7 +92,7 @@ func (c *Cache) note(err error) {
 // those that [Cache.Get] was called with. Its error holds no secret.
 type Fetch func(ctx context.Context) (credential.Credential, Key, error)
 
-// A Remembered is the error of an earlier run, which is not made again.
+// A Remembered is the error of an earlier run, which was not tried again.
 type Remembered struct {
 	text  string
 	since time.Time
@@ -155,13 +156,12 @@ func (c *Cache) find(keys []Key) (entry, bool) {
 	return entry{}, false
 }
 
-// margin is how long before its end a credential is not handed out any more:
-// five minutes, or a tenth of its time where that is less. A pull has to begin
+// margin is how long before its end a credential is no longer returned: five
+// minutes, or a tenth of its lifetime if that is less. A pull must still begin
 // with it.
 func margin(left time.Duration) time.Duration { return min(5*time.Minute, left/10) }
 
-// keep keeps a credential for as long as it is good; one that does not say how
-// long that is, is not kept.
+// keep keeps a credential until it expires; one without an expiry is not kept.
 func (c *Cache) keep(key Key, got credential.Credential) {
 	now := c.now()
 	left := got.Expires.Sub(now)
@@ -180,9 +180,9 @@ func (c *Cache) keepFailure(ctx context.Context, key Key, err error) {
 		return
 	}
 	now := c.now()
-	e := entry{Registry: key.registry, Key: key.digest, Since: now, Until: now.Add(c.remember), Failure: clip(err.Error())}
+	e := entry{Registry: key.registry, Key: key.digest, Since: now, Until: now.Add(c.remember), Failure: clip(brief(err))}
 	if r, ok := errors.AsType[*Remembered](err); ok {
-		// Remembered for another key: not for longer here than there.
+		// Remembered for another key: no longer here than there.
 		e.Since, e.Until, e.Failure = r.since, r.since.Add(c.remember), r.text
 	}
 	c.put(e)
@@ -193,6 +193,20 @@ func (c *Cache) put(e entry) {
 		c.note(err)
 	}
 	c.prune()
+}
+
+// brief returns an error without another program's output, which is masked but
+// still must not be stored.
+func brief(err error) string {
+	text := err.Error()
+	var failure interface {
+		error
+		Brief() string
+	}
+	if errors.As(err, &failure) {
+		text = strings.ReplaceAll(text, failure.Error(), failure.Brief())
+	}
+	return text
 }
 
 func clip(text string) string {

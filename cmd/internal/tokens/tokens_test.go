@@ -1,8 +1,11 @@
+//go:build linux
+
 package tokens
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,7 +31,7 @@ type desk struct {
 	*testing.T
 	cache *Cache
 	now   time.Time
-	life  time.Duration // of what is fetched; 0 where it does not say
+	life  time.Duration // of what is fetched; 0 if it does not say
 	err   error
 	made  int
 }
@@ -71,7 +74,7 @@ func (d *desk) want(key Key, hit bool, when string) {
 
 func (d *desk) file(key Key) string { return d.cache.path(key) }
 
-// TestExpiry holds how long a credential is handed out: to five minutes before
+// TestExpiry checks how long a credential is handed out: to five minutes before
 // its end, or a tenth of its time.
 func TestExpiry(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -99,7 +102,7 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
-// TestKeys holds that each part of a key counts, and where the parts end.
+// TestKeys checks that each part of a key counts, and where the parts end.
 func TestKeys(t *testing.T) {
 	d := newDesk(t)
 	keys := []Key{
@@ -161,13 +164,13 @@ func TestBad(t *testing.T) {
 		"empty":       {write(""), "cut short", true},
 		"not JSON":    {write("x"), "cut short", true},
 		"not ours":    {write(`{"sha256":"","entry":null}`), "cut short", true},
-		"too long":    {func(d *desk) error { return os.Truncate(d.file(mine), 1<<30) }, "cut short", true},
+		"too long":    {func(d *desk) error { return os.Truncate(d.file(mine), 1<<30) }, "is larger than any token", true},
 		"a wide mode": {func(d *desk) error { return os.Chmod(d.file(mine), 0o640) }, "0640", true},
 		"a symlink": {func(d *desk) error {
 			return errors.Join(os.Rename(d.file(mine), d.file(mine)+"x"), os.Symlink(d.file(mine)+"x", d.file(mine)))
-		}, "is a symbolic link", true},
-		"a named pipe":     {remake(func(path string) error { return syscall.Mkfifo(path, 0o600) }), "is not a regular file", true},
-		"a directory":      {remake(func(path string) error { return os.Mkdir(path, 0o700) }), "is not a regular file", false},
+		}, "is a symbolic link, not a file", true},
+		"a named pipe":     {remake(func(path string) error { return syscall.Mkfifo(path, 0o600) }), "is a FIFO, not a file, and is not used; remove it", true},
+		"a directory":      {remake(func(path string) error { return os.Mkdir(path, 0o700) }), "is a directory, not a file, and is not used; remove it", false},
 		"another's name":   {func(d *desk) error { return os.Rename(d.file(NewKey("bar.azurecr.io", "x")), d.file(mine)) }, "of another registry or identity", true},
 		"a wide directory": {func(d *desk) error { return os.Chmod(d.cache.dir, 0o755) }, "has the mode 0755", false},
 		"a link for it": {func(d *desk) error {
@@ -200,7 +203,7 @@ func TestBad(t *testing.T) {
 	}
 }
 
-// TestOwner holds that what belongs to another user is not used.
+// TestOwner checks that what belongs to another user is not used.
 func TestOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a file away")
@@ -244,7 +247,7 @@ func TestEveryByte(t *testing.T) {
 	}
 }
 
-// TestFailure holds that a failure is remembered for some seconds and no
+// TestFailure checks that a failure is remembered for some seconds and no
 // longer, says so, and is not made longer by a key that waits on another.
 func TestFailure(t *testing.T) {
 	d := newDesk(t)
@@ -266,10 +269,10 @@ func TestFailure(t *testing.T) {
 	d.now, d.err = noon.Add(8*time.Second), nil
 	d.want(mine, false, "after 8 s")
 	d.want(other, false, "after 8 s")
-	d.want(mine, true, "mended")
+	d.want(mine, true, "repaired")
 }
 
-// TestStopped holds that a run that was told to stop leaves no failure behind.
+// TestStopped checks that a run that was told to stop leaves no failure behind.
 func TestStopped(t *testing.T) {
 	d := newDesk(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -280,7 +283,7 @@ func TestStopped(t *testing.T) {
 	d.want(mine, false, "after it")
 }
 
-// TestOneFetch holds that of many at once one fetches, each with a lock of its
+// TestOneFetch checks that of many at once one fetches, each with a lock of its
 // own as another process has it.
 func TestOneFetch(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tokens")
@@ -303,7 +306,7 @@ func TestOneFetch(t *testing.T) {
 	}
 }
 
-// TestHeldLock holds that a lock which is not let go of stops nobody: it is
+// TestHeldLock checks that a lock that is never released blocks no run: it is
 // waited for during a part of the time that there is.
 func TestHeldLock(t *testing.T) {
 	// Held until the directory is gone: who waits for it in vain is left behind,
@@ -342,8 +345,8 @@ func TestHeldLock(t *testing.T) {
 	}
 }
 
-// TestPrune holds that what is over is removed, locks that nobody holds too,
-// and nothing else.
+// TestPrune checks that expired files and free locks are removed, and nothing
+// else.
 func TestPrune(t *testing.T) {
 	d := newDesk(t)
 	d.want(mine, false, "cold")
@@ -371,5 +374,21 @@ func TestPrune(t *testing.T) {
 		if _, err := os.Lstat(path); (err == nil) != want {
 			t.Errorf("%s is there: %t; want %t", filepath.Base(path), err == nil, want)
 		}
+	}
+}
+
+// saying is a failure that quotes another program.
+type saying struct{ said string }
+
+func (s saying) Error() string { return "it failed: " + s.said }
+func (s saying) Brief() string { return "it failed" }
+
+// TestFailureIsBrief checks that what another program said is not kept.
+func TestFailureIsBrief(t *testing.T) {
+	if got := brief(fmt.Errorf("credential provider %w; look", saying{"c4n4ry"})); got != "credential provider it failed; look" {
+		t.Errorf("brief = %q", got)
+	}
+	if got := brief(errors.New("plain")); got != "plain" {
+		t.Errorf("brief = %q; want it as it is", got)
 	}
 }

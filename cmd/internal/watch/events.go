@@ -19,46 +19,50 @@ import (
 // each may be replaced.
 //
 // The system has only so many watches, and drops events that are not read in
-// time. Then the tick of the watcher has to do, and each look tries anew. Its
-// methods are for one goroutine, but for Hint and Hints.
+// time. Until it works again, the watcher relies on its tick, and each pass
+// tries again. All methods but Hint and Hints are for one goroutine.
 type Events struct {
-	hints   chan struct{}
-	log     *slog.Logger
-	start   func() (*fsnotify.Watcher, error)
-	add     func(w *fsnotify.Watcher, dir string) error
-	watcher *fsnotify.Watcher // nil where there are no events to be had
-	done    chan struct{}     // closed when nobody reads from the watcher any more
-	hearing Hearing
-	lost    time.Time // when events were lost last
-	rest    time.Time // no watcher is started before
+	// Root is the root of another machine's tree; links below it lead where they
+	// would on that machine. "" for none.
+	Root string
 
-	mu     sync.Mutex // guards what follows
+	hints    chan struct{}
+	log      *slog.Logger
+	start    func() (*fsnotify.Watcher, error)
+	add      func(w *fsnotify.Watcher, dir string) error
+	watcher  *fsnotify.Watcher // nil if there are no events
+	done     chan struct{}     // closed when the watcher is no longer read
+	watching FileWatching
+	lost     time.Time // when events were last lost
+	rest     time.Time // no watcher is started before this
+
+	mu     sync.Mutex // guards the fields below
 	wanted interests
 	live   map[string]identity // the watches that are set, by path
 	loss   error               // of events, since the watcher was started
 }
 
-// lossRest is how long the tick has to do where events were lost twice within
-// that time: whoever makes so many will make more.
+// lossRest is how long to rely on the tick if events were lost twice within
+// that time: more would be lost.
 const lossRest = time.Minute
 
-// NewEvents starts watching nothing yet.
+// NewEvents returns Events that watch nothing yet.
 func NewEvents(log *slog.Logger) *Events {
 	return &Events{hints: make(chan struct{}, 1), log: log, start: fsnotify.NewWatcher, add: (*fsnotify.Watcher).Add}
 }
 
-// Hints returns the channel on which something happened.
+// Hints returns the channel of hints.
 func (e *Events) Hints() <-chan struct{} { return e.hints }
 
-// Hint gives a hint from elsewhere, such as a signal.
+// Hint adds a hint from elsewhere, such as a signal.
 func (e *Events) Hint() {
 	select {
 	case e.hints <- struct{}{}:
-	default: // one is waiting, and says the same
+	default: // one is waiting already
 	}
 }
 
-// Close ends the watching.
+// Close stops watching.
 func (e *Events) Close() {
 	if e.watcher != nil {
 		e.watcher.Close()
@@ -67,7 +71,7 @@ func (e *Events) Close() {
 	}
 }
 
-// open starts a watcher, in which nothing is watched yet.
+// open starts a watcher that watches nothing yet.
 func (e *Events) open() error {
 	watcher, err := e.start()
 	if err != nil {
@@ -81,8 +85,8 @@ func (e *Events) open() error {
 	return nil
 }
 
-// read reads until the watcher is closed or has lost events. Those that were
-// lost may have said that a watch has ended, so that it is of no use any more.
+// read reads until the watcher is closed or has lost events. A lost event may
+// have been the end of a watch, so the watcher is useless after that.
 func (e *Events) read(watcher *fsnotify.Watcher, done chan<- struct{}) {
 	defer close(done)
 	for {
@@ -101,14 +105,14 @@ func (e *Events) read(watcher *fsnotify.Watcher, done chan<- struct{}) {
 			e.mu.Lock()
 			e.loss = err
 			e.mu.Unlock()
-			e.Hint() // look at everything
+			e.Hint() // reconcile everything
 			return
 		}
 	}
 }
 
-// mend closes a watcher that has lost events.
-func (e *Events) mend() {
+// closeIfLossy closes a watcher that has lost events.
+func (e *Events) closeIfLossy() {
 	e.mu.Lock()
 	loss := e.loss
 	e.mu.Unlock()
@@ -116,8 +120,8 @@ func (e *Events) mend() {
 		return
 	}
 	e.Close()
-	e.hearing.Losses++
-	e.hear(loss)
+	e.watching.Dropped++
+	e.note(loss)
 	now := time.Now()
 	if now.Sub(e.lost) < lossRest {
 		e.rest = now.Add(lossRest)
@@ -125,9 +129,9 @@ func (e *Events) mend() {
 	e.lost = now
 }
 
-// matters reports whether an event is a hint. All kinds are: a new mode too may
-// open a map, or close a secret. What a look itself builds is none, or one that
-// fails because the disk is full would have itself called again at once.
+// matters reports whether an event is a hint. Every kind is: a new mode may
+// make a map readable, or a secret unreadable. What a pass itself builds is
+// not, or a pass that fails on a full disk would start the next one at once.
 func (e *Events) matters(event fsnotify.Event) bool {
 	name := filepath.Clean(event.Name)
 	e.mu.Lock()
@@ -139,32 +143,31 @@ func (e *Events) matters(event fsnotify.Event) bool {
 }
 
 // Watch watches what can change any of paths, and nothing else; a path may end
-// in a pattern. It is called after each look, and says how well it can. Where it
-// watches something new it gives a hint, since that may have changed after the
-// look.
-func (e *Events) Watch(paths []string) Hearing {
-	e.mend()
+// in a pattern. It is called after each pass, and returns how well that works.
+// If it watches something new it adds a hint, since that may have changed after
+// the pass.
+func (e *Events) Watch(paths []string) FileWatching {
+	e.closeIfLossy()
 	if e.watcher == nil {
 		if time.Now().Before(e.rest) {
-			return e.hearing
+			return e.watching
 		}
 		if err := e.open(); err != nil {
-			e.hear(err)
-			return e.hearing
+			e.note(err)
+			return e.watching
 		}
 	}
 	wanted := interests{}
 	for _, path := range paths {
 		if path, err := filepath.Abs(path); err == nil {
-			wanted.add(path, 0)
+			wanted.add(e.Root, path, 0)
 		}
 	}
-	e.hear(e.want(wanted))
-	return e.hearing
+	e.note(e.want(wanted))
+	return e.watching
 }
 
-// want watches what is wanted instead of what was, and returns why some of it
-// cannot be watched.
+// want replaces what is watched, and returns why some of it cannot be watched.
 func (e *Events) want(wanted interests) error {
 	e.mu.Lock()
 	before := e.wanted
@@ -195,15 +198,15 @@ func (e *Events) want(wanted interests) error {
 }
 
 func (e *Events) unset(dir string) {
-	_ = e.watcher.Remove(dir) // it may have gone by itself
+	_ = e.watcher.Remove(dir) // it may be gone already
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.live, dir)
 }
 
 // set watches a directory, and reports whether it was not watched before.
-// Setting a watch again would do no harm, and costs more than the rest of a
-// look where there are thousands.
+// Setting a watch again would be harmless, but with thousands of them costs
+// more than the rest of a pass.
 func (e *Events) set(dir string, id identity) (bool, error) {
 	e.mu.Lock()
 	old, isSet := e.live[dir]
@@ -212,7 +215,7 @@ func (e *Events) set(dir string, id identity) (bool, error) {
 		return false, nil
 	}
 	if isSet {
-		e.unset(dir) // it is that of another directory, which was moved away
+		e.unset(dir) // it belongs to another directory, which was moved away
 	}
 	err := e.add(e.watcher, dir)
 	if errors.Is(err, fs.ErrNotExist) {

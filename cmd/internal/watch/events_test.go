@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A place is a directory with files, and events of it.
+// A place is a directory with files, and its events.
 type place struct {
 	*testing.T
 	dir    string
@@ -49,7 +49,7 @@ func (p *place) link(target, name string) {
 	p.must(os.Symlink(target, p.path(name)))
 }
 
-// settle looks as the watcher does, until nothing is new.
+// settle watches as the watcher does, until nothing is new.
 func (p *place) settle() {
 	p.Helper()
 	var paths []string
@@ -64,10 +64,10 @@ func (p *place) settle() {
 			return
 		}
 	}
-	p.Fatal("each look gives another hint")
+	p.Fatal("each pass gives another hint")
 }
 
-// hinted fails unless a change gives a hint, and settles.
+// hinted checks that a change gives a hint, and settles.
 func (p *place) hinted(what string, change func()) {
 	p.Helper()
 	p.settle()
@@ -80,7 +80,7 @@ func (p *place) hinted(what string, change func()) {
 	p.settle()
 }
 
-// TestMapSaved saves a map in the ways of editors.
+// TestMapSaved saves a map as editors do.
 func TestMapSaved(t *testing.T) {
 	p := newPlace(t, "etc/mirrors.toml")
 	p.mkdir("etc")
@@ -111,7 +111,7 @@ func TestMapSaved(t *testing.T) {
 	}
 }
 
-// TestOthersFiles tells that what does not matter gives no hint.
+// TestOthersFiles checks that a file that does not matter gives no hint.
 func TestOthersFiles(t *testing.T) {
 	p := newPlace(t, "etc/mirrors.toml")
 	p.mkdir("etc")
@@ -120,7 +120,7 @@ func TestOthersFiles(t *testing.T) {
 	p.write("etc/.mirrors.toml.swp", "1")
 	p.write("etc/other", "1")
 	p.mkdir("var")
-	// Events come in their order: those above are through with this one.
+	// Events come in order, so once this one is here, those above are too.
 	passed := make(chan struct{})
 	go func() {
 		defer close(passed)
@@ -162,8 +162,8 @@ func TestMapBehindLinks(t *testing.T) {
 	p.hinted("and back", retarget("a"))
 }
 
-// TestConfigMap changes a map as the kubelet changes a volume: the name that is
-// watched has no event of its own.
+// TestConfigMap changes a map as the kubelet changes a volume: the watched name
+// itself has no event.
 func TestConfigMap(t *testing.T) {
 	p := newPlace(t, "volume/mirrors.toml")
 	swap := func(name, before string) {
@@ -183,7 +183,7 @@ func TestConfigMap(t *testing.T) {
 	}
 }
 
-// TestDirectories replaces those that a map is in.
+// TestDirectories replaces the directories that a map is in.
 func TestDirectories(t *testing.T) {
 	p := newPlace(t, "a/b/c/mirrors.toml")
 	p.hinted("made at the top", func() { p.mkdir("a") })
@@ -227,13 +227,13 @@ func TestNamespaces(t *testing.T) {
 	})
 	p.hinted("the file in the new one", func() { p.write("certs.d/a.example/hosts.toml", "3") })
 	p.hinted("removed with its directory", func() { p.remove("certs.d/a.example") })
-	p.hinted("one that nobody asked for", func() { p.mkdir("certs.d/c.example") })
-	p.hinted("the one that was not there", func() { p.mkdir("certs.d/b.example") })
+	p.hinted("an unwatched one", func() { p.mkdir("certs.d/c.example") })
+	p.hinted("one that was missing", func() { p.mkdir("certs.d/b.example") })
 	p.hinted("and its file", func() { p.write("certs.d/b.example/hosts.toml", "4") })
 }
 
-// TestImports tells that a new file which a pattern of containerd's names is
-// noticed.
+// TestImports checks that a new file that matches one of containerd's import
+// patterns is noticed.
 func TestImports(t *testing.T) {
 	p := newPlace(t, "etc/config.toml", "etc/conf.d/*.toml")
 	p.hinted("the directory", func() { p.mkdir("etc/conf.d") })
@@ -242,7 +242,7 @@ func TestImports(t *testing.T) {
 	p.hinted("removed", func() { p.remove("etc/conf.d/a.toml") })
 }
 
-// TestForgotten tells that what is not named any more is not watched.
+// TestForgotten checks that a path that is no longer named is not watched.
 func TestForgotten(t *testing.T) {
 	p := newPlace(t, "a/file", "b/file")
 	p.mkdir("a")
@@ -257,7 +257,7 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
-// A limited place has a log, and limits of its own that a test sets.
+// A limited place has a log, and limits that a test sets.
 type limited struct {
 	*place
 	log     strings.Builder
@@ -287,17 +287,17 @@ func newLimited(t *testing.T, paths ...string) *limited {
 	return l
 }
 
-// wantHearing fails unless that is how well changes are heard of, and unless
-// the log says so many times that it got worse, and that it got better.
-func (l *limited) wantHearing(deaf string, losses, worse, better int) {
+// wantWatching checks how well file changes are noticed, and how often the log
+// says that this got worse and better.
+func (l *limited) wantWatching(degraded string, losses, worse, better int) {
 	l.Helper()
-	h := l.events.hearing
-	if h.Losses != losses || (h.Deaf == "") != (deaf == "") || !strings.Contains(h.Deaf, deaf) {
-		l.Errorf("it is %+v; want %q and %d losses", h, deaf, losses)
+	h := l.events.watching
+	if h.Dropped != losses || (h.Degraded == "") != (degraded == "") || !strings.Contains(h.Degraded, degraded) {
+		l.Errorf("it is %+v; want %q and %d losses", h, degraded, losses)
 	}
 	text := l.log.String()
 	if strings.Count(text, "level=WARN") != worse || strings.Count(text, "level=INFO") != better {
-		l.Errorf("the log is\n%s\nwant %d warnings, and %d times that all is well again", text, worse, better)
+		l.Errorf("the log is\n%s\nwant %d warnings and %d recoveries", text, worse, better)
 	}
 }
 
@@ -306,7 +306,7 @@ func TestNoInstancesLeft(t *testing.T) {
 	l.noStart = fmt.Errorf("start: %w", unix.EMFILE)
 	l.settle()
 	l.settle()
-	l.wantHearing("; raise fs.inotify.max_user_instances", 0, 1, 0)
+	l.wantWatching("; raise fs.inotify.max_user_instances", 0, 1, 0)
 	l.events.Hint() // a signal is still one
 	select {
 	case <-l.events.Hints():
@@ -315,7 +315,7 @@ func TestNoInstancesLeft(t *testing.T) {
 	}
 	l.noStart = nil
 	l.hinted("events again", func() { l.write("file", "1") })
-	l.wantHearing("", 0, 1, 1)
+	l.wantWatching("", 0, 1, 1)
 }
 
 func TestNoWatchesLeft(t *testing.T) {
@@ -325,14 +325,14 @@ func TestNoWatchesLeft(t *testing.T) {
 	l.noAdd = func(dir string) bool { return dir == l.path("b") }
 	l.settle() // what does not fit gives no hint
 	l.hinted("in a directory that is watched", func() { l.write("a/file", "1") })
-	l.wantHearing(fmt.Sprintf("1 of %d directories cannot be watched: no space left on device; raise fs.inotify.max_user_watches", len(l.events.wanted)), 0, 1, 0)
+	l.wantWatching(fmt.Sprintf("1 of %d directories cannot be watched: no space left on device; raise fs.inotify.max_user_watches", len(l.events.wanted)), 0, 1, 0)
 	l.noAdd = nil
 	l.hinted("in one for which there is room again", func() { l.write("b/file", "1") })
-	l.wantHearing("", 0, 1, 1)
+	l.wantWatching("", 0, 1, 1)
 }
 
-// TestOverflow makes more changes than the system keeps for one who does not
-// listen. A directory among them is replaced, of which nobody hears.
+// TestOverflow makes more changes than the system queues, among them the
+// replacement of a directory, which goes unnoticed.
 func TestOverflow(t *testing.T) {
 	data, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
 	if err != nil {
@@ -349,23 +349,23 @@ func TestOverflow(t *testing.T) {
 	l.hinted("the loss", func() {
 		l.events.mu.Lock()
 		defer l.events.mu.Unlock()
-		const read = 1 << 12 // events that are out of the system's hands
+		const read = 1 << 12 // events that the system has delivered
 		for i := range limit + read {
-			// Of two that are alike the system keeps one.
+			// The system merges equal events.
 			l.must(os.Chmod(l.path([]string{"a/one", "a/other"}[i%2]), 0o600))
 		}
 		l.remove("a/b")
 		l.mkdir("a/b")
 	})
-	l.wantHearing("", 1, 1, 1)
+	l.wantWatching("", 1, 1, 1)
 	if !strings.Contains(l.log.String(), "; raise fs.inotify.max_queued_events") {
 		t.Errorf("the log is\n%s\nwant what to do", l.log.String())
 	}
 	l.hinted("in the new directory", func() { l.write("a/b/file", "1") })
 }
 
-// TestOverflows tells that events which are lost again and again are done
-// without for a while.
+// TestOverflows checks that events are given up for a while if they are lost
+// again and again.
 func TestOverflows(t *testing.T) {
 	l := newLimited(t, "file")
 	l.settle()
@@ -376,11 +376,11 @@ func TestOverflows(t *testing.T) {
 	}
 	l.hinted("an overflow soon after", overflow)
 	l.settle()
-	l.wantHearing("overflow", 2, 2, 1)
+	l.wantWatching("overflow", 2, 2, 1)
 	if l.started != 2 {
 		t.Errorf("started %d watchers; want no third one yet", l.started)
 	}
 	l.events.rest = time.Now()
 	l.hinted("events again", func() { l.write("file", "1") })
-	l.wantHearing("", 2, 2, 2)
+	l.wantWatching("", 2, 2, 2)
 }

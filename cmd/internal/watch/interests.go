@@ -17,10 +17,10 @@ type interests map[string]directory
 type directory struct {
 	identity identity
 	all      bool     // every name in it matters
-	names    []string // else only these
+	names    []string // otherwise only these
 }
 
-// An identity tells a directory from another that was put in its place.
+// An identity tells a directory from one that replaced it.
 type identity struct{ device, inode uint64 }
 
 func identityOf(info fs.FileInfo) identity {
@@ -34,11 +34,11 @@ func identityOf(info fs.FileInfo) identity {
 // maxLinks bounds the links on the way to a file, as the kernel does.
 const maxLinks = 40
 
-// add adds what can change a path: each name on the way to it, in the directory
-// that it stands in, and where one is a link, the way to what that leads to. So
-// the names alone are enough: a ConfigMap volume changes by the rename of a
-// link with another name, which is on the way.
-func (in interests) add(path string, links int) {
+// add adds what can change a path: each name on the way to it, in its
+// directory, and for a link the way to its target too. So names are enough: a
+// ConfigMap volume changes by renaming a link with another name, which is on
+// the way.
+func (in interests) add(root, path string, links int) {
 	dir := "/"
 	if !in.enter(dir) {
 		return
@@ -56,11 +56,9 @@ func (in interests) add(path string, links int) {
 			continue
 		}
 		if target, err := os.Readlink(at); err == nil {
-			if !filepath.IsAbs(target) {
-				target = filepath.Join(dir, target)
-			}
+			target = leadsTo(root, dir, target)
 			if links < maxLinks {
-				in.add(filepath.Join(target, filepath.Join(names[i+1:]...)), links+1)
+				in.add(root, filepath.Join(target, filepath.Join(names[i+1:]...)), links+1)
 			}
 			return
 		}
@@ -71,13 +69,26 @@ func (in interests) add(path string, links int) {
 	}
 }
 
+// leadsTo returns where a link in a directory leads. Below a root it does not
+// lead out.
+func leadsTo(root, dir, target string) string {
+	below, isBelow := strings.CutPrefix(dir, root)
+	if root == "" || !isBelow || below != "" && below[0] != '/' {
+		root, below = "/", dir
+	}
+	if !filepath.IsAbs(target) {
+		target = filepath.Join("/", below, target)
+	}
+	return filepath.Join(root, filepath.Clean(target))
+}
+
 func (in interests) has(dir string) bool {
 	_, ok := in[dir]
 	return ok
 }
 
-// enter adds a directory in which nothing matters yet, and reports whether
-// there is one.
+// enter adds a directory in which nothing matters yet, and reports whether it
+// exists.
 func (in interests) enter(path string) bool {
 	if in.has(path) {
 		return true
@@ -102,8 +113,8 @@ func (in interests) one(dir, name string) {
 	}
 }
 
-// matter reports whether a change of a path is one that matters. What is not
-// known here was watched until a moment ago, and counts.
+// matter reports whether a change of a path matters. An unknown path was
+// watched until a moment ago, so it counts.
 func (in interests) matter(path string) bool {
 	d, ok := in[filepath.Dir(path)]
 	return !ok || d.all || slices.Contains(d.names, filepath.Base(path))

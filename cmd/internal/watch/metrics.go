@@ -5,66 +5,121 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 )
 
-// Metrics are a watcher's figures for Prometheus.
+// Metrics are a watcher's metrics for Prometheus.
 type Metrics struct {
-	registry *prometheus.Registry
-	looks    *prometheus.CounterVec
-	took     prometheus.Histogram
+	registry   *prometheus.Registry
+	reconciles *prometheus.CounterVec
+	took       prometheus.Histogram
 }
 
-// NewMetrics returns metrics that read the gauges from a board.
-func NewMetrics(b *Board) *Metrics {
+// results are the results of a reconcile.
+var results = []string{"unchanged", "changed", "held", "backoff", "error"}
+
+// NewMetrics returns metrics that read their gauges from the status. logFile returns
+// the path of the plugin's log for an audit_log of the map, "" if it is no file.
+func NewMetrics(b *StatusStore, logFile func(auditLog string) string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		looks: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "mirrorcred_looks_total",
-			Help: "Times that the node was compared with its map, by result: unchanged, changed, held, fought, error.",
+		reconciles: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mirrorcred_reconciles_total",
+			Help: "Reconcile passes by result: unchanged, changed, held (a removal waits for a stable map), backoff (another program keeps reverting files), error.",
 		}, []string{"result"}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "mirrorcred_look_duration_seconds",
-			Help:    "How long it took to compare the node with its map and to change it.",
+			Name:    "mirrorcred_reconcile_duration_seconds",
+			Help:    "How long a reconcile pass took, changes included.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 7),
 		}),
 	}
-	for _, result := range []string{"unchanged", "changed", "held", "fought", "error"} {
-		m.looks.WithLabelValues(result) // a rate needs the 0 that it began with
+	for _, result := range results {
+		m.reconciles.WithLabelValues(result) // a rate needs the initial 0
 	}
-	gauge := func(name, help string, read func(Status) float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return read(b.Status()) })
+	started := b.Status().Started
+	m.registry.MustRegister(m.reconciles, m.took, statusCollector{b},
+		newPluginRuns(started, func() string { return logFile(b.auditLog()) }),
+		collectors.NewGoCollector(), ownProcess{collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})})
+	return m
+}
+
+// ownProcess is the process collector without its network metrics, which cover
+// the whole host.
+type ownProcess struct{ prometheus.Collector }
+
+// Collect implements [prometheus.Collector].
+func (c ownProcess) Collect(ch chan<- prometheus.Metric) {
+	all := make(chan prometheus.Metric)
+	go func() {
+		defer close(all)
+		c.Collector.Collect(all)
+	}()
+	for m := range all {
+		if !strings.Contains(m.Desc().String(), "process_network_") {
+			ch <- m
+		}
 	}
+}
+
+// A statusCollector makes metrics of the status.
+type statusCollector struct{ store *StatusStore }
+
+// Describe implements [prometheus.Collector]: the labels depend on the map.
+func (statusCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements [prometheus.Collector].
+func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
+	s := c.store.Status()
+	emit := func(kind prometheus.ValueType, value float64, name, help string, labels prometheus.Labels) {
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("mirrorcred_"+name, help, nil, labels), kind, value)
+	}
+	gauge := func(value float64, name, help string) { emit(prometheus.GaugeValue, value, name, help, nil) }
 	truth := func(is bool) float64 {
 		if is {
 			return 1
 		}
 		return 0
 	}
-	m.registry.MustRegister(m.looks, m.took,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "mirrorcred_build_info", Help: "1; the version is in the label.",
-			ConstLabels: prometheus.Labels{"version": b.Status().Version},
-		}, func() float64 { return 1 }),
-		gauge("mirrorcred_in_step", "1 where the node is as its map says, else 0.", func(s Status) float64 { return truth(s.InStep) }),
-		gauge("mirrorcred_fault", "1 where the map is not applied because of a fault, else 0.", func(s Status) float64 { return truth(s.Fault != "") }),
-		gauge("mirrorcred_sources", "Sources in the map.", func(s Status) float64 { return float64(s.Sources) }),
-		gauge("mirrorcred_sources_pending", "Sources that wait for the kubelet.", func(s Status) float64 { return float64(len(s.Pending)) }),
-		gauge("mirrorcred_sources_draining", "Removed sources whose last pulls may still come.", func(s Status) float64 { return float64(len(s.Draining)) }),
-		gauge("mirrorcred_files_left", "Files that the map wants and that are not ours.", func(s Status) float64 { return float64(len(s.Left)) }),
-		gauge("mirrorcred_file_events", "1 where all changes of files are noticed at once, 0 where some are at the next tick.", func(s Status) float64 { return truth(s.Deaf == "") }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "mirrorcred_file_events_losses_total", Help: "Times that events of files were lost, after which everything was looked at.",
-		}, func() float64 { return float64(b.Status().Losses) }),
-		gauge("mirrorcred_last_look_timestamp_seconds", "When the node was last compared with its map.", func(s Status) float64 { return seconds(s.Looked) }),
-		gauge("mirrorcred_last_change_timestamp_seconds", "When the node was last changed; 0 where it was not.", func(s Status) float64 { return seconds(s.Changed) }),
-	)
-	return m
+
+	emit(prometheus.GaugeValue, 1, "build_info", "Always 1; the label is the version of mirrorcred.", prometheus.Labels{"version": s.Version})
+	if s.Generation != "" {
+		emit(prometheus.GaugeValue, 1, "plan_generation_info", "Always 1; the label identifies the map of the last plan, and is the same on each node with that map.", prometheus.Labels{"generation": s.Generation})
+	}
+	gauge(truth(s.InSync), "in_sync", "1 if the node matches its map, else 0.")
+	for _, state := range []struct {
+		name  string
+		count int
+	}{
+		{"active", s.Active()}, {"pending", len(s.Pending)}, {"draining", len(s.Draining)}, {"held", len(s.Held)},
+		{"conflict", s.ConflictingSources}, {"failed", len(s.Faults)},
+	} {
+		emit(prometheus.GaugeValue, float64(state.count), "sources",
+			"Sources by state: active, pending (waits for the kubelet), draining (removed, but running pulls may still use it), held (removed, waits for a stable map), conflict (another program's file blocks it), failed (has its own fault, such as an invalid CA).",
+			prometheus.Labels{"state": state.name})
+	}
+	gauge(float64(len(s.Conflicts)), "conflicting_files", "Files not written by mirrorcred that block a mirror.")
+	for _, part := range node.Parts {
+		emit(prometheus.GaugeValue, truth(slices.Contains(s.FaultParts, part)), "config_error",
+			"1 if the map is not applied because of a fault in this part of the node: map, containerd, kubelet or disk.",
+			prometheus.Labels{"reason": part})
+	}
+	for name, count := range s.warnings() {
+		emit(prometheus.GaugeValue, float64(count), "warnings", "Problems that make pulls fail although the node matches its map, by name.", prometheus.Labels{"warning": name})
+	}
+	gauge(truth(s.NeedsRestart), "kubelet_restart_required", "1 if a source waits for a restart of the kubelet, else 0.")
+	gauge(truth(s.Loss != ""), "containerd_restart_unsafe", "1 if containerd reads the mirrors now but will not after its next start, else 0.")
+	gauge(truth(s.Degraded == ""), "file_watching", "1 if file watching works, 0 if mirrorcred polls for some changes.")
+	emit(prometheus.CounterValue, float64(s.Dropped), "file_events_dropped_total", "How often the system dropped file events; a full pass follows each time.", nil)
+	gauge(seconds(s.LastReconcile), "last_reconcile_timestamp_seconds", "When the last reconcile pass began; 0 if never.")
+	gauge(seconds(s.LastChange), "last_change_timestamp_seconds", "When the node was last changed; 0 if never.")
 }
 
 func seconds(t time.Time) float64 {
@@ -74,47 +129,47 @@ func seconds(t time.Time) float64 {
 	return float64(t.UnixMilli()) / 1000
 }
 
-// Observe counts the outcome of a look.
+// Observe counts a reconcile.
 func (m *Metrics) Observe(r Report) {
 	result := "unchanged"
 	switch {
 	case r.Err != nil:
 		result = "error"
-	case r.Fights:
-		result = "fought"
+	case r.BackingOff:
+		result = "backoff"
 	case len(r.Plan.Changes) > 0:
 		result = "changed"
 	case len(r.Plan.Held) > 0:
 		result = "held"
 	}
-	m.looks.WithLabelValues(result).Inc()
+	m.reconciles.WithLabelValues(result).Inc()
 	m.took.Observe(r.Took.Seconds())
 }
 
 // Serve serves /metrics and /healthz on a listener until ctx ends.
-func (m *Metrics) Serve(ctx context.Context, listener net.Listener, b *Board, late time.Duration) error {
+func (m *Metrics) Serve(ctx context.Context, listener net.Listener, b *StatusStore, late time.Duration) error {
 	server := &http.Server{Handler: m.handler(b, late), ReadTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(newFewListener(listener, mostScrapes)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
 }
 
-// handler answers /metrics and /healthz. Health is that the watcher looks at
-// the node as often as it should.
-func (m *Metrics) handler(b *Board, late time.Duration) http.Handler {
+// handler answers /metrics and /healthz. The watcher is healthy if it reconciles
+// as often as it should.
+func (m *Metrics) handler(b *StatusStore, late time.Duration) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		s := b.Status()
-		last := s.Looked
+		last := s.LastReconcile
 		if last.IsZero() {
 			last = s.Started
 		}
-		if since := time.Since(last); since > late {
-			http.Error(w, "the node was not looked at for "+since.Round(time.Second).String(), http.StatusServiceUnavailable)
+		if time.Since(last) > late {
+			http.Error(w, "the last reconcile began at "+last.Format(time.RFC3339)+", longer ago than "+late.String(), http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = w.Write([]byte("ok\n" + s.Line() + "\n"))

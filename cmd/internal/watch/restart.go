@@ -2,21 +2,35 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
+	"strings"
 	"time"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
+	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
-// A Kubelet can be restarted, and given back the configuration that it had.
+// A Kubelet can be restarted, and its configuration rolled back.
 type Kubelet interface {
-	// Restart restarts it and returns nil when it is up and stays so.
+	// Ready returns why the kubelet cannot be restarted from here, nil if it can.
+	Ready(ctx context.Context) error
+	// Restart restarts the kubelet and returns nil once it is up and stays up.
+	// After a [NotRestartedError] it runs as before.
 	Restart(ctx context.Context) error
-	// Restore puts its configuration back to what it was before the last
-	// change.
+	// Restore rolls its configuration back to before the last change.
 	Restore(ctx context.Context) error
 }
+
+// A NotRestartedError says why a restart was not even attempted.
+type NotRestartedError struct{ Reason error }
+
+// Error returns the reason.
+func (e *NotRestartedError) Error() string { return e.Reason.Error() }
+
+// Unwrap returns the reason.
+func (e *NotRestartedError) Unwrap() error { return e.Reason }
 
 // Restarts decides when the kubelet is restarted: after a new source, which it
 // reads only when it starts. The nodes of a cluster get a map at the same time,
@@ -30,23 +44,38 @@ type Restarts struct {
 	Floor time.Duration
 	// Limit is how long a restart may take; 0 means 2 min.
 	Limit time.Duration
-	// Stamp is a file whose date is the last restart, so that the floor holds
-	// across restarts of the watcher too; "" for none.
+	// Stamp is a file that holds the time of the last restart, so that the floor
+	// holds across restarts of the watcher too; "" for none. It is below Root.
 	Stamp string
-	Log   *slog.Logger
+	Root  *input.Root // nil for this machine's own
+	// Unable, if not nil, is called with why the kubelet cannot be restarted from
+	// here, and with "" once it can.
+	Unable func(reason string)
+	Log    *slog.Logger
 
-	due, last time.Time // zero where none is
+	due, last time.Time // zero if there is none
 	stamped   bool      // Stamp was read
+	asked     time.Time // when the kubelet was last asked whether it is ready; zero before
+	unable    string    // why it cannot be restarted, "" if it can
+	refused   bool      // which showed only at an attempt
 }
 
-// Consider restarts the kubelet where the report says that sources wait for
-// that and it is time.
+// askAgain is how long to wait before asking again if the kubelet can be
+// restarted.
+const askAgain = time.Minute
+
+// Consider restarts the kubelet if sources wait for that and it is time.
 func (r *Restarts) Consider(ctx context.Context, report Report) {
-	if report.Err != nil || report.Fights || !report.Plan.NeedsRestart {
+	isNeeded := report.Err == nil && !report.BackingOff && report.Plan.NeedsRestart
+	if !isNeeded {
 		r.due = time.Time{}
-		return
 	}
 	now := time.Now()
+	// Asked at the start too, so that an operator knows before a source waits.
+	isNew := isNeeded && r.due.IsZero() || r.asked.IsZero()
+	if isNew && !r.ready(ctx, now) || !isNeeded {
+		return
+	}
 	r.readStamp(now)
 	if r.due.IsZero() {
 		r.due = now
@@ -57,42 +86,85 @@ func (r *Restarts) Consider(ctx context.Context, report Report) {
 			r.due = earliest
 		}
 		if r.due.After(now) {
-			r.Log.Info("kubelet is to be restarted for new sources", "in", r.due.Sub(now).Round(time.Second), "sources", len(report.Plan.Pending))
+			r.Log.Info("kubelet restart scheduled for new sources", "at", r.due.Format(time.RFC3339), "sources", len(report.Plan.Pending))
 		}
 	}
 	if now.Before(r.due) {
 		return
 	}
-	r.due, r.last = time.Time{}, now
-	r.stamp()
-	r.restart(ctx)
+	r.due = time.Time{}
+	r.restart(ctx, now)
 }
 
-// readStamp takes over the last restart of a watcher before this one. A date to
-// come is no restart's: the clock was set.
+// ready reports whether the kubelet can be restarted from here, as far as that
+// is known without trying.
+func (r *Restarts) ready(ctx context.Context, now time.Time) bool {
+	if r.unable != "" && now.Sub(r.asked) < askAgain {
+		return false
+	}
+	err := r.Kubelet.Ready(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case err == nil && r.refused:
+		r.asked = now
+	default:
+		r.isUnable(err, now)
+	}
+	return err == nil
+}
+
+// isUnable logs once why the kubelet cannot be restarted, nil if it can.
+func (r *Restarts) isUnable(err error, now time.Time) {
+	before := r.unable
+	r.asked, r.unable = now, ""
+	if err != nil {
+		r.unable = err.Error()
+	}
+	switch {
+	case r.unable == before:
+		return
+	case err != nil:
+		r.Log.Warn("kubelet cannot be restarted from here; restart it yourself when a source is pending", "reason", err)
+	default:
+		r.Log.Info("kubelet can be restarted from here now")
+	}
+	if r.Unable != nil {
+		r.Unable(r.unable)
+	}
+}
+
+// readStamp takes over the last restart by an earlier watcher. A time in the
+// future does not count: the clock was set.
 func (r *Restarts) readStamp(now time.Time) {
 	if r.stamped || r.Stamp == "" {
 		return
 	}
 	r.stamped = true
-	if info, err := os.Stat(r.Stamp); err == nil && info.ModTime().Before(now) {
-		r.last = info.ModTime()
+	data, err := r.Root.ReadFile(r.Stamp, 64)
+	if err != nil {
+		return
+	}
+	if last, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(string(data))); err == nil && last.Before(now) {
+		r.last = last
 	}
 }
 
+// stamp records the last restart. It replaces whatever is there, which may be a
+// link or a FIFO.
 func (r *Restarts) stamp() {
 	if r.Stamp == "" {
 		return
 	}
-	err := os.MkdirAll(filepath.Dir(r.Stamp), 0o700)
-	if err == nil {
-		err = os.WriteFile(r.Stamp, nil, 0o644)
-	}
-	if err == nil {
-		err = os.Chtimes(r.Stamp, r.last, r.last)
+	tree := durable.Tree{Root: r.Root}
+	var err error
+	if r.last.IsZero() {
+		err = tree.RemoveAll(r.Stamp)
+	} else {
+		err = tree.Replace(r.Stamp, []byte(r.last.Format(time.RFC3339Nano)+"\n"))
 	}
 	if err != nil {
-		r.Log.Warn("restart of the kubelet not noted; another watcher may restart it again soon", "error", err)
+		r.Log.Warn("restart of the kubelet not recorded; another watcher may restart it again soon", "error", err)
 	}
 }
 
@@ -103,10 +175,9 @@ func (r *Restarts) floor() time.Duration {
 	return r.Floor
 }
 
-// restart restarts the kubelet, and where it does not come up does so again
-// with its old configuration: a node without a kubelet is worse than one
-// without a mirror.
-func (r *Restarts) restart(ctx context.Context) {
+// restart restarts the kubelet, and if it does not start, again with its old
+// configuration: a node without a kubelet is worse than one without a mirror.
+func (r *Restarts) restart(ctx context.Context, now time.Time) {
 	limit := r.Limit
 	if limit == 0 {
 		limit = 2 * time.Minute
@@ -117,7 +188,18 @@ func (r *Restarts) restart(ctx context.Context) {
 		return r.Kubelet.Restart(ctx)
 	}
 	r.Log.Info("restarting the kubelet for new sources")
+	before := r.last
+	r.last = now
+	r.stamp() // before the restart, in case this watcher ends meanwhile
 	err := try()
+	var not *NotRestartedError
+	if r.refused = errors.As(err, &not) && ctx.Err() == nil; r.refused {
+		r.last = before
+		r.stamp()
+		r.isUnable(not.Reason, now)
+		return
+	}
+	r.isUnable(nil, now)
 	if err == nil {
 		r.Log.Info("kubelet restarted")
 		return
@@ -125,14 +207,18 @@ func (r *Restarts) restart(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	r.Log.Error("kubelet did not come up with its new configuration; putting the old one back", "error", err)
+	r.Log.Error("kubelet did not start with its new configuration; restoring the old one", "error", err)
 	if err := r.Kubelet.Restore(ctx); err != nil {
-		r.Log.Error("kubelet's old configuration not put back", "error", err)
+		r.Log.Error("kubelet's old configuration not restored", "error", err)
 		return
 	}
-	if err := try(); err != nil {
-		r.Log.Error("kubelet did not come up with its old configuration either", "error", err)
+	switch err := try(); {
+	case errors.As(err, &not):
+		r.Log.Error("kubelet's old configuration restored but the kubelet not restarted; restart it yourself", "reason", err)
+		return
+	case err != nil:
+		r.Log.Error("kubelet did not start with its old configuration either", "error", err)
 		return
 	}
-	r.Log.Warn("kubelet is up with its old configuration; the new sources stay pending")
+	r.Log.Warn("kubelet runs with its old configuration; the new sources stay pending")
 }

@@ -8,19 +8,30 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
-// A fakeKubelet records what is done to it. It fails to start as often as fail
-// says.
+// A fakeKubelet records what is done to it. It fails to start fail times.
 type fakeKubelet struct {
 	start time.Time
 	done  []string
 	fail  int
+	// unready is why it cannot be restarted, and refuse whether that shows only at
+	// an attempt.
+	unready error
+	refuse  bool
+}
+
+func (k *fakeKubelet) Ready(context.Context) error {
+	if k.refuse {
+		return nil
+	}
+	return k.unready
 }
 
 func (k *fakeKubelet) note(what string) {
@@ -28,6 +39,9 @@ func (k *fakeKubelet) note(what string) {
 }
 
 func (k *fakeKubelet) Restart(context.Context) error {
+	if k.unready != nil {
+		return &NotRestartedError{k.unready}
+	}
 	k.note("restart")
 	if k.fail > 0 {
 		k.fail--
@@ -42,16 +56,16 @@ func (k *fakeKubelet) Restore(context.Context) error {
 }
 
 func TestRestarts(t *testing.T) {
-	pending := Report{Plan: node.Plan{NeedsRestart: true, Pending: []node.Wait{{Source: "a.io"}}}}
+	pending := Report{Plan: plan.Plan{NeedsRestart: true, Pending: []plan.Pending{{Source: "a.io"}}}}
 	for name, test := range map[string]struct {
 		fail    int
 		reports func(second int) Report
 		want    []string
 	}{
-		"in step":             {0, func(int) Report { return Report{} }, nil},
+		"in sync":             {0, func(int) Report { return Report{} }, nil},
 		"one source":          {0, func(s int) Report { return onlyIf(s < 2, pending) }, []string{"restart 0s"}},
 		"a fault of the map":  {0, func(int) Report { r := pending; r.Err = errors.New("x"); return r }, nil},
-		"a fight":             {0, func(int) Report { r := pending; r.Fights = true; return r }, nil},
+		"backing off":         {0, func(int) Report { r := pending; r.BackingOff = true; return r }, nil},
 		"another soon after":  {0, func(s int) Report { return onlyIf(s == 0 || s >= 10, pending) }, []string{"restart 0s", "restart 5m0s"}},
 		"another long after":  {0, func(s int) Report { return onlyIf(s == 0 || s == 400, pending) }, []string{"restart 0s", "restart 6m40s"}},
 		"it does not come up": {1, func(s int) Report { return onlyIf(s == 0, pending) }, []string{"restart 0s", "restore 0s", "restart 0s"}},
@@ -75,6 +89,45 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
+// TestRestartsUnable has a kubelet that cannot be restarted, such as without
+// systemd: that is logged once, nothing is rolled back, and once it can be
+// restarted, it soon is.
+func TestRestartsUnable(t *testing.T) {
+	for _, refuse := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			kubelet := &fakeKubelet{start: time.Now(), refuse: refuse}
+			var log strings.Builder
+			store := NewStatusStore("", "")
+			r := Restarts{Kubelet: kubelet, Unable: store.SetNoRestart, Log: slog.New(slog.NewTextHandler(&log, nil))}
+			pending := Report{Plan: plan.Plan{NeedsRestart: true, Pending: []plan.Pending{{Source: "a.io"}}}}
+			kubelet.unready = errors.New("cannot reach systemd")
+			r.Consider(t.Context(), Report{}) // nothing waits yet
+			if said := strings.Contains(log.String(), "cannot be restarted from here"); said == refuse {
+				t.Errorf("at the start it logs %q", log.String())
+			}
+			for range 600 {
+				r.Consider(t.Context(), pending)
+				time.Sleep(time.Second)
+			}
+			if n := strings.Count(log.String(), "kubelet cannot be restarted from here; restart it yourself"); n != 1 || strings.Contains(log.String(), "old") || len(kubelet.done) > 0 {
+				t.Errorf("refuse %v: it did %q, and logs\n%s", refuse, kubelet.done, log.String())
+			}
+			if store.Status().NoRestart != "cannot reach systemd" {
+				t.Errorf("refuse %v: the status is %q", refuse, store.Status().NoRestart)
+			}
+			kubelet.unready = nil
+			began := time.Since(kubelet.start)
+			for len(kubelet.done) == 0 && time.Since(kubelet.start)-began < 2*time.Minute {
+				r.Consider(t.Context(), pending)
+				time.Sleep(time.Second)
+			}
+			if len(kubelet.done) != 1 || store.Status().NoRestart != "" || !strings.Contains(log.String(), "can be restarted from here now") {
+				t.Errorf("refuse %v: once it can be restarted, it did %q, has status %q, and logs\n%s", refuse, kubelet.done, store.Status().NoRestart, log.String())
+			}
+		})
+	}
+}
+
 func onlyIf(is bool, r Report) Report {
 	if is {
 		return r
@@ -87,7 +140,7 @@ func TestRestartsJitter(t *testing.T) {
 		kubelet := &fakeKubelet{start: time.Now()}
 		r := Restarts{Kubelet: kubelet, Jitter: time.Minute, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 		for range 61 {
-			r.Consider(t.Context(), Report{Plan: node.Plan{NeedsRestart: len(kubelet.done) == 0}})
+			r.Consider(t.Context(), Report{Plan: plan.Plan{NeedsRestart: len(kubelet.done) == 0}})
 			time.Sleep(time.Second)
 		}
 		if len(kubelet.done) != 1 {
@@ -96,15 +149,15 @@ func TestRestartsJitter(t *testing.T) {
 	})
 }
 
-// TestRestartsStamp has a second watcher come soon after the first one has
-// restarted the kubelet.
+// TestRestartsStamp starts a second watcher soon after the first one restarted
+// the kubelet.
 func TestRestartsStamp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kubelet := &fakeKubelet{start: time.Now()}
 		stamp := filepath.Join(t.TempDir(), "run", "kubelet-restart")
-		pending := Report{Plan: node.Plan{NeedsRestart: true}}
+		pending := Report{Plan: plan.Plan{NeedsRestart: true}}
 		for len(kubelet.done) < 2 {
-			// Each look is another watcher's.
+			// Each pass is another watcher's.
 			r := Restarts{Kubelet: kubelet, Stamp: stamp, Log: slog.New(slog.DiscardHandler)}
 			r.Consider(t.Context(), pending)
 			time.Sleep(time.Second)

@@ -3,101 +3,142 @@ package watch
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
-// A Status is what a running watcher says of the node.
+// A Status is the state of the node as its watcher knows it.
 type Status struct {
 	Version string    `json:"version"`
 	PID     int       `json:"pid"`
 	Map     string    `json:"map"`
 	Started time.Time `json:"started"`
-	// Looked is when the last look at the node began, so that it saw a map
-	// that was written before; one that was written during a look may have
-	// to wait for the next. Changed is when the node was changed last. Both
-	// are zero where that was not yet.
-	Looked  time.Time `json:"looked"`
-	Changed time.Time `json:"changed,omitzero"`
-	// InStep says that the node is as its map says.
-	InStep   bool        `json:"in_step"`
-	Sources  int         `json:"sources"`
-	Pending  []node.Wait `json:"pending"`
-	Draining []node.Wait `json:"draining"`
-	// Held are removed sources that stay as they are until the map has been
-	// still.
-	Held []node.Wait `json:"held"`
-	Left []node.Left `json:"left"`
-	// Fault is why the map is not applied, "" where it is. What was applied
-	// before stays then.
-	Fault string `json:"fault,omitempty"`
-	// Fights is as in [Report].
-	Fights bool `json:"fights,omitempty"`
-	// Deaf and Losses are as in [Hearing].
-	Deaf   string `json:"deaf,omitempty"`
-	Losses int    `json:"losses,omitempty"`
+	// LastReconcile is when the last pass began: it saw what was written before,
+	// but maybe not what was written during it. LastChange is when the node was
+	// last changed. Both are zero before the first.
+	LastReconcile time.Time `json:"last_reconcile"`
+	LastChange    time.Time `json:"last_change,omitzero"`
+	// InSync says that the node matches its map.
+	InSync   bool           `json:"in_sync"`
+	Sources  int            `json:"sources"`
+	Pending  []plan.Pending `json:"pending"`
+	Draining []plan.Pending `json:"draining"`
+	// Held are removed sources that stay as they are until the map is stable.
+	Held      []plan.Pending  `json:"held"`
+	Conflicts []plan.Conflict `json:"conflicts"`
+	// Loss is as in [node.Plan].
+	Loss string `json:"next_start,omitempty"`
+	// Faults and Warnings are as in [node.Plan].
+	Faults   []plan.Pending   `json:"faults"`
+	Warnings []doctor.Finding `json:"warnings"`
+	// Fault is why the map is not applied, "" if it is. What was applied before
+	// stays. FaultParts are the [node.Parts] that it is about.
+	Fault      string   `json:"fault,omitempty"`
+	FaultParts []string `json:"fault_parts,omitempty"`
+	// ConflictingSources, NeedsRestart and Generation are as in [node.Plan].
+	ConflictingSources int    `json:"conflicting_sources"`
+	NeedsRestart       bool   `json:"needs_kubelet_restart"`
+	Generation         string `json:"generation,omitempty"`
+	// BackingOff is as in [Report].
+	BackingOff bool `json:"backing_off,omitempty"`
+	// Degraded and Dropped are as in [FileWatching].
+	Degraded string `json:"file_watching_degraded,omitempty"`
+	Dropped  int    `json:"file_events_dropped,omitempty"`
+	// NoRestart says why a watcher that may restart the kubelet cannot, "" if it
+	// can or may not.
+	NoRestart string `json:"no_restart,omitempty"`
 }
 
-// A Board holds the status, for those who ask.
-type Board struct {
+// A StatusStore holds the status for all who read it.
+type StatusStore struct {
 	mu     sync.Mutex
 	status Status
+	log    string // the map's audit_log
 }
 
-// NewBoard returns a board on which nothing has happened yet.
-func NewBoard(version, mapFile string) *Board {
-	return &Board{status: Status{
+// NewStatusStore returns a store for a watcher that has just started.
+func NewStatusStore(version, mapFile string) *StatusStore {
+	return &StatusStore{status: Status{
 		Version: version, PID: os.Getpid(), Map: mapFile, Started: time.Now(),
-		Pending: []node.Wait{}, Draining: []node.Wait{}, Held: []node.Wait{}, Left: []node.Left{},
+		Pending: []plan.Pending{}, Draining: []plan.Pending{}, Held: []plan.Pending{}, Conflicts: []plan.Conflict{},
+		Faults: []plan.Pending{}, Warnings: []doctor.Finding{},
 	}}
 }
 
-// Post puts the outcome of a look on the board.
-func (b *Board) Post(r Report) {
+// Record stores the outcome of a pass.
+func (b *StatusStore) Record(r Report) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := &b.status
-	s.Looked = r.Began
-	s.Fault, s.Fights = "", r.Fights
+	s.LastReconcile = r.Began
+	s.Fault, s.BackingOff, s.FaultParts = "", r.BackingOff, node.PartsOf(r.Err)
 	if r.Err != nil {
-		s.Fault, s.InStep = r.Err.Error(), false
+		s.Fault, s.InSync = r.Err.Error(), false
 		return
 	}
-	if len(r.Plan.Changes) > 0 && !r.Fights {
-		s.Changed = time.Now()
+	if len(r.Plan.Changes) > 0 && !r.BackingOff {
+		s.LastChange = time.Now()
 	}
-	s.Sources, s.Pending, s.Draining, s.Held, s.Left = r.Plan.Sources, r.Plan.Pending, r.Plan.Draining, r.Plan.Held, r.Plan.Left
-	s.InStep = !r.Fights && len(s.Pending) == 0 && len(s.Draining) == 0 && len(s.Held) == 0 && len(s.Left) == 0
+	s.Sources, s.Pending, s.Draining, s.Held, s.Conflicts = r.Plan.Sources, r.Plan.Pending, r.Plan.Draining, r.Plan.Held, r.Plan.Conflicts
+	s.Faults, s.Warnings, s.Loss = r.Plan.Faults, r.Plan.Warnings, r.Plan.Loss
+	s.ConflictingSources, s.NeedsRestart, s.Generation = r.Plan.ConflictingSources(), r.Plan.NeedsRestart, r.Plan.Generation
+	b.log = r.Plan.AuditLog
+	s.InSync = r.inSync()
 }
 
-// Hear puts on the board how well changes of files are heard of.
-func (b *Board) Hear(h Hearing) {
+// SetFileWatching stores how well file changes are noticed.
+func (b *StatusStore) SetFileWatching(h FileWatching) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.status.Deaf, b.status.Losses = h.Deaf, h.Losses
+	b.status.Degraded, b.status.Dropped = h.Degraded, h.Dropped
 }
 
-// Status returns what is on the board.
-func (b *Board) Status() Status {
+// SetNoRestart stores why the kubelet cannot be restarted from here.
+func (b *StatusStore) SetNoRestart(reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.NoRestart = reason
+}
+
+// Status returns the status as it is now.
+func (b *StatusStore) Status() Status {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.status
 }
 
-// Alive reports whether the node was looked at lately, or the watcher has just
-// started.
-func (b *Board) Alive(late time.Duration) bool {
+// auditLog returns the audit_log of the last applied map.
+func (b *StatusStore) auditLog() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.log
+}
+
+// Active returns how many sources of the map are active.
+func (s Status) Active() int {
+	return max(0, s.Sources-len(s.Pending)-len(s.Faults)-s.ConflictingSources)
+}
+
+// warnings counts the warnings by name.
+func (s Status) warnings() map[string]int {
+	counts := map[string]int{}
+	for _, w := range s.Warnings {
+		counts[w.Name]++
+	}
+	return counts
+}
+
+// Alive reports whether a pass began lately, or the watcher has just started.
+func (b *StatusStore) Alive(late time.Duration) bool {
 	s := b.Status()
-	last := s.Looked
+	last := s.LastReconcile
 	if last.IsZero() {
 		last = s.Started
 	}
@@ -107,57 +148,24 @@ func (b *Board) Alive(late time.Duration) bool {
 // Line returns the status in a few words, for a service manager.
 func (s Status) Line() string {
 	switch {
-	case s.Looked.IsZero():
-		return "looking at the node"
+	case s.LastReconcile.IsZero():
+		return "comparing the node with its map"
 	case s.Fault != "":
 		return "the map is not applied: " + s.Fault
-	case s.Fights:
-		return "somebody else keeps changing our files"
+	case s.BackingOff:
+		return "another program keeps reverting mirrorcred's files"
+	case s.Loss != "":
+		return "containerd will not read the mirrors after its next start: " + s.Loss
 	}
-	return fmt.Sprintf("%d sources, %d pending, %d draining, %d held, %d left alone", s.Sources, len(s.Pending), len(s.Draining), len(s.Held), len(s.Left))
+	return fmt.Sprintf("%d sources, %d pending, %d draining, %d held, %d in conflict", s.Sources, len(s.Pending), len(s.Draining), len(s.Held), len(s.Conflicts))
 }
 
-// maxSocketPath is how long the path of a socket may be (unix(7)).
-const maxSocketPath = 107
-
-// Listen listens on a unix socket that only its owner may ask. Its directory is
-// made where it is missing, and what a killed watcher left of it is removed.
-func Listen(socket string) (net.Listener, error) {
-	if len(socket) > maxSocketPath {
-		return nil, fmt.Errorf("%s: the path of a socket has at most %d bytes; name a shorter one with --socket", socket, maxSocketPath)
-	}
-	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
-		return nil, err
-	}
-	info, err := os.Lstat(socket)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return nil, err
-	case info.Mode()&fs.ModeSocket == 0:
-		return nil, fmt.Errorf("%s: a file that is no socket is in the way; move it, or name another path with --socket", socket)
-	default:
-		if conn, err := net.Dial("unix", socket); err == nil {
-			conn.Close()
-			return nil, fmt.Errorf("%s: another watcher answers there; stop it, or name another path with --socket", socket)
-		}
-		if err := os.Remove(socket); err != nil {
-			return nil, err
-		}
-	}
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(socket, 0o600); err != nil {
-		listener.Close()
-		return nil, err
-	}
-	return listener, nil
-}
+// shortage is how long to accept no connection if the machine is short of
+// something.
+const shortage = 100 * time.Millisecond
 
 // Serve answers each connection with the status as JSON, until ctx ends.
-func (b *Board) Serve(ctx context.Context, listener net.Listener) error {
+func (b *StatusStore) Serve(ctx context.Context, listener net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { listener.Close() })
 	defer stop()
 	for {
@@ -168,38 +176,18 @@ func (b *Board) Serve(ctx context.Context, listener net.Listener) error {
 			}
 			return nil
 		}
+		if isShortage(err) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(shortage):
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
 		_ = conn.SetDeadline(time.Now().Add(time.Second))
-		_ = json.NewEncoder(conn).Encode(b.Status()) // who hung up is not told
+		_ = json.NewEncoder(conn).Encode(b.Status()) // the reader may have hung up
 		conn.Close()
 	}
-}
-
-// Ask returns the status that the watcher on a socket gives.
-func Ask(ctx context.Context, socket string) (Status, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", socket)
-	if errors.Is(err, fs.ErrPermission) {
-		return Status{}, fmt.Errorf("%s: permission denied; run this as root", socket)
-	}
-	if err != nil {
-		return Status{}, fmt.Errorf("no watcher answers on %s; start it with: systemctl start mirrorcred", socket)
-	}
-	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline)
-	}
-	data, err := io.ReadAll(conn)
-	if err != nil {
-		return Status{}, fmt.Errorf("%s: %w", socket, err)
-	}
-	var s Status
-	if err := json.Unmarshal(data, &s); err != nil {
-		return Status{}, fmt.Errorf("%s: the answer is no status; is it of another version?", socket)
-	}
-	return s, nil
 }

@@ -3,67 +3,75 @@ package watch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
-	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
-// TestPost tells how the outcomes of looks are put in a few words.
-func TestPost(t *testing.T) {
-	wait := []node.Wait{{Source: "a.example", Reason: "r"}}
+// TestRecord checks the one-line summary of each outcome.
+func TestRecord(t *testing.T) {
+	wait := []plan.Pending{{Source: "a.example", Reason: "r"}}
 	tests := map[string]struct {
 		report Report
 		line   string
-		inStep bool
+		inSync bool
 	}{
-		"in step":  {Report{Plan: node.Plan{Sources: 2}}, "2 sources, 0 pending, 0 draining, 0 held, 0 left alone", true},
-		"changed":  {Report{Plan: mend("/a", "one")}, "0 sources, 0 pending, 0 draining, 0 held, 0 left alone", true},
-		"pending":  {Report{Plan: node.Plan{Pending: wait}}, "0 sources, 1 pending, 0 draining, 0 held, 0 left alone", false},
-		"draining": {Report{Plan: node.Plan{Draining: wait}}, "0 sources, 0 pending, 1 draining, 0 held, 0 left alone", false},
-		"left":     {Report{Plan: node.Plan{Left: []node.Left{{Path: "/a"}}}}, "0 sources, 0 pending, 0 draining, 0 held, 1 left alone", false},
+		"in sync":  {Report{Plan: plan.Plan{Sources: 2}}, "2 sources, 0 pending, 0 draining, 0 held, 0 in conflict", true},
+		"changed":  {Report{Plan: restoring("/a", "one")}, "0 sources, 0 pending, 0 draining, 0 held, 0 in conflict", true},
+		"loss":     {Report{Plan: plan.Plan{Loss: "config.toml:3"}}, "containerd will not read the mirrors after its next start: config.toml:3", false},
+		"pending":  {Report{Plan: plan.Plan{Pending: wait}}, "0 sources, 1 pending, 0 draining, 0 held, 0 in conflict", false},
+		"draining": {Report{Plan: plan.Plan{Draining: wait}}, "0 sources, 0 pending, 1 draining, 0 held, 0 in conflict", false},
+		"conflict": {Report{Plan: plan.Plan{Conflicts: []plan.Conflict{{Path: "/a"}}}}, "0 sources, 0 pending, 0 draining, 0 held, 1 in conflict", false},
 		"fault":    {Report{Err: errors.New("line 1")}, "the map is not applied: line 1", false},
-		"held":     {Report{Plan: node.Plan{Held: wait}}, "0 sources, 0 pending, 0 draining, 1 held, 0 left alone", false},
-		"fights":   {Report{Plan: mend("/a", "one"), Fights: true}, "somebody else keeps changing our files", false},
+		"held":     {Report{Plan: plan.Plan{Held: wait}}, "0 sources, 0 pending, 0 draining, 1 held, 0 in conflict", false},
+		"backoff":  {Report{Plan: restoring("/a", "one"), BackingOff: true}, "another program keeps reverting mirrorcred's files", false},
 	}
 	for name, test := range tests {
-		b := NewBoard("1.2.3", "/etc/mirrorcred/mirrors.toml")
-		if got := b.Status().Line(); got != "looking at the node" {
+		b := NewStatusStore("1.2.3", "/etc/mirrorcred/mirrors.toml")
+		if got := b.Status().Line(); got != "comparing the node with its map" {
 			t.Errorf("%s: at first the line is %q", name, got)
 		}
-		b.Post(began(test.report))
+		b.Record(began(test.report))
 		s := b.Status()
-		if s.Line() != test.line || s.InStep != test.inStep || s.Looked.IsZero() {
-			t.Errorf("%s: the status is %+v with the line %q; want %q, in step %t", name, s, s.Line(), test.line, test.inStep)
+		if s.Line() != test.line || s.InSync != test.inSync || s.LastReconcile.IsZero() {
+			t.Errorf("%s: the status is %+v with the line %q; want %q, in sync %t", name, s, s.Line(), test.line, test.inSync)
 		}
-		if (name == "changed") == s.Changed.IsZero() {
-			t.Errorf("%s: changed at %v", name, s.Changed)
+		if (name == "changed") == s.LastChange.IsZero() {
+			t.Errorf("%s: changed at %v", name, s.LastChange)
 		}
-		// A fault leaves what is known of the node.
-		b.Post(began(Report{Err: errors.New("line 1")}))
-		if after := b.Status(); after.Sources != s.Sources || len(after.Pending) != len(s.Pending) || after.InStep {
+		// A fault keeps what is known about the node.
+		b.Record(began(Report{Err: errors.New("line 1")}))
+		if after := b.Status(); after.Sources != s.Sources || len(after.Pending) != len(s.Pending) || after.InSync {
 			t.Errorf("%s: with a fault the status is %+v", name, after)
 		}
-		b.Post(began(Report{}))
-		if after := b.Status(); after.Fault != "" || !after.InStep {
+		b.Record(began(Report{}))
+		if after := b.Status(); after.Fault != "" || !after.InSync {
 			t.Errorf("%s: without the fault the status is %+v", name, after)
 		}
 	}
 }
 
-// serving serves a board on a socket until the test ends.
-func serving(t *testing.T, b *Board, socket string) {
+// serving serves a store on a socket until the test ends.
+func serving(t *testing.T, b *StatusStore, socket string) {
 	t.Helper()
-	listener, err := Listen(socket)
+	listener, err := Listen(nil, socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,14 +88,14 @@ func serving(t *testing.T, b *Board, socket string) {
 
 func TestSocket(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "run", "status.sock")
-	if _, err := Ask(t.Context(), socket); err == nil || !strings.Contains(err.Error(), "; start it with") {
+	if _, err := ReadStatus(t.Context(), nil, socket); err == nil || !strings.Contains(err.Error(), "; start it with") {
 		t.Errorf("without a watcher: %v; want what to do", err)
 	}
-	b := NewBoard("1.2.3", "/map")
-	b.Post(began(Report{Plan: node.Plan{Sources: 3}}))
+	b := NewStatusStore("1.2.3", "/map")
+	b.Record(began(Report{Plan: plan.Plan{Sources: 3}}))
 	serving(t, b, socket)
-	s, err := Ask(t.Context(), socket)
-	if err != nil || s.Version != "1.2.3" || s.Sources != 3 || !s.InStep || s.Pending == nil && s.PID == 0 {
+	s, err := ReadStatus(t.Context(), nil, socket)
+	if err != nil || s.Version != "1.2.3" || s.Sources != 3 || !s.InSync || s.Pending == nil && s.PID == 0 {
 		t.Errorf("the answer is %+v, %v", s, err)
 	}
 	info, err := os.Stat(socket)
@@ -97,13 +105,13 @@ func TestSocket(t *testing.T) {
 	if info, err := os.Stat(filepath.Dir(socket)); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("its directory is %v, %v; want mode 0700", info.Mode(), err)
 	}
-	// One who asks and does not listen keeps nobody waiting.
+	// A client that does not read the answer blocks no other.
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := Ask(t.Context(), socket); err != nil {
+	if _, err := ReadStatus(t.Context(), nil, socket); err != nil {
 		t.Errorf("with another who asks: %v", err)
 	}
 }
@@ -118,18 +126,18 @@ func TestListen(t *testing.T) {
 		}
 		killed.(*net.UnixListener).SetUnlinkOnClose(false)
 		killed.Close()
-		serving(t, NewBoard("", ""), socket)
-		if _, err := Ask(t.Context(), socket); err != nil {
+		serving(t, NewStatusStore("", ""), socket)
+		if _, err := ReadStatus(t.Context(), nil, socket); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("in use", func(t *testing.T) {
 		socket := filepath.Join(dir, "used.sock")
-		serving(t, NewBoard("", ""), socket)
-		if _, err := Listen(socket); err == nil || !strings.Contains(err.Error(), "another watcher answers there; ") {
+		serving(t, NewStatusStore("", ""), socket)
+		if _, err := Listen(nil, socket); err == nil || !strings.Contains(err.Error(), "another watcher runs there; ") {
 			t.Errorf("the error is %v", err)
 		}
-		if _, err := Ask(t.Context(), socket); err != nil {
+		if _, err := ReadStatus(t.Context(), nil, socket); err != nil {
 			t.Errorf("the first one: %v", err)
 		}
 	})
@@ -138,7 +146,7 @@ func TestListen(t *testing.T) {
 		if err := os.WriteFile(name, nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Listen(name); err == nil || !strings.Contains(err.Error(), "is no socket is in the way; ") {
+		if _, err := Listen(nil, name); err == nil || !strings.Contains(err.Error(), "this file is not a socket; ") {
 			t.Errorf("the error is %v", err)
 		}
 		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
@@ -146,20 +154,23 @@ func TestListen(t *testing.T) {
 		}
 	})
 	t.Run("too long", func(t *testing.T) {
-		if _, err := Listen(filepath.Join(dir, strings.Repeat("x", 108))); err == nil || !strings.Contains(err.Error(), "at most 107 bytes; ") {
+		if _, err := Listen(nil, filepath.Join(dir, strings.Repeat("x", 108))); err == nil || !strings.Contains(err.Error(), "the name of a socket has at most ") {
 			t.Errorf("the error is %v", err)
 		}
 	})
 }
 
 func TestMetrics(t *testing.T) {
-	b := NewBoard("1.2.3", "/map")
-	m := NewMetrics(b)
+	b := NewStatusStore("1.2.3", "/map")
+	m := NewMetrics(b, noLog)
 	reports := []Report{
-		{Plan: node.Plan{Sources: 7, Pending: []node.Wait{{}, {}}, Draining: []node.Wait{{}}, Left: []node.Left{{}, {}, {}}}, Took: time.Millisecond},
-		{Plan: mend("/a", "one")}, {Plan: node.Plan{Held: []node.Wait{{}}}}, {Plan: mend("/a", "one"), Fights: true}, {Err: errors.New("fault")},
+		{Plan: plan.Plan{
+			Sources: 7, Pending: []plan.Pending{{}, {}}, Draining: []plan.Pending{{}}, Conflicts: []plan.Conflict{{}, {}, {}}, Held: []plan.Pending{{}}, Faults: []plan.Pending{{}},
+			Warnings: []doctor.Finding{{Name: doctor.CAMissing}}, Loss: "gone", NeedsRestart: true, Generation: "abc",
+		}, Took: time.Millisecond},
+		{Plan: restoring("/a", "one")}, {Plan: plan.Plan{}}, {Plan: restoring("/a", "one"), BackingOff: true}, {Err: errors.New("fault")},
 	}
-	b.Post(began(reports[0]))
+	b.Record(began(reports[0]))
 	for _, r := range reports {
 		m.Observe(r)
 	}
@@ -174,41 +185,146 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		`mirrorcred_build_info{version="1.2.3"} 1`, "mirrorcred_in_step 0", "mirrorcred_fault 0", "mirrorcred_sources 7",
-		"mirrorcred_sources_pending 2", "mirrorcred_sources_draining 1", "mirrorcred_files_left 3",
-		"mirrorcred_file_events 1", "mirrorcred_file_events_losses_total 0", "mirrorcred_last_change_timestamp_seconds 0", "mirrorcred_look_duration_seconds_count 5",
-		`mirrorcred_looks_total{result="unchanged"} 1`, `mirrorcred_looks_total{result="changed"} 1`, `mirrorcred_looks_total{result="held"} 1`,
-		`mirrorcred_looks_total{result="fought"} 1`, `mirrorcred_looks_total{result="error"} 1`, "process_resident_memory_bytes ",
+		`mirrorcred_build_info{version="1.2.3"} 1`, `mirrorcred_plan_generation_info{generation="abc"} 1`, "mirrorcred_in_sync 0",
+		`mirrorcred_config_error{reason="map"} 0`, `mirrorcred_config_error{reason="containerd"} 0`,
+		`mirrorcred_config_error{reason="kubelet"} 0`, `mirrorcred_config_error{reason="disk"} 0`,
+		`mirrorcred_sources{state="active"} 4`, `mirrorcred_sources{state="pending"} 2`, `mirrorcred_sources{state="draining"} 1`,
+		`mirrorcred_sources{state="held"} 1`, `mirrorcred_sources{state="conflict"} 0`, `mirrorcred_sources{state="failed"} 1`,
+		`mirrorcred_warnings{warning="ca-missing"} 1`, "mirrorcred_kubelet_restart_required 1", "mirrorcred_containerd_restart_unsafe 1",
+		"mirrorcred_conflicting_files 3", "mirrorcred_file_watching 1", "mirrorcred_file_events_dropped_total 0",
+		"mirrorcred_last_change_timestamp_seconds 0", "mirrorcred_reconcile_duration_seconds_count 5",
+		`mirrorcred_reconciles_total{result="unchanged"} 1`, `mirrorcred_reconciles_total{result="changed"} 1`, `mirrorcred_reconciles_total{result="held"} 1`,
+		`mirrorcred_reconciles_total{result="backoff"} 1`, `mirrorcred_reconciles_total{result="error"} 1`, "process_resident_memory_bytes ",
 	} {
 		if !strings.Contains(text, "\n"+want) {
 			t.Errorf("no line begins with %q", want)
 		}
 	}
-	b.Hear(Hearing{Deaf: "no watches left", Losses: 2})
-	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_file_events 0\n") || !strings.Contains(text, "\nmirrorcred_file_events_losses_total 2\n") {
+	if strings.Contains(text, "process_network_") {
+		t.Error("the process's metrics include the host's network")
+	}
+	b.SetFileWatching(FileWatching{Degraded: "no watches left", Dropped: 2})
+	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_file_watching 0\n") || !strings.Contains(text, "\nmirrorcred_file_events_dropped_total 2\n") {
 		t.Errorf("without events the metrics are\n%s", text)
 	}
-	b.Post(began(Report{Err: errors.New("fault")}))
-	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_fault 1\n") || strings.Contains(text, "\nmirrorcred_last_look_timestamp_seconds 0\n") {
+	b.Record(began(Report{Err: errors.New("fault")}))
+	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_config_error{reason=\"disk\"} 1\n") || strings.Contains(text, "\nmirrorcred_last_reconcile_timestamp_seconds 0\n") {
 		t.Errorf("with a fault the metrics are\n%s", text)
+	}
+	b.Record(began(Report{Err: &plan.ConfigError{Part: plan.PartMap, Err: errors.New("fault")}}))
+	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_config_error{reason=\"map\"} 1\n") || !strings.Contains(text, "\nmirrorcred_config_error{reason=\"disk\"} 0\n") {
+		t.Errorf("with a fault of the map the metrics are\n%s", text)
 	}
 	if text := scrape(t, m, b, "/healthz"); text != "ok\nthe map is not applied: fault\n" {
 		t.Errorf("the health is %q", text)
 	}
+	b.Record(began(Report{}))
+	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_config_error{reason=\"map\"} 0\n") || !strings.Contains(text, "\nmirrorcred_in_sync 1\n") {
+		t.Errorf("without the fault the metrics are\n%s", text)
+	}
 }
 
-// TestHealth tells that a watcher which stopped looking is not well.
+// TestMetricsDocumented checks that docs/operations.md names each metric, and
+// no other.
+func TestMetricsDocumented(t *testing.T) {
+	data, err := os.ReadFile("../../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := NewStatusStore("1.2.3", "/map")
+	b.Record(began(Report{Plan: plan.Plan{Generation: "abc", Warnings: []doctor.Finding{{Name: doctor.CAMissing}}}}))
+	log := filepath.Join(t.TempDir(), "plugin.jsonl")
+	if err := audit.Append(log, audit.Event{Time: audit.Time{Time: time.Now()}, Outcome: audit.Answered, Targets: []audit.Target{{Host: "a.corp"}}}); err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile(`mirrorcred_[a-z_]+[a-z]`)
+	there := map[string]bool{}
+	for line := range strings.Lines(scrape(t, NewMetrics(b, func(string) string { return log }), b, "/metrics")) {
+		if help, ok := strings.CutPrefix(line, "# HELP "); ok && strings.HasPrefix(help, "mirrorcred_") {
+			there[name.FindString(help)] = true
+		}
+	}
+	documented := map[string]bool{}
+	for _, metric := range name.FindAllString(string(data), -1) {
+		documented[metric] = true
+	}
+	if !maps.Equal(there, documented) {
+		t.Errorf("the metrics are\n%v\nand the documented ones\n%v", slices.Sorted(maps.Keys(there)), slices.Sorted(maps.Keys(documented)))
+	}
+}
+
+// noLog is for metrics of a plugin without a log.
+func noLog(string) string { return "" }
+
+// TestPluginRuns checks what the metrics make of the plugin's log: runs count from
+// the watcher's start, and the last success of a registry is found before it.
+func TestPluginRuns(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "plugin.jsonl")
+	b := NewStatusStore("", "")
+	b.Record(Report{Plan: plan.Plan{AuditLog: "the map's"}})
+	m := NewMetrics(b, func(auditLog string) string {
+		if auditLog != "the map's" {
+			return ""
+		}
+		return file
+	})
+	started := b.Status().Started
+	ran := func(after time.Duration, outcome audit.Outcome, targets ...audit.Target) {
+		t.Helper()
+		if err := audit.Append(file, audit.Event{Time: audit.Time{Time: started.Add(after)}, Outcome: outcome, Targets: targets}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(text string, want ...string) {
+		t.Helper()
+		for _, line := range want {
+			if !strings.Contains(text, "\n"+line+"\n") {
+				t.Errorf("no line %q in\n%s", line, text)
+			}
+		}
+	}
+	at := func(after time.Duration) string {
+		return strconv.FormatFloat(seconds(started.Add(after)), 'g', -1, 64)
+	}
+	if text := scrape(t, m, b, "/metrics"); strings.Contains(text, "last_success") {
+		t.Errorf("without a log the metrics are\n%s", text)
+	}
+	ran(-time.Hour, audit.Answered, audit.Target{Host: "old.corp"})
+	ran(-time.Hour, audit.Failed)
+	ran(time.Second, audit.Answered, audit.Target{Host: "a.corp"}, audit.Target{Host: "b.corp", Failure: "no"})
+	ran(2*time.Second, audit.Refused, audit.Target{Host: "c.corp"})
+	text := scrape(t, m, b, "/metrics")
+	has(text, `mirrorcred_plugin_runs_total{outcome="answered"} 1`, `mirrorcred_plugin_runs_total{outcome="refused"} 1`,
+		`mirrorcred_plugin_runs_total{outcome="failed"} 0`, `mirrorcred_plugin_runs_total{outcome="empty"} 0`,
+		`mirrorcred_plugin_last_success_timestamp_seconds{registry="old.corp"} `+at(-time.Hour),
+		`mirrorcred_plugin_last_success_timestamp_seconds{registry="a.corp"} `+at(time.Second))
+	if strings.Contains(text, "b.corp") || strings.Contains(text, "c.corp") {
+		t.Errorf("a run without a credential is a success:\n%s", text)
+	}
+	ran(3*time.Second, audit.Answered, audit.Target{Host: "a.corp"})
+	for i := range 2 * maxRegistries {
+		ran(4*time.Second, audit.Answered, audit.Target{Host: fmt.Sprintf("r%d.corp", i)})
+	}
+	text = scrape(t, m, b, "/metrics")
+	has(text, `mirrorcred_plugin_runs_total{outcome="answered"} 202`,
+		`mirrorcred_plugin_last_success_timestamp_seconds{registry="a.corp"} `+at(3*time.Second))
+	if n := strings.Count(text, "last_success_timestamp_seconds{"); n != maxRegistries {
+		t.Errorf("there are %d registries; want %d at most", n, maxRegistries)
+	}
+}
+
+// TestHealth checks that a watcher which stopped reconciling is not healthy.
 func TestHealth(t *testing.T) {
-	b := NewBoard("", "")
+	b := NewStatusStore("", "")
 	b.status.Started = time.Now().Add(-time.Hour)
 	w := httptest.NewRecorder()
-	NewMetrics(b).handler(b, time.Minute).ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
-	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "not looked at for 1h0m0s") {
+	NewMetrics(b, noLog).handler(b, time.Minute).ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), ", longer ago than 1m0s") {
 		t.Errorf("the health is %d %q", w.Code, w.Body)
 	}
 }
 
-func scrape(t *testing.T, m *Metrics, b *Board, path string) string {
+func scrape(t *testing.T, m *Metrics, b *StatusStore, path string) string {
 	t.Helper()
 	w := httptest.NewRecorder()
 	m.handler(b, time.Minute).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
@@ -218,7 +334,7 @@ func scrape(t *testing.T, m *Metrics, b *Board, path string) string {
 	return w.Body.String()
 }
 
-// began is a report of a look that began just now.
+// began returns the report of a pass that began just now.
 func began(r Report) Report {
 	r.Began = time.Now()
 	return r

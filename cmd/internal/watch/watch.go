@@ -1,9 +1,9 @@
-// Package watch keeps a node in step with its map for as long as it runs. It
-// knows when to look, and refuses to know what to do: that is package
-// node, which it calls whenever something may have changed.
+// Package watch keeps a node in sync with its map for as long as it runs. It
+// knows when to reconcile. Package node knows what to do; watch calls it
+// whenever something may have changed.
 //
-// What is noticed (file events, a signal, a tick) is only ever a hint. The disk
-// decides. Start at [Watcher.Run].
+// File events, a signal and a tick are only hints. The disk decides. Start at
+// [Watcher.Run].
 package watch
 
 import (
@@ -11,59 +11,60 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
-// An Applier brings a node to its map, and says how far it got.
+// An Applier makes a node match its map, and returns how far it got.
 type Applier interface {
-	// ApplyUnless applies the map but for the removed sources that hold says
-	// yes to, unless veto says no to the plan, which is then returned all
-	// the same.
-	ApplyUnless(ctx context.Context, hold func(source string) bool, veto func(node.Plan) bool) (node.Plan, error)
+	// ApplyUnless applies the map, except for the removed sources for which hold
+	// returns true. If veto returns true, the plan is returned but not carried
+	// out.
+	ApplyUnless(ctx context.Context, hold func(source string) bool, veto func(plan.Plan) bool) (plan.Plan, error)
 }
 
-// Options say when to look. Zero fields mean the defaults, which are stated on
-// them.
+// Options say when to reconcile. A zero field means its default.
 type Options struct {
-	// Quiet is how long no event may come before a change is looked at, so
-	// that a file that is written in pieces is read once; 20 ms.
+	// Quiet is how long no event must come before a pass, so that a file that is
+	// written in pieces is read once; 20 ms.
 	Quiet time.Duration
-	// Ceiling is how long events that do not end can put that off; 500 ms.
+	// Ceiling is how long a stream of events can delay that; 500 ms.
 	Ceiling time.Duration
-	// Tick is how often to look without an event; 30 s.
+	// Tick is how often to reconcile without an event; 30 s.
 	Tick time.Duration
-	// Recheck is how often to look while something waits for the kubelet;
-	// 1 s.
+	// Recheck is how often to reconcile while something waits for the kubelet; 1
+	// s.
 	Recheck time.Duration
 	// Still is how long the map must not have changed before a source is
-	// removed: a map that was cut short may parse; 2 s.
+	// removed, since half a map may parse; 2 s.
 	Still time.Duration
-	// Missing is how long a source must have been missing in each map that
-	// was read for it to be removed from one that is never still. No map
-	// takes as long to be written; 1 min.
+	// Missing is how long a source must have been missing from each map that was
+	// read, if the map keeps changing. Writing a map never takes that long; 1 min.
 	Missing time.Duration
-	// Patience is how long another mirrorcred may be at work on the node
-	// before that is a fault; 15 s.
-	Patience time.Duration
 	// MapTime returns when the map was last written.
 	MapTime func() time.Time
 
 	Log *slog.Logger
-	// Done is called after each look.
+	// Done is called after each pass.
 	Done func(Report)
 }
 
-// A Report is the outcome of one look at the node.
+// A Report is the outcome of one pass.
 type Report struct {
-	Plan node.Plan
-	// Err is why the node is not as the map says, nil where it is or where
-	// the plan says what it waits for.
+	Plan plan.Plan
+	// Err is why the node does not match the map, nil if it does or the plan says
+	// what it waits for.
 	Err error
-	// Fights says that somebody else keeps changing what we write.
-	Fights bool
-	// Began is when the look began, and Took how long it lasted.
+	// BackingOff says that another program keeps reverting mirrorcred's files.
+	BackingOff bool
+	// Began is when the pass began, and Took how long it took.
 	Began time.Time
 	Took  time.Duration
+}
+
+// inSync reports whether the node matches its map.
+func (r Report) inSync() bool {
+	p := r.Plan
+	return r.Err == nil && !r.BackingOff && p.Loss == "" && len(p.Faults)+len(p.Pending)+len(p.Draining)+len(p.Held)+len(p.Conflicts) == 0
 }
 
 func (o Options) withDefaults() Options {
@@ -78,7 +79,6 @@ func (o Options) withDefaults() Options {
 	set(&o.Recheck, time.Second)
 	set(&o.Still, 2*time.Second)
 	set(&o.Missing, time.Minute)
-	set(&o.Patience, 15*time.Second)
 	if o.MapTime == nil {
 		o.MapTime = func() time.Time { return time.Time{} }
 	}
@@ -94,27 +94,28 @@ type Watcher struct {
 	hints   <-chan struct{}
 	o       Options
 	journal journal
-	fight   fight
-	held    held
-	// mapTime is what MapTime returned last, and mapSeen when it was new.
+	backoff backoff
+	held    removals
+	// mapTime is what MapTime last returned, and mapSeen when that was new.
 	mapTime, mapSeen time.Time
 }
 
-// New returns a watcher of a node. hints are looked at when they come; a
-// channel with room for one is enough.
+// New returns a watcher of a node. Each hint leads to a pass; a channel with
+// room for one is enough.
 func New(n Applier, hints <-chan struct{}, o Options) *Watcher {
-	return &Watcher{node: n, hints: hints, o: o.withDefaults(), journal: journal{log: o.Log}}
+	return &Watcher{node: n, hints: hints, o: o.withDefaults(), journal: newJournal(o.Log)}
 }
 
-// Run looks at the node at once and then whenever there is a reason to, until
+// Run reconciles the node at once and then whenever there is a reason to, until
 // ctx ends.
 func (w *Watcher) Run(ctx context.Context) {
 	for {
-		report, next := w.look(ctx)
+		report, next := w.reconcile(ctx)
 		if ctx.Err() != nil {
+			w.journal.interrupted(report)
 			return
 		}
-		w.journal.write(report, w.fight.paths())
+		w.journal.write(report, w.backoff.paths())
 		w.o.Done(report)
 		if !w.wait(ctx, next) {
 			return
@@ -122,55 +123,54 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-// look applies the map once and says when to look again without a hint.
-func (w *Watcher) look(ctx context.Context) (r Report, next time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, w.o.Patience)
-	defer cancel()
+// reconcile applies the map once and returns when to do so again without a
+// hint.
+func (w *Watcher) reconcile(ctx context.Context) (r Report, next time.Duration) {
 	next = w.o.Tick
 	r.Began = time.Now()
 	planned := false
 	hold := func(source string) bool {
 		now := time.Now()
-		left := w.held.left(source, now, w.o.Still-w.mapAge(now), w.o.Missing)
+		left := w.held.remaining(source, now, w.o.Still-w.mapAge(now), w.o.Missing)
 		if left > 0 {
 			next = min(next, left)
 		}
 		return left > 0
 	}
-	veto := func(plan node.Plan) bool {
+	veto := func(todo plan.Plan) bool {
 		now := time.Now()
 		planned = true
-		w.mapAge(now) // another map is no part of a fight
-		if pause := w.fight.pause(plan, now); pause > 0 {
-			r.Fights, next = true, min(next, pause)
+		w.mapAge(now) // resets the backoff for a new map
+		if pause := w.backoff.pause(todo, now); pause > 0 {
+			r.BackingOff, next = true, min(next, pause)
 		}
-		return r.Fights
+		return r.BackingOff
 	}
 	r.Plan, r.Err = w.node.ApplyUnless(ctx, hold, veto)
 	r.Took = time.Since(r.Began)
 	switch {
 	case r.Err != nil:
-		w.fight.reset() // nobody undid what was not done
-	case !r.Fights && (len(r.Plan.Pending) > 0 || len(r.Plan.Draining) > 0):
-		// A node with many mirrors is not to be busy with looking.
+		w.backoff.reset() // what was not written was not reverted
+	case !r.BackingOff && (len(r.Plan.Pending) > 0 || len(r.Plan.Draining) > 0):
+		// A node with many mirrors must not be kept busy.
 		next = min(next, max(w.o.Recheck, 20*r.Took))
 	}
-	w.held.looked(planned)
+	w.held.done(planned)
 	return r, next
 }
 
-// mapAge returns for how long the map has not changed. The clock may have been
-// set, or the time of the file: what was seen changing counts from then on.
+// mapAge returns how long the map has not changed. The clock or the file's time
+// may have been set, so a change counts from when it was seen.
 func (w *Watcher) mapAge(now time.Time) time.Duration {
 	if t := w.o.MapTime(); w.mapSeen.IsZero() || !t.Equal(w.mapTime) {
 		w.mapTime, w.mapSeen = t, now
-		w.fight.reset()
+		w.backoff.reset()
 	}
 	return max(now.Sub(w.mapTime), now.Sub(w.mapSeen))
 }
 
-// wait returns true when it is time to look again, and false when ctx ended.
-// After a hint it waits until there was none for a while.
+// wait returns true when it is time to reconcile again, and false when ctx
+// ended. After a hint it waits until no more come for a while.
 func (w *Watcher) wait(ctx context.Context, next time.Duration) bool {
 	timer := time.NewTimer(next)
 	defer timer.Stop()

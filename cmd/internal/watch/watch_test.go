@@ -13,18 +13,18 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
 // A fakeNode is an Applier whose plan a test sets.
 type fakeNode struct {
-	plan    func() (node.Plan, error) // nil: nothing to do
+	plan    func() (plan.Plan, error) // nil: nothing to do
 	missing []string                  // sources that are in force and not in the map
-	looks   []time.Duration           // when it was looked at, since the start
+	passes  []time.Duration           // when it was reconciled, since the start
 	done    []bool                    // whether the plan was carried out
 	removed map[string]time.Duration  // when a source was removed, since the start
 	start   time.Time
-	mu      sync.Mutex // what the test did happens before the next look
+	mu      sync.Mutex // what the test did happens before the next pass
 }
 
 func (f *fakeNode) order() {
@@ -32,27 +32,27 @@ func (f *fakeNode) order() {
 	defer f.mu.Unlock()
 }
 
-func (f *fakeNode) ApplyUnless(_ context.Context, hold func(string) bool, veto func(node.Plan) bool) (node.Plan, error) {
+func (f *fakeNode) ApplyUnless(_ context.Context, hold func(string) bool, veto func(plan.Plan) bool) (plan.Plan, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var plan node.Plan
+	var todo plan.Plan
 	var err error
 	if f.plan != nil {
-		plan, err = f.plan()
+		todo, err = f.plan()
 	}
-	f.looks = append(f.looks, time.Since(f.start))
+	f.passes = append(f.passes, time.Since(f.start))
 	if err == nil {
 		for _, source := range f.missing {
 			if hold(source) {
-				plan.Held = append(plan.Held, node.Wait{Source: source})
+				todo.Held = append(todo.Held, plan.Pending{Source: source})
 			} else if _, gone := f.removed[source]; !gone {
 				f.removed[source] = time.Since(f.start)
-				plan.Changes = append(plan.Changes, node.Change{Stage: node.StageRemove, Path: "/" + source})
+				todo.Changes = append(todo.Changes, plan.Change{Stage: plan.StageRemove, Path: "/" + source})
 			}
 		}
 	}
-	f.done = append(f.done, err == nil && !veto(plan))
-	return plan, err
+	f.done = append(f.done, err == nil && !veto(todo))
+	return todo, err
 }
 
 // A run is a watcher at work in a bubble of its own time.
@@ -65,8 +65,8 @@ type run struct {
 }
 
 // running starts a watcher; it is ended with the test's bubble.
-func running(t *testing.T, plan func() (node.Plan, error), o Options) *run {
-	r := &run{node: &fakeNode{plan: plan, removed: map[string]time.Duration{}, start: time.Now()}, hints: make(chan struct{}, 1), log: &strings.Builder{}}
+func running(t *testing.T, todo func() (plan.Plan, error), o Options) *run {
+	r := &run{node: &fakeNode{plan: todo, removed: map[string]time.Duration{}, start: time.Now()}, hints: make(chan struct{}, 1), log: &strings.Builder{}}
 	o.Log = slog.New(slog.NewTextHandler(r.log, nil))
 	o.Done = func(report Report) { r.reports = append(r.reports, report) }
 	o.MapTime = func() time.Time { return r.written }
@@ -81,7 +81,7 @@ func running(t *testing.T, plan func() (node.Plan, error), o Options) *run {
 	return r
 }
 
-// hint gives a hint, and lets time pass.
+// hint adds a hint, and lets time pass.
 func (r *run) hint(pass time.Duration) {
 	select {
 	case r.hints <- struct{}{}:
@@ -90,7 +90,7 @@ func (r *run) hint(pass time.Duration) {
 	r.pass(pass)
 }
 
-// pass lets time pass, that of the bubble.
+// pass lets time in the bubble pass.
 func (r *run) pass(d time.Duration) {
 	r.node.order()
 	time.Sleep(d)
@@ -99,8 +99,8 @@ func (r *run) pass(d time.Duration) {
 
 func (r *run) wantLooks(t *testing.T, want ...time.Duration) {
 	t.Helper()
-	if !slices.Equal(r.node.looks, want) {
-		t.Errorf("looked at %v; want %v", r.node.looks, want)
+	if !slices.Equal(r.node.passes, want) {
+		t.Errorf("reconciled at %v; want %v", r.node.passes, want)
 	}
 }
 
@@ -118,15 +118,16 @@ func TestQuiet(t *testing.T) {
 	})
 }
 
-// TestCeiling tells that events without end neither thrash nor starve.
+// TestCeiling checks that an endless stream of events neither thrashes nor
+// starves the watcher.
 func TestCeiling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := running(t, nil, Options{})
 		for range 2010 { // 10 s
 			r.hint(5 * ms)
 		}
-		if n := len(r.node.looks); n < 19 || n > 22 {
-			t.Errorf("looked %d times in 10 s of a storm; want about 2 a second", n)
+		if n := len(r.node.passes); n < 19 || n > 22 {
+			t.Errorf("reconciled %d times in 10 s of a storm; want about 2 a second", n)
 		}
 	})
 }
@@ -139,52 +140,53 @@ func TestTick(t *testing.T) {
 	})
 }
 
-// TestRecheck tells that what waits for the kubelet is looked at often, and
-// that this ends with the waiting.
+// TestRecheck checks that the watcher reconciles often while something waits
+// for the kubelet, and only then.
 func TestRecheck(t *testing.T) {
-	for name, plan := range map[string]node.Plan{
-		"pending":  {Pending: []node.Wait{{Source: "a.example"}}},
-		"draining": {Draining: []node.Wait{{Source: "a.example"}}},
+	for name, todo := range map[string]plan.Plan{
+		"pending":  {Pending: []plan.Pending{{Source: "a.example"}}},
+		"draining": {Draining: []plan.Pending{{Source: "a.example"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				now := plan
-				r := running(t, func() (node.Plan, error) { return now, nil }, Options{})
+				now := todo
+				r := running(t, func() (plan.Plan, error) { return now, nil }, Options{})
 				r.pass(2500 * ms)
-				now = node.Plan{}
+				now = plan.Plan{}
 				r.pass(10 * time.Second)
 				r.wantLooks(t, 0, time.Second, 2*time.Second, 3*time.Second)
-				if n := strings.Count(r.log.String(), "msg="+name); n != 1 {
-					t.Errorf("said %d times; want once:\n%s", n, r.log)
+				if n := strings.Count(r.log.String(), "msg=\"source "+name); n != 1 {
+					t.Errorf("logged %d times; want once:\n%s", n, r.log)
 				}
 			})
 		})
 	}
 }
 
-// TestSlowLooks tells that a look which takes long is not made all the time.
-func TestSlowLooks(t *testing.T) {
+// TestSlowPasses checks that slow passes do not keep the node busy all the
+// time.
+func TestSlowPasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var looks atomic.Int32
-		running(t, func() (node.Plan, error) {
+		running(t, func() (plan.Plan, error) {
 			time.Sleep(200 * ms)
 			looks.Add(1)
-			return node.Plan{Pending: []node.Wait{{Source: "a.example"}}}, nil
+			return plan.Plan{Pending: []plan.Pending{{Source: "a.example"}}}, nil
 		}, Options{})
 		time.Sleep(time.Minute)
 		if n := looks.Load(); n < 12 || n > 15 {
-			t.Errorf("looked %d times in a minute; want about 14, a twentieth of the time", n)
+			t.Errorf("reconciled %d times in a minute; want about 14, a twentieth of the time", n)
 		}
 	})
 }
 
-// TestRemovalIsHeld tells that a removal waits for the map to be still, and that
-// nothing else does.
+// TestRemovalIsHeld checks that a removal waits for the map to be stable, and
+// that nothing else does.
 func TestRemovalIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		plan := node.Plan{}
-		r := running(t, func() (node.Plan, error) { return plan, nil }, Options{})
-		plan, r.node.missing = mend("/b", "two"), []string{"a.example"}
+		todo := plan.Plan{}
+		r := running(t, func() (plan.Plan, error) { return todo, nil }, Options{})
+		todo, r.node.missing = restoring("/b", "two"), []string{"a.example"}
 		for range 3 { // saved every second
 			r.written = time.Now()
 			r.hint(time.Second)
@@ -202,8 +204,7 @@ func TestRemovalIsHeld(t *testing.T) {
 	})
 }
 
-// TestRestlessMap has a map written anew each second, which therefore is never
-// still.
+// TestRestlessMap has a map that is never stable: it is rewritten each second.
 func TestRestlessMap(t *testing.T) {
 	fault := errors.New("mirrors.toml:1: syntax")
 	tests := map[string]struct {
@@ -225,7 +226,7 @@ func TestRestlessMap(t *testing.T) {
 			return []string{"a"}, nil
 		}, map[string]int{"a": 101}},
 		"now and then": {func(s int) ([]string, error) { return []string{"a"}[:s%2], nil }, map[string]int{}},
-		"with maps of which nothing is known": {func(s int) ([]string, error) {
+		"with faulty maps in between": {func(s int) ([]string, error) {
 			if s%2 == 1 {
 				return nil, fault
 			}
@@ -236,7 +237,7 @@ func TestRestlessMap(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var err error
-				r := running(t, func() (node.Plan, error) { return node.Plan{}, err }, Options{})
+				r := running(t, func() (plan.Plan, error) { return plan.Plan{}, err }, Options{})
 				for second := range 120 {
 					r.node.missing, err = test.missing(second)
 					r.written = time.Now()
@@ -254,8 +255,7 @@ func TestRestlessMap(t *testing.T) {
 	}
 }
 
-// TestMapOfTheFuture tells that a clock which was set back holds nothing for
-// longer.
+// TestMapOfTheFuture checks that a clock that was set back delays nothing.
 func TestMapOfTheFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := running(t, nil, Options{})
@@ -269,9 +269,9 @@ func TestMapOfTheFuture(t *testing.T) {
 
 func TestFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		left := []node.Left{{Path: "/etc/containerd/certs.d/b.example/hosts.toml", Reason: "it was edited"}}
+		left := []plan.Conflict{{Path: "/etc/containerd/certs.d/b.example/hosts.toml", Reason: "it was edited"}}
 		var fault error
-		r := running(t, func() (node.Plan, error) { return node.Plan{Left: left}, fault }, Options{})
+		r := running(t, func() (plan.Plan, error) { return plan.Plan{Conflicts: left}, fault }, Options{})
 		fault = errors.New("mirrors.toml:1: syntax")
 		r.hint(time.Minute)
 		r.hint(time.Second)
@@ -279,66 +279,38 @@ func TestFault(t *testing.T) {
 		r.hint(time.Second)
 		fault = nil
 		r.hint(time.Minute)
-		if n := len(r.node.looks); n < 7 {
-			t.Errorf("looked %d times; want it to go on", n)
+		if n := len(r.node.passes); n < 7 {
+			t.Errorf("reconciled %d times; want it to go on", n)
 		}
-		for text, want := range map[string]int{"mirrors.toml:1": 1, "mirrors.toml:2": 1, "map is applied again": 1, "left alone": 1} {
+		for text, want := range map[string]int{"mirrors.toml:1": 1, "mirrors.toml:2": 2, "map applied again": 1, "msg=conflict ": 1} {
 			if n := strings.Count(r.log.String(), text); n != want {
-				t.Errorf("%q is said %d times; want %d:\n%s", text, n, want, r.log)
+				t.Errorf("%q is logged %d times; want %d:\n%s", text, n, want, r.log)
 			}
 		}
 	})
 }
 
-// TestPatience tells that a lock which nobody gives back is a fault, and not
-// silence.
-func TestPatience(t *testing.T) {
+// restoring returns a plan that restores a file.
+func restoring(path, data string) plan.Plan {
+	return plan.Plan{Changes: []plan.Change{{Stage: plan.StageHosts, Path: path, New: []byte(data)}}}
+}
+
+// TestBackoff deletes a file whenever it is written.
+func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var reports []Report
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			New(stuck{}, nil, Options{Log: slog.New(slog.DiscardHandler), Done: func(r Report) { reports = append(reports, r) }}).Run(ctx)
-		}()
-		time.Sleep(16 * time.Second)
-		synctest.Wait()
-		if len(reports) != 1 || reports[0].Err == nil {
-			t.Errorf("reports: %v; want one fault", reports)
-		}
-		cancel()
-		<-done
-	})
-}
-
-type stuck struct{}
-
-func (stuck) ApplyUnless(ctx context.Context, _ func(string) bool, _ func(node.Plan) bool) (node.Plan, error) {
-	<-ctx.Done()
-	return node.Plan{}, ctx.Err()
-}
-
-// mend is a plan that puts a file back.
-func mend(path, data string) node.Plan {
-	return node.Plan{Changes: []node.Change{{Stage: node.StageHosts, Path: path, New: []byte(data)}}}
-}
-
-// TestFight has somebody delete a file whenever it is written.
-func TestFight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		gone, plan := true, mend("/a", "one")
-		r := running(t, func() (node.Plan, error) {
+		gone, todo := true, restoring("/a", "one")
+		r := running(t, func() (plan.Plan, error) {
 			if gone {
-				return plan, nil
+				return todo, nil
 			}
-			return node.Plan{}, nil
+			return plan.Plan{}, nil
 		}, Options{})
 		var tries []time.Duration
 		seen := 0
 		for range 20 * 60 * 20 { // 20 minutes
 			for ; seen < len(r.node.done); seen++ {
 				if r.node.done[seen] {
-					tries = append(tries, r.node.looks[seen].Truncate(time.Second))
+					tries = append(tries, r.node.passes[seen].Truncate(time.Second))
 				}
 			}
 			r.hint(50 * ms)
@@ -348,14 +320,14 @@ func TestFight(t *testing.T) {
 		if !slices.Equal(tries, want) {
 			t.Errorf("wrote at %v; want %v", tries, want)
 		}
-		if n := strings.Count(r.log.String(), "somebody else"); n < 2 || n > 8 || !strings.Contains(r.log.String(), "files=[/a]") {
-			t.Errorf("the fight is said %d times; want once a pause:\n%s", n, r.log)
+		if n := strings.Count(r.log.String(), "another program keeps reverting files"); n != 1 || !strings.Contains(r.log.String(), "files=[/a]") {
+			t.Errorf("the backoff is logged %d times; want once:\n%s", n, r.log)
 		}
-		// What is new is not held up by it.
-		plan = node.Plan{Changes: slices.Concat(plan.Changes, mend("/b", "two").Changes)}
+		// A new change is not delayed by it.
+		todo = plan.Plan{Changes: slices.Concat(todo.Changes, restoring("/b", "two").Changes)}
 		r.hint(50 * ms)
 		if n := len(r.node.done); !r.node.done[n-1] {
-			t.Error("another file has to wait for the fight; want it to be written")
+			t.Error("another file waits for the backoff; want it to be written")
 		}
 		gone = false
 		r.pass(10 * time.Minute)
@@ -364,25 +336,25 @@ func TestFight(t *testing.T) {
 		gone = true
 		r.hint(50 * ms)
 		if n := len(r.node.done); !r.node.done[n-1] {
-			t.Error("the file has to wait for a fight that is over")
+			t.Error("the file waits for a backoff that is over")
 		}
 	})
 }
 
-// TestNoFight tells that maps which take turns are none.
-func TestNoFight(t *testing.T) {
+// TestNoBackoff checks that alternating maps cause no backoff.
+func TestNoBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := 0
-		r := running(t, func() (node.Plan, error) {
+		r := running(t, func() (plan.Plan, error) {
 			i++
-			return mend("/a", []string{"one", "two"}[i%2]), nil
+			return restoring("/a", []string{"one", "two"}[i%2]), nil
 		}, Options{})
 		for range 50 {
 			r.written = time.Now()
 			r.hint(50 * ms)
 		}
 		if slices.Contains(r.node.done, false) {
-			t.Error("maps that take turns are called a fight")
+			t.Error("alternating maps cause a backoff")
 		}
 	})
 }

@@ -12,20 +12,20 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 )
 
-// TokenUsername is the username that goes with a registry's refresh token
+// TokenUsername is the username with a registry's refresh token
 // (learn.microsoft.com/azure/container-registry/container-registry-authentication).
 const TokenUsername = "00000000-0000-0000-0000-000000000000"
 
 // ACROptions say how a registry differs from a private one.
 type ACROptions struct {
-	// AllowAnonymous gives pull tokens to everybody.
+	// AllowAnonymous gives pull tokens to everyone.
 	AllowAnonymous bool
-	// Open serves pulls without asking for a token at all.
+	// Open serves pulls without a token.
 	Open bool
 }
 
-// An ACR is one Azure Container Registry: its token service and, behind a
-// check of the tokens, a real OCI registry in memory.
+// An ACR is one Azure Container Registry: its token service, and a real OCI
+// registry in memory that checks the tokens.
 type ACR struct {
 	*Component
 
@@ -35,8 +35,8 @@ type ACR struct {
 	store http.Handler
 }
 
-// AddACR serves a registry as loginServer, which may be any host and may have
-// a port. The error says that the host is taken.
+// AddACR serves a registry as loginServer, which may be any host and may have a
+// port. It is an error if the host is in use.
 func (c *Cloud) AddACR(loginServer string, o ACROptions) (*ACR, error) {
 	a := &ACR{cloud: c, host: loginServer, opts: o, store: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
 	mux := http.NewServeMux()
@@ -87,7 +87,7 @@ func (a *ACR) serveToken(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"access_token": token})
 }
 
-// known reports whether a request for a token comes from somebody who may
+// known reports whether a request for a token comes from a client that may
 // pull.
 func (a *ACR) known(r *http.Request) bool {
 	var username, password string

@@ -1,18 +1,18 @@
-// Package azuretest stands in for the parts of Azure that a pull touches: the
-// endpoints for managed identities, Entra ID, the identity bindings of a
+// Package azuretest is a stand-in for the parts of Azure that a pull touches:
+// the endpoints for managed identities, Entra ID, the identity bindings of a
 // cluster, the resource manager of a private cloud, and Azure Container
-// Registries with their token exchange and a real OCI registry behind it. Next
-// to them stand [Source] registries, which grant nothing and remember what they
-// were offered.
+// Registries with their token exchange and a real OCI registry. It also has
+// [Source] registries, which accept no credential and record what they are
+// offered.
 //
-// All of it is HTTP and TLS on loopback under a CA of its own, so that a built
-// program can be pointed at it by its environment alone ([Cloud.Env]), and a
-// package by a dialer ([Cloud.DialContext]). Nothing leaves loopback: a host
-// that is not known is refused and remembered. Every component records what it
-// is asked and can be told to go wrong. Every token and secret holds [Canary],
-// so that a test can look for it where it must not be.
+// Everything is HTTP and TLS on loopback, with a CA of its own. A test points a
+// built program at it through the environment alone ([Cloud.Env]), and a
+// package through a dialer ([Cloud.DialContext]). Nothing leaves loopback: a
+// connection to an unknown host fails and is recorded. Every component records
+// its requests, and can be told to fail. Every token and secret contains
+// [Canary], so that a test can look for it where it must not be.
 //
-// It knows nothing of the package that it tests. Start at [Start].
+// The package does not know the package that it tests. Start at [Start].
 package azuretest
 
 import (
@@ -74,7 +74,8 @@ type Cloud struct {
 var signIn = [...]string{"login.microsoftonline.com", "login.chinacloudapi.cn", "login.microsoftonline.us"}
 
 // Start makes a stand-in and serves it on loopback ports that the system
-// chooses. The error is that of a port, a key or the CA's file.
+// chooses. The caller must close it. The error is about a port, a key or the
+// CA's file.
 func Start(o Options) (*Cloud, error) {
 	o = o.withDefaults()
 	c := &Cloud{
@@ -132,8 +133,8 @@ func (c *Cloud) serve(l net.Listener, h http.Handler) {
 	c.serving.Go(func() { server.Serve(l) })
 }
 
-// Close ends every request, hanging ones too, closes the ports and removes the
-// CA's file. The error is that of a port or the file; a second Close does
+// Close ends every request, also those that hang, closes the ports and removes
+// the CA's file. The error is about a port or the file; a second Close does
 // nothing.
 func (c *Cloud) Close() error {
 	var err error
@@ -162,8 +163,8 @@ func (c *Cloud) close() error {
 }
 
 // Env returns the environment, as KEY=VALUE, that points a program at the
-// stand-in: the proxy, the CA, and the identity endpoint in App Service's
-// shape. Add it to the program's own.
+// stand-in: the proxy, the CA, and the identity endpoint in the form of App
+// Service. Add it to the program's own environment.
 func (c *Cloud) Env() []string {
 	proxy := "http://" + c.proxy.Addr().String()
 	return []string{
@@ -177,8 +178,8 @@ func (c *Cloud) Env() []string {
 }
 
 // DialContext connects to the stand-in for address: to the instance metadata
-// service at 169.254.169.254:80, to a host it serves, or to a loopback port of
-// its own. Any other address is an error, and is remembered.
+// service at 169.254.169.254:80, to a host that it serves, or to a loopback
+// port of its own. For any other address it fails, and records that.
 func (c *Cloud) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	var d net.Dialer
 	if address == "169.254.169.254:80" {
@@ -196,8 +197,8 @@ func (c *Cloud) DialContext(ctx context.Context, network, address string) (net.C
 	return d.DialContext(ctx, network, c.web.Addr().String())
 }
 
-// Refused returns the addresses, host:port, that were asked for and are not
-// part of the stand-in.
+// Refused returns the addresses, host:port, of connections that failed because
+// they are not part of the stand-in.
 func (c *Cloud) Refused() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

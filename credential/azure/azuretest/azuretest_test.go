@@ -218,7 +218,7 @@ func TestSourceTellsWhatItWasOffered(t *testing.T) {
 	}
 }
 
-// TestNothingLeaves holds that unknown hosts are refused by the dialer, by the
+// TestNothingLeaves checks that unknown hosts are refused by the dialer, by the
 // proxy and by the TLS port, and that they are told.
 func TestNothingLeaves(t *testing.T) {
 	cloud, client := start(t, azuretest.Options{})

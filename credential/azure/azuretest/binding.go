@@ -7,22 +7,24 @@ import (
 	"strings"
 )
 
-// A Binding stands in for the endpoint of a cluster's API server that gives
-// the tokens of identity bindings. Its certificate is of a CA of its own.
+// A Binding is a stand-in for the endpoint of a cluster's API server that
+// returns the tokens of identity bindings. Its certificate is signed by a CA of
+// its own.
 type Binding struct {
 	*Component
 	// CA is the CA's certificate, as PEM.
 	CA []byte
-	// Address is the loopback address, host:port, where a program finds it.
+	// Address is the loopback address, host:port, for programs.
 	Address string
 
 	cloud  *Cloud
 	grants []Federation
 }
 
-// AddBinding serves the endpoint called name, a host, for whom [Cloud.DialContext]
-// is asked for address, host:port. It gives tokens to the identities that are
-// bound. The error says that the host is taken, or is that of a key.
+// AddBinding serves an endpoint for identity bindings. name is its host name;
+// [Cloud.DialContext] connects to it for address, host:port. It returns tokens
+// for the identities in grants. It is an error if the host is in use, or if no
+// key can be made.
 func (c *Cloud) AddBinding(name, address string, grants ...Federation) (*Binding, error) {
 	ca, err := newAuthority()
 	if err != nil {

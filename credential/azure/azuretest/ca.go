@@ -116,7 +116,7 @@ func (c *Cloud) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 // removes it.
 func (c *Cloud) CAFile() string { return c.caFile }
 
-// RootCAs returns a new pool that holds the CA alone.
+// RootCAs returns a new pool with only this CA.
 func (c *Cloud) RootCAs() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(c.ca.cert)

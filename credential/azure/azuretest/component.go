@@ -10,18 +10,18 @@ import (
 	"sync"
 )
 
-// A Request is what a component was asked, as it came off the wire.
+// A Request is what a component got from the network.
 type Request struct {
 	Method string
 	// URL has the scheme and host that the client meant.
 	URL    string
 	Header http.Header
-	// Form is the body where that is a form, else nil.
+	// Form is the body if that is a form, otherwise nil.
 	Form url.Values
 }
 
-// A Component is one service of the stand-in: it records, and it can be told
-// to go wrong.
+// A Component is one service of the stand-in. It records its requests, and can
+// be told to fail.
 type Component struct {
 	next   http.Handler
 	closed <-chan struct{}
@@ -35,30 +35,31 @@ func (c *Cloud) component(next http.Handler) *Component {
 	return &Component{next: next, closed: c.closed, faults: map[string]Fault{}}
 }
 
-// Fail makes the component answer path (as "/oauth2/exchange"; "" for every
-// path) with f from now on, in place of an earlier fault of that path.
+// Fail makes the component answer path with f from now on, instead of an
+// earlier fault of that path. path is such as "/oauth2/exchange"; "" means
+// every path.
 func (c *Component) Fail(path string, f Fault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.faults[path] = f
 }
 
-// Mend takes all faults away.
-func (c *Component) Mend() {
+// Repair removes all faults.
+func (c *Component) Repair() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.faults)
 }
 
-// Requests returns what was asked since the start or the last Forget, in
-// order of arrival.
+// Requests returns the requests since the start or the last [Component.Forget],
+// in the order in which they came.
 func (c *Component) Requests() []Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.requests)
 }
 
-// Forget empties the record.
+// Forget deletes the recorded requests.
 func (c *Component) Forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

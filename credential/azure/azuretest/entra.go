@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// AddSignIn serves Entra ID under a further host: that of a private cloud. The
-// error says that the host is taken.
+// AddSignIn serves Entra ID under another host, that of a private cloud. It is
+// an error if the host is in use.
 func (c *Cloud) AddSignIn(host string) error { return c.add(host, c.Entra) }
 
 // entraHandler serves the part of Entra ID that an application uses

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// An Exchange is one request and the answer to it.
+// An Exchange is one request and its answer.
 type Exchange struct {
 	W http.ResponseWriter
 	R *http.Request
@@ -17,12 +17,12 @@ type Exchange struct {
 	Closed <-chan struct{}
 }
 
-// A Fault answers in a component's place. It reports whether it did; where
-// not, the component answers as ever.
+// A Fault answers instead of a component. If it returns false, the component
+// answers as usual.
 type Fault func(*Exchange) bool
 
-// Reply answers with a status, a body, and headers given as pairs of name and
-// value, of which one name may come twice.
+// Reply answers with a status, a body, and headers as pairs of name and value;
+// a name may be there twice.
 func Reply(status int, body string, headers ...string) Fault {
 	return func(x *Exchange) bool {
 		for i := 0; i+1 < len(headers); i += 2 {
@@ -39,18 +39,18 @@ func Refuse(status int) Fault {
 	return Reply(status, `{"error":"refused","error_description":"refused by the test"}`, "Content-Type", "application/json")
 }
 
-// Times lets f answer the first n requests only.
+// Times uses f for the first n requests only.
 func Times(n int64, f Fault) Fault {
 	var seen atomic.Int64
 	return func(x *Exchange) bool { return seen.Add(1) <= n && f(x) }
 }
 
-// Throttle answers 429 and asks the client to stay away for some seconds.
+// Throttle answers 429, and asks the client to wait for some seconds.
 func Throttle(seconds int) Fault {
 	return Reply(http.StatusTooManyRequests, "{}", "Retry-After", fmt.Sprint(seconds))
 }
 
-// Hang never answers: it ends with the request or with the stand-in.
+// Hang never answers; it ends with the request or with the stand-in.
 func Hang() Fault {
 	return func(x *Exchange) bool {
 		select {
@@ -63,13 +63,13 @@ func Hang() Fault {
 	}
 }
 
-// HTML answers 200 with a page, as captive portals and proxies do.
+// HTML answers 200 with a web page, as captive portals and proxies do.
 func HTML() Fault {
 	return Reply(http.StatusOK, "<!DOCTYPE html>\n<title>Sign in</title>\n", "Content-Type", "text/html")
 }
 
 // Endless answers with a status and a JSON string that never ends. With status
-// 0 it is the header that never ends.
+// 0, the header never ends.
 func Endless(status int) Fault {
 	return func(x *Exchange) bool {
 		w, end := open(x, status)
@@ -84,7 +84,7 @@ func Endless(status int) Fault {
 	}
 }
 
-// Drip is Endless, a byte at a time.
+// Drip is [Endless], one byte at a time.
 func Drip(status int) Fault {
 	return func(x *Exchange) bool {
 		w, end := open(x, status)
@@ -132,7 +132,7 @@ func Redirect(host string) Fault {
 	}
 }
 
-// Token answers a token exchange with this refresh token, whatever it is.
+// Token answers a token exchange with this refresh token.
 func Token(token string) Fault {
 	return func(x *Exchange) bool {
 		writeJSON(x.W, http.StatusOK, map[string]string{"refresh_token": token})
@@ -140,8 +140,8 @@ func Token(token string) Fault {
 	}
 }
 
-// Echo answers with a status and an error message that repeats the form it
-// was sent, tokens and all.
+// Echo answers with a status and an error message that repeats the form of the
+// request, with all tokens.
 func Echo(status int) Fault {
 	return func(x *Exchange) bool {
 		x.R.ParseForm()
@@ -155,9 +155,9 @@ func Echo(status int) Fault {
 }
 
 // Challenge answers 401 with these Www-Authenticate headers, in which HOST
-// stands for the registry's own host. Forms worth a try: none at all; two;
-// "Basic", which has no space; `Bearer realm="https://HOST/oauth2/token",service=HOST`,
-// whose last value is not quoted; a realm at another host.
+// means the registry's own host. Forms worth a test: none at all; two; "Basic",
+// which has no space; `Bearer realm="https://HOST/oauth2/token",service=HOST`,
+// whose last value has no quotes; a realm at another host.
 func Challenge(headers ...string) Fault {
 	return func(x *Exchange) bool {
 		for _, h := range headers {

@@ -2,16 +2,16 @@ package azuretest
 
 import "net/http"
 
-// An Environment is what a resource manager says of one cloud.
+// An Environment is what a resource manager returns for one cloud.
 type Environment struct {
 	Name     string
 	Manager  string // URL of its resource manager
 	SignIn   string // URL of its Entra ID
-	Registry string // what its registries' names end in
+	Registry string // suffix of its registries
 }
 
-// AddResourceManager serves a resource manager as host, which knows some
-// clouds. The error says that the host is taken.
+// AddResourceManager serves a resource manager as host, which knows the clouds
+// in list. It is an error if the host is in use.
 func (c *Cloud) AddResourceManager(host string, list ...Environment) (*Component, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metadata/endpoints", func(w http.ResponseWriter, r *http.Request) {

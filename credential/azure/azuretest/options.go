@@ -19,15 +19,15 @@ type Identity struct {
 	ResourceID string // /subscriptions/…/userAssignedIdentities/NAME; compared without case
 }
 
-// A Federation is an identity that proves itself by somebody else's token: the
-// token of a pod, or of a file.
+// A Federation is an identity that proves itself with the token of another
+// service: that of a pod, or of a file.
 type Federation struct {
 	ClientID  string
 	Tenant    string // "" means that of Options
-	Assertion string // the token that is taken, to the letter
+	Assertion string // the token that is accepted
 }
 
-// Options say what the stand-in is made of; the zero value is a cloud with a
+// Options say what the stand-in consists of. The zero value is a cloud with a
 // system-assigned identity and no registry.
 type Options struct {
 	// Tenant is the tenant of the machine and the service principal; "" means [DefaultTenant].
@@ -35,19 +35,18 @@ type Options struct {
 	// ClientID and ClientSecret are the one service principal; "" means
 	// [DefaultClientID] and [DefaultClientSecret].
 	ClientID, ClientSecret string
-	// Certificate is another proof of the service principal; nil for none.
+	// Certificate is another proof of the service principal; nil means none.
 	Certificate *x509.Certificate
-	// Federations are further identities. Each names a tenant that there is.
+	// Federations are more identities. The tenant of each must exist.
 	Federations []Federation
-	// Identities are assigned to the machine besides the system's.
+	// Identities are the machine's user-assigned identities.
 	Identities []Identity
-	// NoSystemIdentity takes the system-assigned identity away.
+	// NoSystemIdentity removes the system-assigned identity.
 	NoSystemIdentity bool
 	// RefreshLife is how long a registry's refresh token lives (0 means 3
 	// hours), AccessLife how long its access tokens do (0 means 5 minutes).
 	RefreshLife, AccessLife time.Duration
-	// Now is the clock that tokens are made and checked by; nil means
-	// time.Now.
+	// Now is the clock for tokens; nil means [time.Now].
 	Now func() time.Time
 }
 

@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 )
 
-// PushRandom puts a new image of one random layer of 1 KiB, for the platform
-// that the test runs on, into the registry and returns its digest
-// ("sha256:…"). Nobody is asked for a token and nothing is recorded.
+// PushRandom adds a new image to the registry, with one random layer of 1 KiB,
+// for the platform that the test runs on. It returns the digest ("sha256:…").
+// It needs no token, and is not recorded.
 func (a *ACR) PushRandom(repository, tag string) (string, error) {
 	image, err := random.Image(1<<10, 1)
 	if err != nil {
@@ -32,8 +32,8 @@ func (a *ACR) PushRandom(repository, tag string) (string, error) {
 	return a.Push(repository, tag, image)
 }
 
-// Push puts an image into the registry, as [ACR.PushRandom] does, and returns
-// its digest.
+// Push adds an image to the registry, as [ACR.PushRandom] does, and returns its
+// digest.
 func (a *ACR) Push(repository, tag string, image v1.Image) (string, error) {
 	layers, err := image.Layers()
 	if err != nil {

@@ -6,23 +6,21 @@ import (
 	"strings"
 )
 
-// SourceOptions say how a [Source] challenges.
+// SourceOptions say how a [Source] asks for a credential.
 type SourceOptions struct {
-	// Basic has it ask for a username and password, not for a token.
+	// Basic makes it ask for a username and password instead of a token.
 	Basic bool
-	// Realm is the URL of its token service; "" means /token of its own
-	// host.
+	// Realm is the URL of its token service; "" means /token on its own host.
 	Realm string
 }
 
-// A Source stands in for a registry that images name, such as
-// mcr.microsoft.com. It answers every request with a challenge and grants
-// nothing, so that whoever has a credential to offer will offer it;
-// [Source.Offered] tells.
+// A Source is a stand-in for a registry that images name, such as
+// mcr.microsoft.com. It answers every request with a challenge and accepts
+// nothing, so a client with a credential offers it; see [Source.Offered].
 type Source struct{ *Component }
 
-// AddSource serves a source as host, which may have a port. The error says
-// that the host is taken.
+// AddSource serves a source as host, which may have a port. It is an error if
+// the host is in use.
 func (c *Cloud) AddSource(host string, o SourceOptions) (*Source, error) {
 	if o.Realm == "" {
 		o.Realm = "https://" + host + "/token"
@@ -38,9 +36,8 @@ func (c *Cloud) AddSource(host string, o SourceOptions) (*Source, error) {
 	return s, c.add(host, s.Component)
 }
 
-// Offered returns the requests that came with a credential of any kind: an
-// Authorization header, a form with a password or token in it, or the canary
-// anywhere.
+// Offered returns the requests with a credential of any kind: an Authorization
+// header, a form with a password or a token, or [Canary] anywhere.
 func (s *Source) Offered() []Request {
 	var offered []Request
 	for _, r := range s.Requests() {

@@ -1,10 +1,9 @@
-// Package child runs another program for what it prints. It sees to it that
-// the program ends when its time is over, whatever it left running, that it
-// prints no more than it may, and that a failure is one line in which no known
-// secret stands.
+// Package child runs another program for its output. It makes sure that the
+// program ends in time, with all that it started, and that its output has a
+// limit. A failure is one line without any known secret.
 //
-// It refuses to know what the program is asked and what its answer means.
-// Start at [Program].
+// It does not know what the program is asked, or what the answer means. Start
+// at [Program].
 package child
 
 import (
@@ -15,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"syscall"
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/credential"
@@ -24,10 +24,10 @@ const (
 	// maxOutput bounds what a program may print: a credential is some
 	// kilobytes.
 	maxOutput = 1 << 20
-	// maxComplaint is how much of the end of standard error is looked at.
+	// maxComplaint is how much of the end of standard error is read.
 	maxComplaint = 4 << 10
-	// graceForPipes is how long the pipes of a program that has ended are
-	// still read, for what it left running may hold them open for ever.
+	// graceForPipes is how long the pipes of an ended program are still read: its
+	// children may hold them open for ever.
 	graceForPipes = 300 * time.Millisecond
 )
 
@@ -66,20 +66,34 @@ func (p Program) Run(ctx context.Context) ([]byte, error) {
 	case stdout.over:
 		return nil, fmt.Errorf("%q printed more than %d bytes", p.Path, maxOutput)
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
-		// With ErrWaitDelay the program ended well, and what it left
-		// running holds a pipe: the answer is whole all the same.
+		// With ErrWaitDelay the program succeeded, but a child of it holds a pipe:
+		// the answer is still complete.
 		return stdout.data, nil
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("%q gave no answer in %s and was stopped%s", p.Path, time.Since(start).Round(100*time.Millisecond), p.complaint(stderr.data))
+		text := fmt.Sprintf("%q gave no answer in %s and was stopped", p.Path, time.Since(start).Round(100*time.Millisecond))
+		return nil, &Failure{text, p.complaint(stderr.data, stdout.data)}
 	case errors.As(err, &exit):
 		said := stderr.data
 		if p.ComplainsOnStdout && len(bytes.TrimSpace(said)) == 0 && !bytes.ContainsAny(stdout.data, "{[") {
 			said = stdout.data
 		}
-		return nil, fmt.Errorf("%q: %s%s", p.Path, exit.ProcessState, p.complaint(said))
+		return nil, &Failure{fmt.Sprintf("%q: %s", p.Path, exit.ProcessState), p.complaint(said, stdout.data)}
 	}
 	return nil, fmt.Errorf("%q: %w", p.Path, err)
 }
+
+// A Failure is the error of a program that ran and failed.
+type Failure struct {
+	text      string // what happened, in mirrorcred's words
+	complaint string // what the program printed about it
+}
+
+// Error says what happened, and what the program printed about it.
+func (f *Failure) Error() string { return f.text + f.complaint }
+
+// Brief says what happened, without the program's output: even text that does
+// not look like a secret must not be stored.
+func (f *Failure) Brief() string { return f.text }
 
 // notStarted says what to do about a program that did not start.
 func (p Program) notStarted(ctx context.Context, err error) error {
@@ -100,11 +114,14 @@ func (p Program) notStarted(ctx context.Context, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%q cannot be run: %w; chmod 0755 %s, on a file system that is not mounted noexec", p.Path, err, p.Path)
 	}
-	return fmt.Errorf("%q cannot be run: %w; install a build for this system", p.Path, err)
+	if errors.Is(err, syscall.ENOEXEC) {
+		return fmt.Errorf("%q cannot be run: %w; install a build for this system", p.Path, err)
+	}
+	return fmt.Errorf("%q cannot be run: %w", p.Path, err) // too many open files, or processes
 }
 
-// A tail keeps the last bytes written to it. With stop it refuses to take more
-// than that, so that the writer's pipe is closed.
+// A tail keeps the last bytes written to it. With stop it refuses further
+// bytes, so that the writer's pipe is closed.
 type tail struct {
 	data []byte
 	most int

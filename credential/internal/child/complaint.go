@@ -8,25 +8,19 @@ import (
 const (
 	maxLines = 3   // of a complaint
 	maxText  = 300 // bytes of it
-	// maxShort is the length up to which a known secret is not taken out:
-	// it would take parts out of other words.
+	// maxShort is the length up to which a known secret is not masked: masking
+	// would damage other words.
 	maxShort = 3
-	// minSecret is the least length of a word that may be a key or a token
-	// by its looks.
+	// minSecret is the least length of a word that may be a key or a token.
 	minSecret = 16
 )
 
 const masked = "[secret]"
 
-// complaint returns the last lines of what a program said, on one line, clipped
-// and with a colon before; where it said nothing, what to do instead.
-func (p Program) complaint(said []byte) string {
-	text := string(said)
-	for _, s := range p.Secrets {
-		if len(s) > maxShort {
-			text = strings.ReplaceAll(text, s.Reveal(), masked)
-		}
-	}
+// complaint returns the last lines that a program printed, on one line, clipped
+// and after a colon; if it printed nothing, what to do instead.
+func (p Program) complaint(said, answer []byte) string {
+	text := maskForms(maskKnown(string(said), append(answerStrings(answer), p.Secrets...)))
 	var lines []string
 	for line := range strings.Lines(text) {
 		if line = oneLine(line); line != "" {
@@ -34,7 +28,7 @@ func (p Program) complaint(said []byte) string {
 		}
 	}
 	if len(lines) == 0 {
-		return "; it gave no reason, run it by hand to see one"
+		return "; it gave no reason; run it by hand to see one"
 	}
 	lines = lines[max(0, len(lines)-maxLines):]
 	// Words are judged whole, before a clip could make short ones of them.
@@ -45,7 +39,7 @@ func (p Program) complaint(said []byte) string {
 	return ": " + text
 }
 
-// oneLine makes a line fit to stand in another.
+// oneLine makes a text safe to quote in a line.
 func oneLine(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -56,9 +50,8 @@ func oneLine(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
-// maskWords takes out the words that look like a key or a token. A program's
-// complaint is not ours to trust: some print the answer of the service they
-// asked.
+// maskWords masks the words that look like a key or a token. A program's output
+// cannot be trusted: some print the answer of the service that they asked.
 func maskWords(s string) string {
 	var b strings.Builder
 	for len(s) > 0 {
@@ -84,8 +77,8 @@ func wordEnd(s string, set func(rune) bool) int {
 	return len(s)
 }
 
-// isSecretRune reports whether r stands in base64 of either alphabet. "/" is
-// left out: paths and URLs are worth reading.
+// isSecretRune reports whether r is in one of base64's alphabets. "/" is left
+// out: paths and URLs are worth reading.
 func isSecretRune(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("+_-=", r)
 }

@@ -4,6 +4,6 @@ package child
 
 import "os/exec"
 
-// killGroup does nothing where there are no process groups: the program alone
+// killGroup does nothing if there are no process groups: the program alone
 // is killed, which [exec.CommandContext] does.
 func killGroup(*exec.Cmd) {}

@@ -14,8 +14,7 @@ import (
 func killGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error {
-		// One that was waited for has no group of its own any more; its
-		// number may be another's.
+		// After the wait the group is gone, and its number may be reused.
 		if err := cmd.Process.Signal(syscall.Signal(0)); errors.Is(err, os.ErrProcessDone) {
 			return err
 		}

@@ -20,8 +20,8 @@ type target struct {
 }
 
 // A world is a generated map as it was meant. What an image may find is worked
-// out here, from the tables that were drawn, so that no code of ours judges
-// itself.
+// out here, from the tables that were drawn, so that none of mirrorcred's code
+// judges itself.
 type world struct {
 	*rand.Rand
 	mirrors map[string][]target          // by source

@@ -196,7 +196,7 @@ func (w *world) expects(host, repository string) []login {
 	return w.finds(host, repository)
 }
 
-// matches reports whether a pod finds what it shall: all of want, or, where its
+// matches reports whether a pod finds what it must: all of want, or, where its
 // token is not to be had, the rest. There is no order among the logins for which
 // the repository has no characters: the kubelet's keys have room for one a
 // character and the last, and it tries what shares the place before the last as

@@ -1,0 +1,193 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
+)
+
+// An undoing is the input for planning the undo of a phase.
+type undoing struct {
+	record record
+	now    map[string]*File  // what each recorded path holds
+	copies map[string][]byte // what the record keeps, by hash
+}
+
+// A Left is a file that undo leaves alone, because another program has changed or removed
+// it.
+type Left struct {
+	Path, Reason string
+}
+
+// plan returns the steps that undo the changes of one stage, the last change first, and
+// the files that stay.
+func (u undoing) plan(of stage) (Plan, []Left, error) {
+	var p Plan
+	var left []Left
+	for _, e := range slices.Backward(u.record.Entries) {
+		if stageOf(e) != of {
+			continue
+		}
+		step, why, err := u.entry(e)
+		switch {
+		case err != nil:
+			return p, left, err
+		case why != "":
+			left = append(left, Left{e.Path, why})
+		case step != nil:
+			p.Steps = append(p.Steps, *step)
+		}
+	}
+	return p, left, nil
+}
+
+// entry returns the step that undoes one change, nil for nothing to do, or why the
+// file stays.
+func (u undoing) entry(e entry) (*Step, string, error) {
+	old, err := u.restored(e.Old)
+	if err != nil {
+		return nil, "", err
+	}
+	now := u.now[e.Path]
+	switch {
+	case now.Equal(old):
+		return nil, "", nil
+	case slices.Contains(e.Wrote, now.print()), now == nil && e.Restore:
+		return &Step{Text: "as it was before", Path: e.Path, Old: now, New: old, Restore: true}, "", nil
+	case now == nil && old == nil:
+		return nil, "", nil
+	case now == nil:
+		return nil, "another program has removed it; a copy of what was there is " + e.Old.copyOf(), nil
+	case parts[e.Part] == nil || !now.isRegular():
+		return nil, u.edited(e), nil
+	}
+	rest, err := without(now, e.Part)
+	switch {
+	case err != nil:
+		return nil, err.Error(), nil
+	case rest.Equal(now):
+		return nil, "", nil
+	}
+	return &Step{Text: "without mirrorcred's part; another program has edited the rest", Path: e.Path, Old: now, New: rest}, "", nil
+}
+
+func (u undoing) edited(e entry) string {
+	if name := e.Old.copyOf(); name != "" {
+		return "another program has changed it since; a copy of what was there before is " + name
+	}
+	return "another program has changed it since; remove it if it is not needed"
+}
+
+// restored returns a saved file with its bytes.
+func (u undoing) restored(s *saved) (*File, error) {
+	if s == nil {
+		return nil, nil
+	}
+	f := &File{Link: s.Link, Dir: s.Dir, Mode: s.Mode, UID: s.UID, GID: s.GID}
+	if s.Hash == "" {
+		return f, nil
+	}
+	data, ok := u.copies[s.Hash]
+	if !ok {
+		return nil, fmt.Errorf("%s: it is missing or damaged, so undo cannot put the file back; restore it from a backup", s.copyOf())
+	}
+	f.Data = data
+	return f, nil
+}
+
+// planBack plans to put back the files of one stage.
+func (n *Node) planBack(of stage) (Plan, []Left, error) {
+	r, err := n.record()
+	if err != nil {
+		return Plan{}, nil, err
+	}
+	u := undoing{record: r, now: map[string]*File{}, copies: map[string][]byte{}}
+	for _, e := range r.Entries {
+		if stageOf(e) != of {
+			continue
+		}
+		if u.now[e.Path], err = n.disk.look(e.Path); err != nil {
+			return Plan{}, nil, err
+		}
+		name := e.Old.copyOf()
+		if name == "" {
+			continue
+		}
+		if f, err := n.disk.look(name); err != nil {
+			return Plan{}, nil, err
+		} else if f != nil && f.print() == e.Old.Hash {
+			u.copies[e.Old.Hash] = f.Data
+		}
+	}
+	p, left, err := u.plan(of)
+	if err != nil {
+		return p, left, err
+	}
+	p.Steps, err = n.withDirs(p.Steps)
+	return p, left, err
+}
+
+// carryBack makes the steps of one stage, and then forgets its changes, except for the
+// files that stay. If it is killed, it can be planned and run again.
+func (n *Node) carryBack(ctx context.Context, of stage, p Plan, stays []Left) (left [][]string, err error) {
+	r, err := n.record()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range p.Steps {
+		if s.Path == "" {
+			owe(&r, n.offline, s.Command)
+		}
+	}
+	if len(p.Steps) > 0 {
+		if err := n.writeRecord(r); err != nil {
+			return nil, err
+		}
+	}
+	if left, err = n.make(ctx, &r, p.Steps); err != nil {
+		return left, err
+	}
+	r.Entries = slices.DeleteFunc(r.Entries, func(e entry) bool {
+		return stageOf(e) == of && !slices.ContainsFunc(stays, func(l Left) bool { return l.Path == e.Path })
+	})
+	if err := n.writeRecord(r); err != nil {
+		return left, err
+	}
+	return left, n.forget(r)
+}
+
+// forget removes the copies that no entry needs any more.
+func (n *Node) forget(r record) error {
+	entries, err := n.disk.tree.ReadDir(n.disk.at(copyDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return describe(err)
+	}
+	needed := r.copies()
+	for _, e := range entries {
+		if needed[e.Name()] {
+			continue
+		}
+		if err := n.drop(path.Join(copyDir, e.Name())); err != nil {
+			return err
+		}
+	}
+	if len(needed) > 0 {
+		return nil
+	}
+	return n.drop(copyDir)
+}
+
+func (n *Node) drop(name string) error {
+	if err := n.disk.remove(name); err != nil {
+		return describe(err)
+	}
+	return n.disk.syncDir(plan.StateDir)
+}

@@ -1,0 +1,122 @@
+package check
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
+	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// plan reports what "mirrorcred apply -n" would report.
+func (v *visit) plan(plan plan.Plan, err error) {
+	for _, one := range flatten(err) {
+		v.planError(one)
+	}
+	for _, one := range plan.Faults {
+		text, repair := split(one.Reason)
+		v.add(doctor.SourceFault, one.Source, text, repair)
+	}
+	for _, one := range plan.Conflicts {
+		text, repair := split(one.Reason)
+		v.add(cmp.Or(one.Name, doctor.Conflict), v.at(one.Path), text, repair)
+	}
+	for _, one := range plan.Pending {
+		text, repair := split(one.Reason)
+		name := doctor.ConfigNotLoaded
+		if strings.Contains(text, "--image-credential-provider") {
+			name = doctor.FlagsMissing
+		}
+		v.add(name, one.Source, text, repair)
+	}
+	for _, one := range plan.Draining {
+		text, repair := split(one.Reason)
+		v.add(doctor.SourceDraining, one.Source, text, repair)
+	}
+	if plan.Loss != "" {
+		text, repair := split(plan.Loss)
+		v.add(doctor.NextStartDiffers, "", text, repair)
+	}
+	if len(plan.Changes) > 0 {
+		names := make([]string, 0, 3)
+		for _, c := range plan.Changes[:min(len(plan.Changes), 3)] {
+			names = append(names, c.Path)
+		}
+		text := fmt.Sprintf("the map is not applied: %s", strings.Join(names, ", "))
+		if more := len(plan.Changes) - len(names); more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
+		}
+		v.add(doctor.NotApplied, "", text+" would change", "mirrorcred apply")
+	}
+	for _, w := range plan.Warnings {
+		if root := strings.TrimSuffix(v.root, "/"); strings.HasPrefix(w.Where, "/") && !strings.HasPrefix(w.Where, root+"/") {
+			w.Where = v.at(w.Where) // the planner's paths are the node's own
+		}
+		v.found = append(v.found, w)
+	}
+}
+
+// planError reports an error that prevents planning.
+func (v *visit) planError(err error) {
+	var fault *mirror.Fault
+	var reason *containerd.Fault
+	var unarmed *node.NotArmedError
+	var changed *containerd.ChangedError
+	var config *kubeletconfig.Fault
+	text, repair := split(err.Error())
+	switch {
+	case errors.As(err, &fault):
+		text, repair = split(fault.Text)
+		v.add(cmp.Or(fault.Name, doctor.MapInvalid), place(fault.File, fault.Line), text, repair)
+	case errors.As(err, &reason):
+		v.add(cmp.Or(reason.Name, doctor.ContainerdUnknown), reason.Where, reason.Found, reason.Fix)
+	case errors.As(err, &changed):
+		v.add(doctor.RestartPending, changed.Path, text, "systemctl restart containerd")
+	case errors.As(err, &unarmed):
+		v.add(doctor.ContainerdUnknown, "", text, repair)
+	case errors.As(err, &config):
+		text, repair = split(config.Text)
+		v.add(cmp.Or(config.Name, doctor.ConfigRefused), place(config.File, config.Line), strings.TrimPrefix(config.Field+": "+text, ": "), repair)
+	case errors.Is(err, fs.ErrPermission):
+		v.missed("", err)
+	default:
+		v.add(doctor.CannotApply, "", text, repair)
+	}
+}
+
+func place(file string, line int) string {
+	if line == 0 {
+		return file
+	}
+	return fmt.Sprintf("%s:%d", file, line)
+}
+
+// flatten returns the single errors of joined ones.
+func flatten(err error) []error {
+	if err == nil {
+		return nil
+	}
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		if many, ok := inner.(interface{ Unwrap() []error }); ok {
+			var list []error
+			for _, one := range many.Unwrap() {
+				list = append(list, flatten(one)...)
+			}
+			return list
+		}
+	}
+	return []error{err}
+}
+
+// split cuts the remedy off a message.
+func split(text string) (what, repair string) {
+	what, repair, _ = strings.Cut(text, "; ")
+	return what, repair
+}

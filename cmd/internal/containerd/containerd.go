@@ -1,0 +1,195 @@
+// Package containerd finds a node's containerd and says whether it reads
+// exactly the directory of the generated hosts.toml files. Only then may the
+// plugin return a credential.
+//
+// It knows the running process (which one listens on the socket, since when,
+// with which configuration), what each version reports about itself, and what
+// is installed for the next start. Package containerdconfig says what the
+// configuration files mean, and package node decides what to do about the
+// verdict. It never runs containerd's program. Start at [Observer.Verdict].
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
+	"github.com/mirrorcred/mirrorcred/hosts"
+	"github.com/mirrorcred/mirrorcred/hosts/containerdconfig"
+	"github.com/mirrorcred/mirrorcred/internal/input"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// An Observer says where to find containerd, and what it must read.
+type Observer struct {
+	// Root is the directory that all paths of the node are below; "" means this
+	// machine.
+	Root string
+	// Offline says that the node is not this machine but an image that is being
+	// built, so nothing runs on it.
+	Offline bool
+	// Wanted is what the map says under [containerd].
+	Wanted mirror.Containerd
+	// Dry says to store nothing in /run for the next time.
+	Dry bool
+	// Overlay are files of the node that count as if they were there, by path:
+	// those that are about to be written.
+	Overlay map[string][]byte
+
+	sys   *system // nil for this machine
+	files *files
+}
+
+// A Verdict says whether the plugin may return credentials on a node.
+type Verdict struct {
+	// NotArmed is why it must not, nil if it may.
+	NotArmed error
+	// Next says that containerd will read the tree after its next start, whatever
+	// it reads now.
+	Next bool
+	// Record is what the verdict depends on, if the node is armed.
+	Record armed.Record
+	// Loss says why containerd will no longer read the tree after its next start,
+	// "" if it will.
+	Loss string
+	// Warnings are what makes the verdict less than certain.
+	Warnings []doctor.Finding
+	// Inputs are the files and patterns on this machine that the verdict was made
+	// from.
+	Inputs []string
+}
+
+// path returns the path on this machine of a path on the node.
+func (l Observer) path(parts ...string) string {
+	return filepath.Join(append([]string{l.Root, "/"}, parts...)...)
+}
+
+// tree returns the tree with the paths. No link leads out of it.
+func (l Observer) tree() durable.Tree { return durable.Tree{Root: input.NewRoot(l.Root)} }
+
+// Verdict examines the running containerd, and what the next one would read. An
+// error means that neither could be found out this time, for example because
+// containerd does not answer.
+func (l Observer) Verdict(ctx context.Context) (Verdict, error) {
+	if l.sys == nil {
+		l.sys = thisMachine()
+	}
+	l.files = newFiles(l.path, l.tree().Root)
+	l.files.overlay = l.Overlay
+	v, err := l.judge(ctx)
+	v.Inputs = l.files.inputs()
+	if err != nil || v.NotArmed != nil || !v.Record.Alone || l.Overlay != nil {
+		return v, err
+	}
+	v.Record.Files, err = l.files.record()
+	return v, err
+}
+
+func (l Observer) judge(ctx context.Context) (Verdict, error) {
+	var now *running
+	if !l.Offline {
+		var err error
+		var unknown *unknownError
+		switch now, err = l.ask(ctx); {
+		case errors.As(err, &unknown):
+			return Verdict{NotArmed: err}, nil
+		case err != nil:
+			return Verdict{}, err
+		}
+	}
+	next := l.outlook(now)
+	if now == nil {
+		return Verdict{
+			NotArmed: firstError(l.checkVersion(next.installed, "is installed"), next.says(l), l.differs(next.configPath, next.where)),
+			Record:   armed.Record{HostsDir: l.Wanted.HostsDir, Alone: next.sure},
+			Warnings: l.warnings(next),
+		}, nil
+	}
+	if err := l.checkVersion(now.version, "runs"); err != nil {
+		return Verdict{NotArmed: err}, nil
+	}
+	v := Verdict{
+		Next:     next.reason == nil,
+		Record:   armed.Record{HostsDir: l.Wanted.HostsDir, Process: now.process.Process, Alone: next.sure && next.reason == nil},
+		Warnings: l.warnings(next),
+	}
+	if !now.told {
+		known, err := l.infer(ctx, now, &v)
+		if ctx.Err() != nil {
+			return Verdict{}, ctx.Err()
+		}
+		if err != nil {
+			return Verdict{NotArmed: err, Next: v.Next}, nil
+		}
+		now.configPath = known
+	}
+	v.NotArmed = firstError(l.notReading(*now, next), l.differs(now.configPath, now.String()))
+	if v.NotArmed == nil && next.reason != nil {
+		v.Loss = next.reason.Error()
+	}
+	return v, nil
+}
+
+// notReading says why the running containerd does not read the tree, nil if it
+// does.
+func (l Observer) notReading(now running, next outlook) error {
+	switch {
+	case containerdconfig.IsDir(now.configPath, l.Wanted.HostsDir):
+		return nil
+	case next.reason == nil:
+		return &Fault{Name: doctor.RestartPending, Found: fmt.Sprintf("%s has config_path = %q, although its configuration says %q", now, now.configPath, l.Wanted.HostsDir), Where: next.where, Fix: now.restart()}
+	}
+	f := &Fault{Found: fmt.Sprintf("%s has config_path = %q, which is not hosts_dir = %q", now, now.configPath, l.Wanted.HostsDir), Fix: next.reason.Error()}
+	if file := (*Fault)(nil); errors.As(next.reason, &file) {
+		f.Found += "; " + file.Found
+		f.Name, f.Where, f.Fix = file.Name, file.Where, file.Fix
+	}
+	f.Fix += ", then " + now.restart()
+	return f
+}
+
+// differs returns an error if the map's config_path is not the one found: the
+// map's counts only if none can be found.
+func (l Observer) differs(configPath, where string) error {
+	if l.Wanted.ConfigPath == "" || where == "" || configPath == l.Wanted.ConfigPath || containerdconfig.IsDir(configPath, l.Wanted.ConfigPath) {
+		return nil
+	}
+	return fmt.Errorf("the map has config_path = %q under [containerd], but %s has %q; remove the line from the map", l.Wanted.ConfigPath, where, configPath)
+}
+
+// checkVersion returns an error if the map is rendered for a later containerd
+// than the node has: that may refuse the files, and would then ask the source.
+func (l Observer) checkVersion(version, what string) error {
+	if version == "" {
+		return nil
+	}
+	have, err := hosts.ParseVersion(version)
+	if err != nil {
+		text, fix, _ := strings.Cut(err.Error(), "; ")
+		return &Fault{Name: doctor.VersionTooOld, Found: fmt.Sprintf("containerd %s %s: %s", version, what, text), Fix: fix}
+	}
+	wanted, err := hosts.ParseVersion(l.Wanted.Version)
+	if err == nil && have.OlderLine(wanted) {
+		return &Fault{
+			Name:  doctor.VersionTooOld,
+			Found: fmt.Sprintf("containerd %s %s, but the map has version = %q under [containerd], and it may refuse files for that version", version, what, l.Wanted.Version),
+			Fix:   fmt.Sprintf("write %q, or leave the key out", have),
+		}
+	}
+	return nil
+}
+
+// firstError returns the first error that is not nil.
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,273 @@
+package containerd
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/hosts/containerdconfig"
+)
+
+// An outlook is what containerd will read after its next start, according to
+// its files.
+type outlook struct {
+	// reason is why it will not read the tree, nil if each version that may be
+	// started will.
+	reason error
+	// configPath is the one that it will have, and where is what sets it, "" if no
+	// file does.
+	configPath, where string
+	// installed is the version of the program, "" if that is unknown.
+	installed string
+	// disabled says where the CRI is disabled, so that nothing is pulled; nil if
+	// it is not. Once enabled, it reads the tree.
+	disabled *containerdconfig.Reason
+	// missing says that there is no configuration file, and that containerd starts
+	// without one.
+	missing bool
+	// sure says that it is known how containerd is started, so only a change of
+	// its files changes what it reads.
+	sure bool
+}
+
+// outlook judges the files by the rules of the installed version, or else of
+// the running one, or else of the one in the map, or else of each line that
+// would start with them.
+func (l Observer) outlook(now *running) outlook {
+	b := l.begin(now)
+	o := outlook{sure: b.sure}
+	if !path.IsAbs(b.main) {
+		o.reason = fmt.Errorf("containerd is started with --config=%s, which depends on its working directory; start it with an absolute path", b.main)
+		return o
+	}
+	lines, err := l.lines(&o, b.program, now)
+	if err != nil {
+		o.reason = err
+		return o
+	}
+	l.judgeLines(&o, lines, b.main, b.named)
+	return o
+}
+
+// A beginning is how containerd is started next.
+type beginning struct {
+	main    string // its configuration
+	named   bool   // by its command line
+	program string // "" if unknown
+	sure    bool   // as in outlook
+}
+
+// begin finds out how containerd is started next.
+func (l Observer) begin(now *running) beginning {
+	name := "containerd.service"
+	b := beginning{main: l.Wanted.Config, sure: true}
+	if now != nil {
+		if now.process.unit != "" {
+			name = now.process.unit
+		}
+		b.program, b.main = now.process.args[0], DefaultConfig
+		if file, given := configFlag(now.process.args); given {
+			b.main, b.named = file, true
+		}
+		b.sure = b.main == l.Wanted.Config
+	}
+	argv := l.started(name)
+	if argv == nil {
+		return b
+	}
+	file, given := configFlag(argv)
+	if !given {
+		file = DefaultConfig
+	}
+	switch {
+	case now != nil && now.process.unit == name, now == nil && (file == l.Wanted.Config || l.Wanted.Config == DefaultConfig):
+		b = beginning{main: file, named: given, program: argv[0], sure: true}
+	case now != nil:
+		// This unit did not start it, but may do so next time.
+		b.sure = b.sure && file == b.main
+	}
+	return b
+}
+
+// lines returns the versions that may be started next: one if it is known.
+func (l Observer) lines(o *outlook, program string, now *running) ([]containerdconfig.Version, error) {
+	programs, err := l.programs(program)
+	if err != nil {
+		return nil, err
+	}
+	if len(programs) == 1 {
+		o.installed = programs[0].version
+	}
+	var list []containerdconfig.Version
+	for _, p := range programs {
+		may, err := l.linesOf(p, now)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", l.path(p.path), err)
+		}
+		list = append(list, may...)
+	}
+	if len(programs) == 0 {
+		return l.linesOf(installation{}, now)
+	}
+	return list, nil
+}
+
+// linesOf returns the versions that a program may have.
+func (l Observer) linesOf(p installation, now *running) ([]containerdconfig.Version, error) {
+	said := p.version
+	if said == "" && now != nil {
+		said = now.version
+	}
+	if said == "" && (p.major == "" || majorOf(l.Wanted.Version) == p.major) {
+		said = l.Wanted.Version
+	}
+	if said != "" {
+		v, err := containerdconfig.ParseVersion(said)
+		return []containerdconfig.Version{v}, err
+	}
+	lines := containerdconfig.Lines()
+	return slices.DeleteFunc(lines, func(v containerdconfig.Version) bool { return p.major != "" && majorOf(v.String()) != p.major }), nil
+}
+
+// majorOf returns the first number of a version.
+func majorOf(version string) string {
+	v, err := containerdconfig.ParseVersion(version)
+	switch {
+	case err != nil:
+		return ""
+	case v.Before(2, 0, 0):
+		return "1"
+	}
+	return "2"
+}
+
+// judgeLines judges the files by each version. All that would start with them
+// must read the tree.
+func (l Observer) judgeLines(o *outlook, lines []containerdconfig.Version, main string, named bool) {
+	var refused error // by the last that would not start
+	var right []containerdconfig.Version
+	var wrong *containerdconfig.Reason // of the first that would not read the tree
+	started := false
+	for _, v := range lines {
+		c, err := l.effective(main, named, v)
+		if err != nil {
+			refused = err
+			continue
+		}
+		reason := l.notReadBy(c)
+		if reason == nil {
+			right = append(right, v)
+			o.disabled = c.NoCRI
+		}
+		if !started || reason != nil && wrong == nil {
+			o.configPath, o.where = c.ConfigPath, l.where(c, main)
+		}
+		if wrong == nil {
+			wrong = reason
+		}
+		started = true
+		o.missing = c.Read[0].Missing
+	}
+	switch {
+	case !started:
+		o.reason = refused
+	case wrong != nil:
+		o.reason = l.explain(*wrong, right, o.missing)
+	}
+}
+
+// effective returns what a version makes of the files. named says that
+// containerd is started with the main file, so that it does not start without
+// it.
+func (l Observer) effective(main string, named bool, v containerdconfig.Version) (containerdconfig.Config, error) {
+	c, err := containerdconfig.Effective(l.files, main, v)
+	switch {
+	case err != nil:
+		return c, l.rooted(err)
+	case named && c.Read[0].Missing:
+		return c, fmt.Errorf("%s does not exist, and containerd does not start without it because of --config; create it, or remove --config from its command line", l.path(main))
+	}
+	return c, nil
+}
+
+// says uses the config_path in the map for a containerd that has no
+// configuration and does not run.
+func (o outlook) says(l Observer) error {
+	switch {
+	case !o.missing || l.Wanted.ConfigPath == "":
+		return o.reason
+	case !containerdconfig.IsDir(l.Wanted.ConfigPath, l.Wanted.HostsDir):
+		return fmt.Errorf("the map sets config_path = %q, which is not hosts_dir = %q; set both to the same directory", l.Wanted.ConfigPath, l.Wanted.HostsDir)
+	}
+	return nil
+}
+
+// notReadBy returns why a configuration does not lead to the tree, nil if it does.
+// A disabled CRI pulls nothing; what it would read when enabled counts.
+func (l Observer) notReadBy(c containerdconfig.Config) *containerdconfig.Reason {
+	if c.Enabled().NotReading(l.Wanted.HostsDir) == nil {
+		return nil
+	}
+	return c.NotReading(l.Wanted.HostsDir)
+}
+
+// warnings returns what keeps images from being pulled although the tree is read.
+func (l Observer) warnings(o outlook) []doctor.Finding {
+	if o.disabled == nil {
+		return nil
+	}
+	f := l.fault(*o.disabled)
+	return []doctor.Finding{{Name: doctor.CRIDisabled, Where: f.Where, Text: o.disabled.Text + ", so the kubelet can pull no image at all", Repair: f.Fix}}
+}
+
+// explain returns why the files do not lead to the tree, and what the operator
+// may add to the map if the version of containerd is unknown.
+func (l Observer) explain(r containerdconfig.Reason, right []containerdconfig.Version, missing bool) error {
+	f := l.fault(r)
+	switch {
+	case len(right) > 0:
+		f.Fix += fmt.Sprintf("; or, if this node has containerd %s, write version = %q under [containerd] in the map", right[len(right)-1], right[len(right)-1])
+	case missing:
+		f.Fix += "; or, if it is set in another way, write config_path under [containerd] in the map"
+	}
+	return f
+}
+
+// fault returns a reason as a fault with the paths of this machine.
+func (l Observer) fault(r containerdconfig.Reason) *Fault {
+	f := &Fault{Name: r.Name, Found: r.Text, Fix: r.Repair}
+	if r.Table != "" {
+		f.Found = fmt.Sprintf("[%s] %s", r.Table, r.Text)
+	}
+	if r.File != "" {
+		f.Where = l.path(r.File)
+	}
+	if r.Line > 0 {
+		f.Where = fmt.Sprintf("%s:%d", f.Where, r.Line)
+	}
+	return f
+}
+
+// where returns what sets the config_path in effect, "" if no file does.
+func (l Observer) where(c containerdconfig.Config, main string) string {
+	switch {
+	case c.Read[0].Missing:
+		return ""
+	case c.Set.File == "":
+		return l.path(main)
+	case c.Set.Line == 0:
+		return l.path(c.Set.File)
+	}
+	return fmt.Sprintf("%s:%d", l.path(c.Set.File), c.Set.Line)
+}
+
+// rooted makes an error name its file by its path on this machine.
+func (l Observer) rooted(err error) error {
+	var start *containerdconfig.StartError
+	if errors.As(err, &start) {
+		return l.fault(start.Reason)
+	}
+	return err
+}

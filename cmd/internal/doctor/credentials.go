@@ -1,0 +1,306 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// A use is what a credential of the map is for.
+type use struct {
+	sources sources
+	targets []place // each once, in the order of the map; of a docker configuration only
+	seen    map[place]bool
+	hosts   []mirror.Host // of all targets, each once
+}
+
+// A place is a part of a registry: its repositories below a prefix.
+type place struct {
+	registry mirror.Host
+	prefix   string
+	plain    bool // reached by plain http
+}
+
+func (p place) query() credential.Query {
+	return credential.Query{Registry: p.registry, Plain: p.plain, Image: strings.TrimSuffix(p.registry.String()+"/"+p.prefix, "/")}
+}
+
+// uses returns what each credential of the map is for, by its name.
+func uses(m *mirror.Map) map[string]*use {
+	all := map[string]*use{}
+	for _, c := range m.Credentials {
+		all[c.Name] = &use{}
+		if c.Kind == mirror.DockerConfig {
+			all[c.Name].seen = map[place]bool{}
+		}
+	}
+	for _, one := range m.Mirrors {
+		for _, t := range one.Targets {
+			all[t.Credential].add(one.Source, t, t.Prefix())
+			for _, below := range t.Below {
+				all[below.Credential].add(one.Source, t, below.Prefix)
+			}
+		}
+	}
+	return all
+}
+
+// add notes a target that asks for the credential. u is nil if it asks for
+// none.
+func (u *use) add(source mirror.Source, t mirror.Target, prefix string) {
+	if u == nil {
+		return
+	}
+	u.sources.add(source.String())
+	if !slices.Contains(u.hosts, t.Host()) && len(u.hosts) < maxHosts {
+		u.hosts = append(u.hosts, t.Host())
+	}
+	if at := (place{t.Host(), prefix, t.Scheme() == "http"}); u.seen != nil && !u.seen[at] {
+		u.seen[at] = true
+		u.targets = append(u.targets, at)
+	}
+}
+
+// openMap checks for headers with values that may be secrets, in a map that others can
+// read. A value that is certainly a secret is a fault of the map instead.
+func openMap(facts *Facts) []Finding {
+	var found []Finding
+	for _, s := range facts.Map.LiteralSecrets {
+		if !facts.OpenMap || s.Certain {
+			continue
+		}
+		found = append(found, Finding{MapMode, fmt.Sprintf("%s:%d", facts.MapFile, s.Line),
+			fmt.Sprintf("header %s may hold a secret, and others can read the map", s.Header), "run: chmod 0600 " + facts.MapFile})
+	}
+	return found
+}
+
+// credentialFiles checks the files and programs that credentials come from.
+func credentialFiles(facts *Facts) []Finding {
+	var found []Finding
+	all := uses(facts.Map)
+	azure, direct := facts.Map.Azure()
+	for _, c := range facts.Map.Credentials {
+		u := all[c.Name]
+		if direct && c.Name == azure.Name {
+			// It answers for images that name an ACR registry, too.
+			u.sources.also = "the images of Azure Container Registry"
+		}
+		if u.sources.empty() {
+			continue // no pull needs the credential
+		}
+		switch c.Kind {
+		case mirror.Azure:
+			found = append(found, azureFiles(facts, c, u)...)
+		case mirror.DockerConfig:
+			found = append(found, dockerFile(facts, c, u)...)
+		case mirror.Exec:
+			found = append(found, command(facts, c, u)...)
+		}
+	}
+	return found
+}
+
+func azureFiles(facts *Facts, c mirror.Credential, u *use) []Finding {
+	var found []Finding
+	f := facts.Files[c.File]
+	switch {
+	case errors.Is(f.Err, fs.ErrNotExist):
+		found = append(found, Finding{AzureJSONMissing, f.Path, "the file is not there, " + u.sources.withoutCredential(),
+			fmt.Sprintf("write it, or name the node's azure.json by config under [credential.%s] in %s", c.Name, facts.MapFile)})
+	case f.Err != nil:
+		found = append(found, invalid(AzureJSONInvalid, f, f.Err.Error(), u))
+	case f.Fault != "":
+		found = append(found, invalid(AzureJSONInvalid, f, f.Fault, u))
+	default:
+		found = append(found, identity(facts, c, f, u)...)
+	}
+	if c.Binding == nil {
+		return found
+	}
+	if ca := facts.Files[c.Binding.CA]; ca.Err != nil {
+		found = append(found, Finding{BindingCAMissing, ca.Path, fmt.Sprintf("the CA of the identity binding %s, %s", unreadable(ca.Err), u.sources.withoutCredential()),
+			fmt.Sprintf("put the API server's CA there, or name it by ca under [credential.%s.identity_binding] in %s", c.Name, facts.MapFile)})
+	}
+	return found
+}
+
+// identity checks an azure.json that can be read: whether it names an identity of the
+// node, and whether others can read its password. A credential that uses the pods'
+// tokens needs no identity of the node.
+func identity(facts *Facts, c mirror.Credential, f File, u *use) []Finding {
+	var found []Finding
+	if f.Azure == nil {
+		return nil
+	}
+	if f.Azure.Lacks != "" && c.Token == nil {
+		found = append(found, invalid(AzureIdentityIncomplete, f, f.Azure.Lacks, u))
+	}
+	if f.Azure.HasSecret && f.Mode.Perm()&0o044 != 0 {
+		found = append(found, Finding{AzureJSONMode, f.Path, fmt.Sprintf("it has mode %04o and holds a password, which every user of the node can read", f.Mode.Perm()),
+			"run: chmod 0600 " + f.Path})
+	}
+	if f.Azure.Suffix == "" {
+		return found
+	}
+	for _, host := range u.hosts {
+		if suffix, ok := host.ACRSuffix(); ok && suffix != f.Azure.Suffix {
+			found = append(found, Finding{NotAnACRHost, f.Path, fmt.Sprintf("the registries of the cloud in it end in %q, and %q does not, so the plugin sends it no token and its pulls get no credential", f.Azure.Suffix, host),
+				fmt.Sprintf("correct cloud in that file, or the target in %s", facts.MapFile)})
+		}
+	}
+	return found
+}
+
+// invalid returns the finding about a file that cannot be used. The fault may have the
+// remedy after a semicolon.
+func invalid(name string, f File, fault string, u *use) Finding {
+	text, repair, ok := strings.Cut(fault, "; ")
+	if !ok {
+		repair = "correct it"
+	}
+	where := f.Path
+	if line, rest, ok := strings.Cut(text, ": "); ok && isNumber(line) {
+		where, text = where+":"+line, rest
+	} else if rest, ok := strings.CutPrefix(text, f.Path+" "); ok {
+		text = "it " + rest
+	}
+	return Finding{name, where, text + ", " + u.sources.withoutCredential(), repair}
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.Atoi(s)
+	return err == nil
+}
+
+func unreadable(err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "is not there"
+	}
+	return fmt.Sprintf("cannot be read (%v)", err)
+}
+
+func dockerFile(facts *Facts, c mirror.Credential, u *use) []Finding {
+	f := facts.Files[c.File]
+	switch {
+	case errors.Is(f.Err, fs.ErrNotExist):
+		return []Finding{{DockerConfigMissing, f.Path, "the file is not there, " + u.sources.withoutCredential(),
+			fmt.Sprintf("write it with mode 0600, as \"docker login\" does, or name another by path under [credential.%s] in %s", c.Name, facts.MapFile)}}
+	case f.Err != nil:
+		return []Finding{invalid(DockerConfigInvalid, f, f.Err.Error(), u)}
+	case f.Mode.Perm()&0o077 != 0:
+		return []Finding{{DockerConfigMode, f.Path, fmt.Sprintf("it has mode %04o and holds passwords, and the plugin refuses it, %s", f.Mode.Perm(), u.sources.withoutCredential()),
+			"run: chmod 0600 " + f.Path}}
+	case f.Fault != "":
+		return []Finding{invalid(DockerConfigInvalid, f, f.Fault, u)}
+	}
+	return dockerEntries(facts, c, f.Path, u)
+}
+
+// dockerEntries checks that the file has an entry, or a helper, for each registry that
+// gets its credential from it.
+func dockerEntries(facts *Facts, c mirror.Credential, file string, u *use) []Finding {
+	keys := facts.Docker[c.File]
+	if keys == nil {
+		return nil
+	}
+	var found []Finding
+	said := map[string]bool{} // registries and helpers
+	for _, t := range u.targets {
+		if lacks, repair := keys.Lacks(t.query()); lacks != "" && !said[t.registry.String()] {
+			said[t.registry.String()] = true
+			found = append(found, Finding{DockerConfigNoEntry, file, lacks + ", so pulls from it get no credential", repair})
+		}
+		helper := keys.Helper(t.query())
+		if helper == "" || facts.Helpers == nil || facts.Helpers[helper] || said["helper "+helper] {
+			continue
+		}
+		said["helper "+helper] = true
+		found = append(found, Finding{HelperMissing, file,
+			fmt.Sprintf("it has docker-credential-%s asked for %q, and that program is not in the kubelet's PATH, so its pulls get no credential", helper, t.registry),
+			fmt.Sprintf("install docker-credential-%s in /usr/local/bin, or give %q an entry under auths", helper, t.registry)})
+	}
+	return found
+}
+
+func command(facts *Facts, c mirror.Credential, u *use) []Finding {
+	f := facts.Files[c.Command]
+	switch {
+	case errors.Is(f.Err, fs.ErrNotExist):
+		return []Finding{{ExecMissing, f.Path, "the command is not there, " + u.sources.withoutCredential(),
+			fmt.Sprintf("install it, or name another by command under [credential.%s] in %s", c.Name, facts.MapFile)}}
+	case f.Err != nil:
+		return []Finding{{ExecMissing, f.Path, fmt.Sprintf("the command cannot be read (%v), %s", f.Err, u.sources.withoutCredential()),
+			fmt.Sprintf("install it, or name another by command under [credential.%s] in %s", c.Name, facts.MapFile)}}
+	case !f.Mode.IsRegular():
+		return []Finding{{ExecMissing, f.Path, "the command is not a file, " + u.sources.withoutCredential(),
+			fmt.Sprintf("name the program itself by command under [credential.%s] in %s", c.Name, facts.MapFile)}}
+	case f.Mode.Perm()&0o111 == 0:
+		return []Finding{{ExecMissing, f.Path, "the command cannot be executed, " + u.sources.withoutCredential(), "run: chmod 0755 " + f.Path}}
+	}
+	return nil
+}
+
+// sources are the sources that a finding is about.
+type sources struct {
+	names []string // the first ones
+	more  int
+	also  string
+	last  string
+}
+
+// maxHosts is how many registries of one credential are checked.
+const maxHosts = 100
+
+// maxNames is how many sources a finding names.
+const maxNames = 2
+
+func (s *sources) add(name string) {
+	if s.last == name || slices.Contains(s.names, name) {
+		return
+	}
+	s.last = name
+	if len(s.names) < maxNames {
+		s.names = append(s.names, name)
+	} else {
+		s.more++
+	}
+}
+
+func (s sources) empty() bool { return len(s.names) == 0 && s.also == "" }
+
+// String returns the sources as part of a sentence.
+func (s sources) String() string {
+	var parts []string
+	for _, name := range s.names {
+		parts = append(parts, fmt.Sprintf("%q", name))
+	}
+	switch {
+	case s.more == 1:
+		parts = append(parts, "one more source")
+	case s.more > 1:
+		parts = append(parts, fmt.Sprintf("%d more sources", s.more))
+	}
+	if s.also != "" {
+		parts = append(parts, s.also)
+	}
+	text := parts[0]
+	for i, part := range parts[1:] {
+		if i == len(parts)-2 {
+			text += " and " + part
+		} else {
+			text += ", " + part
+		}
+	}
+	return text
+}
+
+func (s sources) noCredential() string { return "the pulls of " + s.String() + " get no credential" }
+
+func (s sources) withoutCredential() string { return "so " + s.noCredential() }

@@ -1,0 +1,61 @@
+package explain
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/provider"
+	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/mirror"
+
+	kubelet "k8s.io/kubelet/config/v1"
+)
+
+// TestRun runs programs in the plugin's place, as the kubelet does, and holds that
+// no secret is in what is told of them.
+func TestRun(t *testing.T) {
+	const canary = "CANARY"
+	image, err := mirror.ParseImage("mcr.microsoft.com/x:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := "h." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp": 1764460800}`)) + "." + canary
+	answer := func(password string) string {
+		return `{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Image","auth":{"mcr.microsoft.com":{"username":"u","password":"` + password + `"}}}`
+	}
+	for name, tt := range map[string]struct{ script, want string }{
+		"a token":      {"cat >/dev/null; echo '" + answer(token) + "'", `"username":"u","length":` + itoa(len(token)) + `,"expires":"2025-11-30T00:00:00Z"`},
+		"a password":   {"cat >/dev/null; echo '" + answer(canary) + "'", `"username":"u","length":6}`},
+		"its request":  {`grep -q '"image":"mcr.microsoft.com/x"' && test "$1 $VALUE" = "--flag set" && echo '` + answer("x") + "'", `"length":1`},
+		"a failure":    {"echo 'no credential for it' >&2; echo CANARY >&2; exit 1", `"fault":"no credential for it"`},
+		"not JSON":     {"echo CANARY", `"fault":"the kubelet refuses its answer`},
+		"not there":    {"", `"fault":"fork/exec`},
+		"no such file": {"", "no such file"},
+	} {
+		dir := t.TempDir()
+		if tt.script != "" {
+			if err := os.WriteFile(filepath.Join(dir, "provider"), []byte("#!/bin/sh\n"+tt.script+"\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		entry := kubeletconfig.Entry{CredentialProvider: kubelet.CredentialProvider{
+			Name: "provider", Args: []string{"--flag"}, Env: []kubelet.ExecEnvVar{{Name: "VALUE", Value: "set"}},
+		}}
+		got, err := json.Marshal(Run(t.Context(), provider.Runner{BinDir: dir}, entry, image))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(got), tt.want) || strings.Contains(string(got), canary) {
+			t.Errorf("%s: Run = %s; want %s", name, got, tt.want)
+		}
+	}
+}
+
+func itoa(n int) string {
+	data, _ := json.Marshal(n)
+	return string(data)
+}

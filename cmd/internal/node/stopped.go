@@ -1,0 +1,32 @@
+package node
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
+)
+
+// Stopped asks what the plugin asks before it answers, and returns why it answers
+// nothing. A plan that has nothing to change does not show that, for "mirrorcred
+// apply" lets the plugin answer again in passing. Where no plugin is run, or a change
+// comes first, it is nil.
+func (n *Node) Stopped(p plan.Plan) error {
+	disabled := func(f doctor.Finding) bool { return f.Name == doctor.CRIDisabled }
+	if !p.Routed || len(p.Changes)+len(p.Draining) > 0 || slices.ContainsFunc(p.Warnings, disabled) {
+		return nil
+	}
+	if err := armed.Stopped(n.Root); err != nil {
+		return err
+	}
+	return armed.Check(n.Root, plan.RoutesDir, p.HostsDir)
+}
+
+// noteStopped has a plan that is only shown say that the plugin is stopped.
+func (n *Node) noteStopped(p *plan.Plan) {
+	if err := n.Stopped(*p); err != nil {
+		p.Stopped, _, _ = strings.Cut(err.Error(), "; ") // what to do was for the moment when it was written
+	}
+}

@@ -1,0 +1,32 @@
+package plan
+
+import (
+	"path"
+
+	"github.com/mirrorcred/mirrorcred/hosts"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// Desired is what the operator asks for.
+type Desired struct {
+	Map     *mirror.Map
+	Files   []hosts.File // rendered for the mirrors, in their order
+	Version hosts.Version
+	MapFile string // where the map is on this machine
+	// Generation names the version of the map.
+	Generation string
+	// Root is the directory of the node on this machine, for the paths in messages.
+	// Elsewhere says that no program runs there.
+	Root      string
+	Elsewhere bool
+	// Adopt, Retry and NoKubelet are as in node.Node.
+	Adopt, Retry, NoKubelet bool
+	// Hold reports whether the removal of a source is held.
+	Hold   func(source string) bool
+	Wanted map[string]bool // the namespaces of the map
+}
+
+// path returns where a path of the node is on this machine.
+func (d Desired) path(parts ...string) string {
+	return path.Join(append([]string{d.Root, "/"}, parts...)...)
+}

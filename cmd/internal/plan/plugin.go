@@ -1,0 +1,78 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// A plugin is the program by which the kubelet gets a mirror's credential: ours,
+// which reads routes, or a stock one, which is told its mirrors in the kubelet's
+// configuration. [pluginOf] chooses, and nothing else asks which one it is.
+type plugin interface {
+	// runs reports whether a provider of that name is run by the plugin.
+	runs(provider string) bool
+	// needs returns the names of the providers that answer for a mirror's images.
+	needs(m mirror.Mirror) []string
+	// entries returns its entries of the kubelet's configuration as the map has
+	// them.
+	entries(c *configuring) (entries, error)
+	// links returns the share of the executables that its entries need besides
+	// the plugin's own.
+	links(c *configuring, wanted []kubeletconfig.Provider) (share, error)
+	// needsRoutes reports whether there must be routes because our plugin may be
+	// run.
+	needsRoutes(ks *kubelets, areThere bool) bool
+	// waitsForFile reports whether nothing may change without the kubelet's file.
+	waitsForFile() bool
+	// isDecided reports whether a removal can no longer be held. isWithdrawn says that
+	// the route is withdrawn, and isDraining that a drain is remembered.
+	isDecided(isWithdrawn, isDraining bool) bool
+	// mayAnswer returns why a source cannot change: it is not known whether a kubelet
+	// still has the plugin answer for it as before.
+	mayAnswer(ks *kubelets, source string, ns Namespace) wait
+	// restart says how to make the kubelet read its configuration.
+	restart() string
+}
+
+// pluginOf returns the plugin that a map has the kubelet run.
+func pluginOf(m *mirror.Map) plugin {
+	if m.Kubelet.Stock {
+		return &stockPlugin{m: m}
+	}
+	return ownPlugin{m, slices.ContainsFunc(m.Credentials, func(c mirror.Credential) bool { return c.Token != nil })}
+}
+
+// Mapped reports whether a map's mirrors are in the kubelet's configuration, so that
+// the plugin answers for them until [Unmap] is carried out.
+func Mapped(m *mirror.Map) bool { return pluginOf(m).waitsForFile() }
+
+// entries are the plugin's entries of the kubelet's configuration.
+type entries struct {
+	// ours is what to write, and wanted the part of it that the map's plugin needs.
+	// The rest is an entry to restore.
+	ours   kubeletconfig.Ours
+	wanted []kubeletconfig.Provider
+	// made says that an entry in it was not there before us.
+	made bool
+	// mapped are the mirrors that it has as it is.
+	mapped    map[string]string
+	questions []Question
+}
+
+// none reports whether there is nothing to write.
+func (e entries) none() bool { return len(e.ours.Providers)+len(e.ours.Shared) == 0 }
+
+// A configuring is what the kubelet's configuration is planned from.
+type configuring struct {
+	*Desired
+	seen    *Observed
+	now     Moments
+	plugin  plugin
+	machine machine
+	tree    tree
+	// blocked are the namespaces that stay as they are.
+	blocked map[string]bool
+	held    heldBack
+}

@@ -1,0 +1,66 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+)
+
+// firstWithTokens is the first minor version of the kubelet that hands on
+// tokens unless a feature gate keeps it from that. An earlier one does not
+// start with a configuration that asks for it (k8s.io/kubernetes,
+// pkg/features/kube_features.go, KubeletServiceAccountTokenForCredentialProviders).
+const firstWithTokens = 34
+
+// handsOnTokens reports whether the kubelet hands pods' tokens to a provider.
+func handsOnTokens(one kubeletconfig.Provider) bool { return one.TokenAttributes != nil }
+
+// newAudiences returns the audiences of the tokens that the kubelet did not request
+// until now. have are our present providers.
+func newAudiences(wanted []kubeletconfig.Provider, have []Entry) []string {
+	var list []string
+	for _, one := range wanted {
+		if !handsOnTokens(one) || slices.ContainsFunc(have, func(e Entry) bool { return e.Token == newEntry(one).Token }) {
+			continue
+		}
+		if a := one.TokenAttributes.ServiceAccountTokenAudience; !slices.Contains(list, a) {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// checkVersion refuses tokens for a kubelet that would not start with a configuration
+// that asks for them.
+func checkVersion(c *configuring) ([]Question, error) {
+	if v := c.Map.Kubelet.Version; v != "" {
+		return nil, checkTokens(v, "[kubelet] version says")
+	}
+	if c.machine.unseen != "" {
+		return nil, fmt.Errorf("%s: the kubelet's version is needed for the audience of a credential, but %s; or write the version under [kubelet], such as version = \"1.%d\"", c.MapFile, c.machine.unseen, firstWithTokens)
+	}
+	var questions []Question
+	for _, k := range c.machine.running {
+		a, open := c.seen.ask(Question{About: aboutVersion, PID: k.PID})
+		if questions = append(questions, open...); len(open) > 0 {
+			continue
+		}
+		if a.Err != nil {
+			return questions, fmt.Errorf("%s: the kubelet's version is needed for the audience of a credential: %w; write it under [kubelet], such as version = \"1.%d\"", c.MapFile, a.Err, firstWithTokens)
+		}
+		if err := checkTokens(a.Text, fmt.Sprintf("process %d is", k.PID)); err != nil {
+			return questions, fmt.Errorf("%s: %w", c.MapFile, err)
+		}
+	}
+	return questions, nil
+}
+
+func checkTokens(version, says string) error {
+	var major, minor int
+	if _, err := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &major, &minor); err != nil || major > 1 || minor >= firstWithTokens {
+		return err
+	}
+	return fmt.Errorf("%s kubelet %s, which does not start with a configuration that asks for tokens of pods; update it to 1.%d or later, or remove audience from the credentials", says, version, firstWithTokens)
+}

@@ -1,0 +1,166 @@
+package plan
+
+import (
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// A kubelet is one that runs, and what it read when it started.
+type kubelet struct {
+	Process
+	misconfigured string // why it does not run with the map's configuration, or ""
+	known         bool   // whether it is known which providers it has
+	providers
+}
+
+// providers are what the kubelet makes of our entries in its configuration.
+type providers struct {
+	// has are the images of each, by its name and the token that it gets.
+	has map[[2]string]matcher
+	// hasOurs says that one of them runs our plugin.
+	hasOurs bool
+	// mirrors are what [mirror.Stock] is told, and answers the login server
+	// whose credential it answers for a host.
+	mirrors, answers map[string]string
+}
+
+func newProviders(entries []Entry) providers {
+	p := providers{has: map[[2]string]matcher{}}
+	for _, e := range entries {
+		p.has[[2]string{e.Name, e.Token}] = newMatcher(e.Match)
+		p.hasOurs = p.hasOurs || IsOurs(e.Name)
+		if e.Name == mirror.Stock {
+			p.mirrors = stockArgs{pairs: e.Mirrors}.mirrors()
+			p.answers = byHost(p.mirrors)
+		}
+	}
+	return p
+}
+
+// lacks returns what a mirror needs and the configuration does not name, "" if the
+// configuration names it all, for all images of the source.
+func (p providers) lacks(needs []Entry, one mirror.Mirror) string {
+	for _, e := range needs {
+		to, mapped := one.Mapping()
+		switch {
+		case p.serve([2]string{e.Name, e.Token}, one):
+		case e.Token != "":
+			return "the token for its credential"
+		case e.Name == mirror.Stock && mapped:
+			return fmt.Sprintf("the mirror at %q", to)
+		default:
+			return "the source"
+		}
+	}
+	return ""
+}
+
+// serve reports whether the kubelet runs a provider for all images of a mirror's
+// source, with the mirror in its arguments if it needs that.
+func (p providers) serve(key [2]string, one mirror.Mirror) bool {
+	m, ok := p.has[key]
+	if !ok || !m.has(one.Source) {
+		return false
+	}
+	to, mapped := one.Mapping()
+	return key[0] != mirror.Stock || !mapped || p.mirrors[one.Source.String()] == to.String()
+}
+
+// hasOther reports whether the kubelet gets the right credential of a mirror from the
+// plugin that the map no longer names.
+func (p providers) hasOther(one mirror.Mirror, now plugin) bool {
+	for key := range p.has {
+		if !now.runs(key[0]) && p.serve(key, one) {
+			return true
+		}
+	}
+	return false
+}
+
+// A machine is which kubelets run on the node.
+type machine struct {
+	running []Process
+	// unseen says why another kubelet may run that is not seen, or "".
+	unseen string
+}
+
+// machineOf returns the kubelets that count. Below another root there are none.
+func machineOf(d *Desired, o *Observed) machine {
+	if d.Elsewhere {
+		return machine{}
+	}
+	var m machine
+	if o.KubeletFault == nil {
+		m.running = o.Running
+	}
+	if o.Unseen != "" && !d.NoKubelet && !d.Map.Kubelet.NotRunning {
+		m.unseen = "it cannot be known whether a kubelet runs here: " + o.Unseen + "; if none does, write running = false under [kubelet] in the map, or run this with --no-kubelet"
+	}
+	return m
+}
+
+// misconfigured returns why a kubelet does not run with the map's configuration, "" if it
+// does, or if its flags cannot be seen.
+func misconfigured(want mirror.Kubelet, k Process) string {
+	const configFlag, binDirFlag = "image-credential-provider-config", "image-credential-provider-bin-dir"
+	switch {
+	case k.Embedded:
+		return ""
+	case k.Config == "" || path.Clean(k.Config) != want.Config:
+		return fmt.Sprintf("the kubelet (process %d) runs without --%s=%s; start it with that flag and --%s=%s", k.PID, configFlag, want.Config, binDirFlag, want.BinDir)
+	case k.BinDir == "" || path.Clean(k.BinDir) != want.BinDir:
+		return fmt.Sprintf("the kubelet (process %d) runs without --%s=%s; start it with that flag, or write its directory as bin_dir under [kubelet] in the map", k.PID, binDirFlag, want.BinDir)
+	}
+	return ""
+}
+
+// kubelets are the running kubelets with what each has read, and what the map requires
+// of them.
+type kubelets struct {
+	list   []kubelet
+	unseen string // as in [machine]
+	plugin plugin
+	// wants are our providers as the map has them.
+	wants []Entry
+	// mapped are the mirrors that the plugin is told now, if it is told any.
+	mapped map[string]string
+	// rejected says that the kubelet did not start with what the map asks for,
+	// and has its old configuration.
+	rejected bool
+	// unsettled says why the kubelet's configuration is left alone for now, or "", and
+	// file is what a kubelet would read in it as it is.
+	unsettled string
+	file      providers
+}
+
+// asked reports whether a running kubelet may have run our plugin for a source.
+func (ks *kubelets) asked(s mirror.Source) bool {
+	return ks.unseen != "" || slices.ContainsFunc(ks.list, func(k kubelet) bool {
+		if !k.known {
+			return true
+		}
+		for _, m := range k.has {
+			if m.has(s) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// needed returns our providers that answer for the images of a mirror, as the
+// map has them.
+func (ks *kubelets) needed(m mirror.Mirror) []Entry {
+	var list []Entry
+	for _, name := range ks.plugin.needs(m) {
+		e := Entry{Name: name}
+		if i := slices.IndexFunc(ks.wants, func(e Entry) bool { return e.Name == name }); i >= 0 {
+			e.Token = ks.wants[i].Token
+		}
+		list = append(list, e)
+	}
+	return list
+}

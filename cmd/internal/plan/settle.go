@@ -1,0 +1,87 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// settledConfiguration returns the share of the kubelet's configuration. It leaves the
+// file alone if another program may be writing it or if it cannot be changed.
+func settledConfiguration(c *configuring) (configuration, error) {
+	next, err := configure(c)
+	isChanged := next.files != nil
+	if reason := c.seen.Kubelet.Obstacle; reason != "" && isChanged && err == nil {
+		left := next.left(c.seen.State, c.Map.Kubelet.Config+" cannot be changed: "+reason)
+		left.conflicts = []Conflict{{Path: c.Map.Kubelet.Config, Reason: reason}}
+		return left, nil
+	}
+	if v := c.seen.Kubelet.Version; err == nil && !isChanged || c.Elsewhere || v.Stamp == "" || v.Stamp == c.seen.State.Stamp {
+		return next, err
+	}
+	still, open := c.seen.ask(Question{About: AboutStillness, Path: c.path(c.Map.Kubelet.Config)})
+	next.questions = append(next.questions, open...)
+	if still.Text == "" {
+		return next, err
+	}
+	left := next.left(c.seen.State, still.Text+"; it is changed when it is still")
+	left.settles = still.Left
+	return left, nil
+}
+
+// left returns the share that leaves the kubelet's configuration alone. Sources that
+// need the change wait.
+func (next configuration) left(s State, why string) configuration {
+	return configuration{
+		share:    share{questions: next.questions},
+		provided: s.Provided, memo: s.Memo, made: s.Made, rejected: s.Rejected,
+		files: next.files, unsettled: why,
+	}
+}
+
+// IsBroken reports whether a file is empty or does not parse.
+func (k KubeletFiles) IsBroken() bool {
+	for _, f := range k.list() {
+		if len(f.Data) == 0 {
+			return true
+		}
+		if _, err := k.Reader.Read(f); err != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// leaveAll returns the share of a map that waits as a whole for the kubelet's file:
+// the plugin's answers are in that file, and no hosts.toml may change without it.
+func leaveAll(d *Desired, why string) share {
+	var s share
+	for _, m := range d.Map.Mirrors {
+		s = s.and(waits(m.Source.String(), wait{reason: why}))
+	}
+	return s
+}
+
+// moveAll has all routes speak of the hosts_dir that containerd reads now, if it was
+// another before: what a kubelet still asks our plugin is answered as before.
+func moveAll(r routes, t tree) share {
+	var s share
+	if r.oldDir == "" {
+		return s
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.files)) {
+		if one, ok := r.of(name); ok {
+			s = s.and(r.write(StageRoutes, name, t.namespaces[name].secret(), one))
+		}
+	}
+	return s
+}
+
+// waitForFile returns a pending entry for the kubelet's file, unless a source has one.
+func waitForFile(config, why string, pending []Pending) share {
+	isSaid := slices.ContainsFunc(pending, func(w Pending) bool { return strings.Contains(w.Reason, why) })
+	if why == "" || isSaid {
+		return share{}
+	}
+	return share{pending: []Pending{{config, why}}}
+}

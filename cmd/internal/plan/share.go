@@ -1,0 +1,73 @@
+package plan
+
+import (
+	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+)
+
+// A share is what one part of the planning adds to a plan. Each part is a function
+// that returns its share and changes nothing else; [Make] puts the shares together
+// in their order.
+type share struct {
+	changes                         []Change
+	pending, draining, held, faults []Pending
+	conflicts                       []Conflict
+	warnings                        []doctor.Finding
+	// needsRestart says that something waits for a restart of the kubelet.
+	needsRestart bool
+	drains       []drainStep
+	adopted      []adoption
+	// lasting are the namespaces whose routes forget a credential that does not
+	// expire.
+	lasting []string
+	// leavesDefault are the sources that another program's _default served until now.
+	leavesDefault []string
+	// questions are about what the part needs and does not know yet.
+	questions []Question
+	err       error // the first one
+}
+
+// and returns a share followed by another.
+func (s share) and(next share) share {
+	s.changes = concat(s.changes, next.changes)
+	s.pending = concat(s.pending, next.pending)
+	s.draining = concat(s.draining, next.draining)
+	s.held = concat(s.held, next.held)
+	s.faults = concat(s.faults, next.faults)
+	s.conflicts = concat(s.conflicts, next.conflicts)
+	s.warnings = concat(s.warnings, next.warnings)
+	s.needsRestart = s.needsRestart || next.needsRestart
+	s.drains = concat(s.drains, next.drains)
+	s.adopted = concat(s.adopted, next.adopted)
+	s.lasting = concat(s.lasting, next.lasting)
+	s.leavesDefault = concat(s.leavesDefault, next.leavesDefault)
+	s.questions = concat(s.questions, next.questions)
+	if s.err == nil {
+		s.err = next.err
+	}
+	return s
+}
+
+// concat returns a list with another one after it. Most shares are empty: theirs cost
+// nothing.
+func concat[T any](list, more []T) []T {
+	if list == nil {
+		return more
+	}
+	return append(list, more...)
+}
+
+// A wait is why something must wait. The zero wait means that nothing does.
+type wait struct {
+	reason string
+	// restart says that it ends when the kubelet is restarted.
+	restart bool
+}
+
+// waits returns the share of a source that is pending for a reason, an empty one
+// if it waits for nothing.
+func waits(source string, w wait) share {
+	if w.reason == "" {
+		return share{}
+	}
+	return share{pending: []Pending{{source, w.reason}}, needsRestart: w.restart}
+}

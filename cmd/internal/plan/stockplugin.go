@@ -1,0 +1,157 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/hosts"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// A stockPlugin is [mirror.Stock], which the map may use instead of mirrorcred's
+// plugin. It reads no routes: its arguments in the kubelet's configuration say which
+// credential it returns for a source. The kubelet reads them only when it starts, so
+// each change waits until the running kubelet has read it.
+type stockPlugin struct{ m *mirror.Map }
+
+// stockCache is how long the kubelet caches an answer that does not say so itself. It
+// goes into a new entry, and is what AKS writes.
+const stockCache = 10 * time.Minute
+
+// stopFirst is the remedy for a kubelet that has other mirrors than the map: no pull
+// may happen between the change and its next start.
+const stopFirst = "stop the kubelet, run this, and start it again"
+
+var onlyStock = []string{mirror.Stock}
+
+func (*stockPlugin) runs(provider string) bool                                   { return provider == mirror.Stock }
+func (*stockPlugin) needs(mirror.Mirror) []string                                { return onlyStock }
+func (*stockPlugin) waitsForFile() bool                                          { return true }
+func (*stockPlugin) isDecided(isWithdrawn, isDraining bool) bool                 { return isWithdrawn || isDraining }
+func (*stockPlugin) restart() string                                             { return stopFirst }
+func (*stockPlugin) links(*configuring, []kubeletconfig.Provider) (share, error) { return share{}, nil }
+
+// needsRoutes implements [plugin]: a kubelet may still have our plugin from before.
+func (*stockPlugin) needsRoutes(ks *kubelets, areThere bool) bool {
+	return areThere && (ks.unseen != "" || slices.ContainsFunc(ks.list, func(k kubelet) bool { return !k.known || k.hasOurs }))
+}
+
+// mayAnswer implements [plugin]. A source that is new to the plugin need not wait.
+func (*stockPlugin) mayAnswer(ks *kubelets, source string, ns Namespace) wait {
+	if _, named := ks.mapped[source]; !named && len(ns.Hosts) == 0 {
+		return wait{}
+	}
+	if ks.unseen != "" {
+		return wait{reason: ks.unseen}
+	}
+	for _, k := range ks.list {
+		if !k.known {
+			return wait{fmt.Sprintf("the kubelet (process %d) may have %s return a credential for it, since it is not known with which configuration it started; %s", k.PID, mirror.Stock, stopFirst), !ks.rejected}
+		}
+	}
+	return wait{}
+}
+
+// entries implements [plugin]. It returns a new entry, or the present one, in which
+// only the patterns and the mirrors are mirrorcred's.
+func (p *stockPlugin) entries(c *configuring) (entries, error) {
+	old, there, err := findStock(c.seen)
+	if err != nil {
+		return entries{}, c.faults(err)
+	}
+	before := readStockArgs(old.Args)
+	e := entries{made: !there || stillMade(c.seen, old), mapped: before.mirrors(), ours: kubeletconfig.Ours{Stale: IsOurs}}
+	mirrors, match := p.mirrors(c, e.mapped)
+	azure := p.azureFile()
+	if azure != "" {
+		match = append(match, kubeletconfig.ACRHosts()...)
+	}
+	match = append(match, texts(p.m.Kubelet.MatchImages)...)
+	switch {
+	case there:
+	case len(match) == 0 && len(c.seen.entries()) == 0:
+		return e, nil
+	default:
+		old = kubeletconfig.Provider{
+			Name: mirror.Stock, APIVersion: "credentialprovider.kubelet.k8s.io/v1",
+			DefaultCacheDuration: &metav1.Duration{Duration: stockCache},
+		}
+	}
+	if before.azure == "" {
+		before.azure = azure
+		if azure == "" {
+			before.azure = mirror.DefaultAzureConfig
+		}
+		old.Args = append([]string{before.azure}, old.Args...)
+	}
+	if len(mirrors) > 0 {
+		if azure != "" && before.azure != azure {
+			return e, fmt.Errorf("%s has %s read %s, and the map says %s; make them one, by config under [credential.azure]", c.path(c.Map.Kubelet.Config), mirror.Stock, before.azure, azure)
+		}
+		a, open := c.seen.ask(Question{About: AboutIdentity, Path: before.azure})
+		if e.questions = open; a.Err != nil {
+			return e, a.Err
+		}
+	}
+	e.wanted = []kubeletconfig.Provider{withMirrors(old, match, strings.Join(mirrors, ","))}
+	if e.made {
+		e.ours.Providers = e.wanted
+	} else {
+		e.ours.Shared = e.wanted
+	}
+	return e, nil
+}
+
+// mirrors returns the mirrors for the plugin's arguments, with their patterns: those
+// of the map, and those whose removal is held. before are the mirrors in its present
+// arguments.
+func (p *stockPlugin) mirrors(c *configuring, before map[string]string) (mirrors, match []string) {
+	add := func(source, to string) {
+		if to != "" {
+			mirrors, match = append(mirrors, source+":"+to), append(match, source)
+		}
+	}
+	for _, m := range p.m.Mirrors {
+		add(m.Source.String(), p.mapping(c, m, before))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.held.names)) {
+		source := hosts.HostOf(name)
+		add(source, before[source])
+	}
+	return mirrors, match
+}
+
+// mapping returns the login server for a mirror's source, "" if it gets none. While
+// its hosts.toml is another program's or is blocked, the mapping stays as it is: with
+// that file, containerd would send the credential wherever the file says.
+func (p *stockPlugin) mapping(c *configuring, m mirror.Mirror, before map[string]string) string {
+	to, ok := m.Mapping()
+	if !ok {
+		return ""
+	}
+	name := hosts.Namespace(m.Source)
+	conflict, _ := c.tree.conflict(m)
+	switch {
+	case conflict.Reason == "" && !c.blocked[name]:
+		return to.String()
+	case c.tree.namespaces[name].Owner() == hosts.Edited:
+		return ""
+	}
+	return before[m.Source.String()]
+}
+
+// azureFile returns the azure.json of the map, "" if it needs none.
+func (p *stockPlugin) azureFile() string {
+	for _, c := range p.m.Credentials {
+		if c.Kind == mirror.Azure {
+			return c.File
+		}
+	}
+	return ""
+}

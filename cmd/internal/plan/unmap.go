@@ -1,0 +1,58 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// An Unmapping takes the mirrors out of the entry of [mirror.Stock].
+type Unmapping struct {
+	There bool // whether there is such an entry
+	Plan  Plan
+	// Still says which kubelet still has the mirrors, nil if none does.
+	Still error
+}
+
+// Unmap plans the kubelet's configuration without mirrors, for a map that is
+// [Mapped]. Questions are as those of [Make].
+func Unmap(d Desired, o Observed, now Moments) (Unmapping, []Question, error) {
+	c := newConfiguring(&d, &o, now)
+	if _, there, err := findStock(&o); err != nil {
+		return Unmapping{}, nil, c.faults(err)
+	} else if !there {
+		return Unmapping{}, nil, nil
+	}
+	next, err := settledConfiguration(c)
+	if err == nil && next.unsettled != "" {
+		err = fmt.Errorf("the mirrors are still in the kubelet's configuration: %s", next.unsettled)
+	}
+	if len(next.questions) > 0 || err != nil {
+		return Unmapping{}, next.questions, err
+	}
+	read := readBy(&d, &o, c.machine, next.provided)
+	p := c.emptyPlan()
+	p.take(next.share.and(share{warnings: read.warnings}))
+	p.takeConfiguration(next)
+	p.Sources, p.Next.Kubelets = 0, read.known
+	p.Next.Drains, p.Next.Adopted, p.Next.Lasting = o.State.Drains, o.State.Adopted, o.State.Lasting
+	p.Next.Containerd = o.State.Containerd // which the map's is not: this one is not armed
+	return Unmapping{true, p, stillMapped(c, read.list)}, nil, nil
+}
+
+// stillMapped returns which kubelet has [mirror.Stock] answer for mirrors as
+// before.
+func stillMapped(c *configuring, list []kubelet) error {
+	if c.seen.KubeletFault != nil {
+		return c.seen.KubeletFault
+	}
+	for _, k := range list {
+		if !k.known || len(k.mirrors) > 0 {
+			return fmt.Errorf("the kubelet (process %d) has %s answer for mirrors as before, which no time ends; restart it", k.PID, mirror.Stock)
+		}
+	}
+	if c.machine.unseen != "" {
+		return fmt.Errorf("a kubelet may have %s answer for mirrors as before: %s", mirror.Stock, c.machine.unseen)
+	}
+	return nil
+}

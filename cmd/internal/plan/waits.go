@@ -1,0 +1,131 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// wait returns why a source that needs a credential cannot be routed yet: each running
+// kubelet must have read a configuration that matches it.
+func (ks *kubelets) wait(m mirror.Mirror) wait {
+	if reason := ks.lacksNow(m); reason != "" {
+		return wait{reason: reason}
+	}
+	needs := ks.needed(m)
+	for _, k := range ks.list {
+		lacks := k.lacks(needs, m)
+		switch {
+		case k.misconfigured != "":
+			return wait{reason: k.misconfigured}
+		case lacks != "" && ks.rejected:
+			return wait{reason: "the kubelet did not start with the configuration that names " + lacks + ", and runs with its old one; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again"}
+		case lacks != "":
+			return wait{fmt.Sprintf("the kubelet (process %d) started before %s was added to its configuration; %s", k.PID, lacks, ks.plugin.restart()), true}
+		}
+	}
+	return wait{reason: ks.unseen}
+}
+
+// lacksNow returns why a mirror waits for the kubelet's file, "" if the file already
+// names all that the mirror needs.
+func (ks *kubelets) lacksNow(m mirror.Mirror) string {
+	if ks.unsettled == "" || ks.file.lacks(ks.needed(m), m) == "" {
+		return ""
+	}
+	return ks.unsettled
+}
+
+// misses returns why a kubelet does not ask for the credential of a source that is
+// routed already, or may not ask for it.
+func (ks *kubelets) misses(m mirror.Mirror) wait {
+	if reason := ks.lacksNow(m); reason != "" {
+		return wait{reason: "it is routed, and its pulls may have no credential: " + reason}
+	}
+	needs := ks.needed(m)
+	for _, k := range ks.list {
+		if k.misconfigured != "" {
+			return wait{reason: "it is routed, and its pulls have no credential: " + k.misconfigured}
+		}
+		if reason := ks.misread(k, needs, m); reason != "" {
+			return wait{reason + "; restart the kubelet", !ks.rejected}
+		}
+	}
+	return wait{}
+}
+
+// misread returns why a kubelet has, or may have, read a configuration that does not
+// name what a routed mirror needs; "" if it names all of it.
+func (ks *kubelets) misread(k kubelet, needs []Entry, m mirror.Mirror) string {
+	lacks := k.lacks(needs, m)
+	switch {
+	case !k.known && !k.Embedded && k.Dating.Worthless:
+		return fmt.Sprintf("it is routed, and its pulls may have no credential: the wall clock was set after the kubelet (process %d) started, so the time of its configuration does not tell whether it read that", k.PID)
+	case !k.known && !k.Embedded:
+		return fmt.Sprintf("it is routed, and its pulls may have no credential: the kubelet's configuration changed after the kubelet (process %d) started, and what that read is not known", k.PID)
+	case !k.known || lacks == "":
+		return ""
+	case k.hasOther(m, ks.plugin):
+		return fmt.Sprintf("it is routed, and the kubelet (process %d) has its credential from the plugin of before", k.PID)
+	}
+	return fmt.Sprintf("it is routed, and its pulls have no credential: the kubelet (process %d) started with a configuration that does not name %s", k.PID, lacks)
+}
+
+// keepsAnswering returns why containerd cannot be sent to a host for a source, or to
+// several if host is "": a running kubelet has [mirror.Stock] return the credential of
+// another host for it.
+func (ks *kubelets) keepsAnswering(source, host string) wait {
+	for _, k := range ks.list {
+		to := k.stockAnswer(source)
+		switch {
+		case to == "" || to == host:
+		case ks.rejected:
+			return wait{reason: fmt.Sprintf("the kubelet (process %d) has %s return the credential of %q for it, and did not start with the configuration that ends that; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again", k.PID, mirror.Stock, to)}
+		default:
+			return wait{fmt.Sprintf("the kubelet (process %d) has %s return the credential of %q for it, which no time ends; %s", k.PID, mirror.Stock, to, stopFirst), true}
+		}
+	}
+	return wait{}
+}
+
+// mayKeepAnswering is [kubelets.keepsAnswering], but also counts a kubelet about which
+// it is not known what it read, unless the source is new to it.
+func (ks *kubelets) mayKeepAnswering(source, host string, ns Namespace) wait {
+	if w := ks.keepsAnswering(source, host); w.reason != "" {
+		return w
+	}
+	return ks.plugin.mayAnswer(ks, source, ns)
+}
+
+// stockAnswer returns the login server whose credential [mirror.Stock] returns for a
+// source: that of a mirror, or the source itself; "" if it returns none.
+func (p providers) stockAnswer(source string) string {
+	if to := p.answers[source]; to != "" {
+		return to
+	}
+	m, ok := p.has[[2]string{mirror.Stock, ""}]
+	if !ok {
+		return ""
+	}
+	if s, err := mirror.ParseSource(source); err == nil && m.has(s) {
+		if _, acr := s.Host().ACRSuffix(); acr {
+			return source
+		}
+	}
+	return ""
+}
+
+// only returns the one host that is asked for a mirror's images, "" if there are
+// more, or no credential is meant for it.
+func only(m mirror.Mirror) string {
+	to, ok := m.Mapping()
+	switch {
+	case len(m.Targets) > 1:
+		return ""
+	case m.Targets[0].Self():
+		return m.Source.String()
+	case ok:
+		return to.String()
+	}
+	return ""
+}

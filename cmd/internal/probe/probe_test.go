@@ -1,0 +1,142 @@
+package probe
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	neturl "net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	kubelet "k8s.io/kubelet/config/v1"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/explain"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/provider"
+	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// TestProbeFailures names errors that a test on loopback cannot make, as net/http
+// returns them.
+func TestProbeFailures(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	expired := func(from, to time.Time) error {
+		return &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Cert: &x509.Certificate{NotBefore: from, NotAfter: to}, Reason: x509.Expired}}
+	}
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"no such name":         {&net.OpError{Op: "dial", Err: &net.DNSError{Name: "contoso.azurecr.io", Err: "no such host", IsNotFound: true}}, doctor.ProbeDNS},
+		"not valid yet":        {expired(now.Add(time.Hour), now.Add(2*time.Hour)), doctor.ProbeClock},
+		"ended":                {expired(now.Add(-2*time.Hour), now.Add(-time.Hour)), doctor.ProbeTLS},
+		"another name":         {&tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "a"}}, doctor.ProbeTLS},
+		"no TLS":               {tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, doctor.ProbeTLS},
+		"a client certificate": {tls.AlertError(42), doctor.ProbeTLS},
+		"no route":             {&net.OpError{Op: "dial", Err: syscall.EHOSTUNREACH}, doctor.ProbeRefused},
+		"no proxy":             {&net.OpError{Op: "proxyconnect", Err: syscall.ECONNREFUSED}, doctor.ProbeProxy},
+		"something else":       {errors.New("unexpected EOF"), doctor.ProbeServerError},
+	} {
+		f := judgeFailure("https://contoso.azurecr.io", &neturl.Error{Op: "Head", URL: "https://contoso.azurecr.io/?token=CANARY", Err: tt.err}, now)
+		if f.Name != tt.want || f.Repair == "" || f.Text == "" {
+			t.Errorf("%s: judgeFailure = %+v; want %s", name, f, tt.want)
+		}
+		if s := fmt.Sprint(f); len(s) > 300 || strings.Contains(s, "CANARY") {
+			t.Errorf("%s: %s", name, s)
+		}
+	}
+}
+
+func TestChallenges(t *testing.T) {
+	for text, want := range map[string]challenge{
+		`Bearer realm="https://a/token",service="a",scope="repository:x:pull"`: {"bearer", map[string]string{"realm": "https://a/token", "service": "a", "scope": "repository:x:pull"}},
+		`Bearer realm="https://a/token", error="insufficient_scope"`:           {"bearer", map[string]string{"realm": "https://a/token", "error": "insufficient_scope"}},
+		`BASIC Realm=registry`: {"basic", map[string]string{"realm": "registry"}},
+		`Negotiate`:            {"negotiate", map[string]string{}},
+		`Bearer realm="open`:   {"bearer", map[string]string{"realm": "open"}},
+		``:                     {"", map[string]string{}},
+		`Bearer ,,=,"`:         {"bearer", map[string]string{"": ""}},
+	} {
+		got := challenges(http.Header{"Www-Authenticate": {text}})
+		if len(got) != 1 || !reflect.DeepEqual(got[0], want) {
+			t.Errorf("challenges(%q) = %q; want %q", text, got, want)
+		}
+	}
+}
+
+// TestSameOwner tells the token services that belong to a registry from others.
+func TestSameOwner(t *testing.T) {
+	for realm, registries := range map[string]map[string]bool{
+		"auth.docker.io":        {"registry-1.docker.io": true, "contoso.azurecr.io": false},
+		"gitlab.corp.example":   {"registry.corp.example:5050": true, "gitlab.corp.example.": false, "corp.test": false},
+		"evil.co.uk":            {"registry.co.uk": false, "good.co.uk": false},
+		"Contoso.azurecr.io":    {"contoso.azurecr.io:443": true},
+		"10.0.0.5":              {"10.0.0.5:5000": true, "11.0.0.5": false, "9.0.0.5:443": false},
+		"::1":                   {"[::1]:5000": true, "[::2]:5000": false},
+		"localhost":             {"localhost:5000": true, "registry": false},
+		"harbor":                {"harbor:443": true, "harbor2": false},
+		"docker.io.evil.test":   {"registry-1.docker.io": false},
+		"evil.test:x@docker.io": {"registry-1.docker.io": false},
+	} {
+		for registry, want := range registries {
+			if got := sameOwner(realm, registry); got != want {
+				t.Errorf("sameOwner(%q, %q) = %t; want %t", realm, registry, got, want)
+			}
+		}
+	}
+}
+
+// FuzzChallenges holds that no header stops the parser.
+func FuzzChallenges(f *testing.F) {
+	f.Add(`Bearer realm="https://a/token",service="a"`)
+	f.Fuzz(func(t *testing.T, text string) { challenges(http.Header{"Www-Authenticate": {text}}) })
+}
+
+// TestProxyOf holds that the environment of containerd counts, not that of the test.
+func TestProxyOf(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://wrong:1")
+	for address, want := range map[string]string{
+		"https://contoso.azurecr.io/v2/": "http://proxy:3128", "https://harbor.corp/v2/": "", "http://plain/v2/": "",
+	} {
+		r, err := http.NewRequest(http.MethodGet, address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ProxyOf([]string{"PATH=/bin", "https_proxy=http://proxy:3128", "NO_PROXY=.corp"})(r)
+		if err != nil || got == nil && want != "" || got != nil && got.String() != want {
+			t.Errorf("the proxy for %s is %v, %v; want %q", address, got, err, want)
+		}
+	}
+}
+
+// TestStock holds that a stock plugin is run too, which answers without routes.
+func TestStock(t *testing.T) {
+	m, err := mirror.Parse("", []byte("version = 1\n[[mirror]]\nsource = \"mcr.microsoft.com\"\ntargets = [\"contoso.azurecr.io\"]\n[kubelet]\nplugin = \"acr-credential-provider\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := mirror.ParseImage("mcr.microsoft.com/x:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	script := "#!/bin/sh\ncat >/dev/null\necho '" + `{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Image","auth":{"mcr.microsoft.com":{"username":"u","password":"CANARY"}}}` + "'\n"
+	if err := os.WriteFile(filepath.Join(root, "acr-credential-provider"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	seen := explain.Observed{Providers: []kubeletconfig.Entry{{CredentialProvider: kubelet.CredentialProvider{Name: "acr-credential-provider", MatchImages: []string{"mcr.microsoft.com"}}}}}
+	p := &Prober{Mirrors: m, Runner: provider.Runner{Root: root, BinDir: "/"}}
+	logins := p.credentials(t.Context(), aim{mirror: m.Mirrors[0], image: image}, seen, explain.Explanation{})
+	if l := logins["contoso.azurecr.io"]; len(logins) != 1 || !l.wanted || l.Username != "u" || l.name != "azure" || len(p.found) != 0 {
+		t.Errorf("the logins are %v, found %v", logins, p.found)
+	}
+}

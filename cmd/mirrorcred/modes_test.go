@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/tokens"
+	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/systemd"
+)
+
+// modeRow matches a row of the table of files: paths, what they hold, and the
+// mode of the files and of their directory.
+var modeRow = regexp.MustCompile("(?m)^\\| (`/.*`) \\|.*\\| (\\d{4})(?: in (\\d{4}))?[^|]*\\|$")
+
+// TestModes holds the modes that docs/how-it-works.md gives to those of the files
+// of a node, and to those that the units and tmpfiles.d give their directories.
+func TestModes(t *testing.T) {
+	data, err := os.ReadFile("../../docs/how-it-works.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := busyNode(t)
+	rows := modeRow.FindAllStringSubmatch(string(data), -1)
+	if len(rows) != 11 {
+		t.Errorf("the table has %d rows", len(rows))
+	}
+	dirs := map[string]string{}
+	for _, row := range rows {
+		paths := strings.Split(strings.ReplaceAll(row[1], "`", ""), ", ")
+		for i := range paths {
+			if i > 0 {
+				paths[i] = filepath.Join(filepath.Dir(paths[0]), paths[i])
+			}
+			for _, file := range glob(t, root, paths[i]) {
+				wantMode(t, file, row[2])
+				if row[3] != "" {
+					wantMode(t, filepath.Dir(file), row[3])
+				}
+			}
+			if strings.HasPrefix(row[1], "`/run/mirrorcred/containerd.json`") {
+				continue // they are of a machine that runs
+			}
+			if len(glob(t, root, paths[i])) == 0 {
+				t.Errorf("there is no %s", paths[i])
+			}
+		}
+		if row[3] != "" {
+			dirs[filepath.Dir(strings.TrimSuffix(paths[0], "/")+"/x")] = row[3]
+			dirs[filepath.Dir(paths[0])] = row[3]
+		}
+	}
+	wantUnitModes(t, dirs["/var/log/mirrorcred"], dirs["/run/mirrorcred/tokens"], dirs["/var/lib/mirrorcred/routes"])
+}
+
+// busyNode returns a node on which there is each file that mirrorcred and the
+// plugin write.
+func busyNode(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	if err := newRoot(root); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"etc/mirrorcred/mirrors.toml":                 "version = 1\n[[mirror]]\nsource = \"docker.io\"\ntargets = [\"contoso.azurecr.io\"]\n",
+		"etc/containerd/certs.d/docker.io/hosts.toml": "# by hand\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := run(t.Context(), []string{"apply", "--adopt", "--root", root}, new(strings.Builder)); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"run/mirrorcred", "var/log"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := armed.Stop(root, "a test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := audit.Append(filepath.Join(root, "var/log/mirrorcred/plugin.jsonl"), audit.Event{}); err != nil {
+		t.Fatal(err)
+	}
+	key := tokens.NewKey("contoso.azurecr.io", "identity")
+	_, _, err := tokens.New(tokens.Options{Dir: filepath.Join(root, "run/mirrorcred/tokens")}).Get(t.Context(), []tokens.Key{key},
+		func(context.Context) (credential.Credential, tokens.Key, error) {
+			return credential.Credential{Username: "u", Password: "p", Expires: time.Now().Add(time.Hour)}, key, nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// glob returns the files of a path in the table: in a directory all of them.
+func glob(t *testing.T, root, path string) []string {
+	t.Helper()
+	if strings.HasSuffix(path, "/") {
+		path += "*"
+	}
+	names, err := filepath.Glob(filepath.Join(root, strings.ReplaceAll(path, "NAMESPACE", "*")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func wantMode(t *testing.T, path, want string) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != want {
+		t.Errorf("%s has the mode %s; the document says %s", path, got, want)
+	}
+}
+
+// wantUnitModes checks what the units and tmpfiles.d make of the directories.
+func wantUnitModes(t *testing.T, logs, tokens, state string) {
+	t.Helper()
+	units, err := systemd.Units("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range units {
+		lines := []string{"LogsDirectoryMode=" + logs, "RuntimeDirectoryMode=" + tokens, "StateDirectoryMode=" + state}
+		if strings.HasPrefix(u.Path, "/etc/tmpfiles.d/") {
+			lines = []string{"d /run/mirrorcred/tokens  " + tokens + " root root -", "d /var/log/mirrorcred     " + logs + " root root -"}
+		}
+		for _, line := range lines {
+			if !strings.Contains(string(u.Data), "\n"+line+"\n") {
+				t.Errorf("%s has no line %q", u.Name, line)
+			}
+		}
+	}
+}

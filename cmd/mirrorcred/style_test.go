@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestEditorConfig holds the files of the source to .editorconfig, where that says
+// how lines end.
+func TestEditorConfig(t *testing.T) {
+	found := 0
+	err := filepath.WalkDir("../..", func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() {
+			if slices.Contains([]string{".git", "testdata", "bin"}, e.Name()) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !slices.Contains([]string{".go", ".md", ".yml", ".yaml", ".toml", ".svg", ".service", ".conf", ".sh", ".txt", ".mod"}, filepath.Ext(path)) {
+			return nil
+		}
+		found++
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if len(data) > 0 && data[len(data)-1] != '\n' {
+			t.Errorf("%s: its last line has no end", path)
+		}
+		for i, line := range bytes.Split(data, []byte("\n")) {
+			// Go's raw strings may hold a text that ends in spaces.
+			if bytes.HasSuffix(line, []byte("\r")) || filepath.Ext(path) != ".go" && len(bytes.TrimRight(line, " \t")) < len(line) {
+				t.Errorf("%s:%d ends in white space: %q", path, i+1, line)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found < 200 {
+		t.Errorf("found %d files", found)
+	}
+}
+
+// TestChangelog holds the form of keepachangelog.com: versions, newest first, with
+// sections of known names, each a list.
+func TestChangelog(t *testing.T) {
+	version := regexp.MustCompile(`^## \[(Unreleased|\d+\.\d+\.\d+)\]( - \d{4}-\d\d-\d\d)?$`)
+	sections := []string{"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+	_, text, _ := strings.Cut(readDocument(t, "CHANGELOG.md"), "\n## ")
+	before := ""
+	for i, line := range strings.Split("## "+strings.TrimSuffix(text, "\n"), "\n") {
+		heading, isSection := strings.CutPrefix(line, "### ")
+		isItem, goesOn := strings.HasPrefix(line, "- "), strings.HasPrefix(line, "  ")
+		switch {
+		case version.MatchString(line), isSection && slices.Contains(sections, heading):
+		case line == "" && before != "":
+		case isItem && (before != "" || i > 2), goesOn && (strings.HasPrefix(before, "- ") || strings.HasPrefix(before, "  ")):
+		default:
+			t.Errorf("after %q there is %q", before, line)
+		}
+		if isItem && before == "" && !isFirst(text, line) {
+			t.Errorf("there is an empty line before %q", line)
+		}
+		before = line
+	}
+}
+
+// isFirst reports whether an item of a list stands right below a heading.
+func isFirst(text, item string) bool {
+	above, _, _ := strings.Cut(text, "\n"+item)
+	lines := strings.Split(strings.TrimRight(above, "\n"), "\n")
+	return strings.HasPrefix(lines[len(lines)-1], "### ")
+}
+
+// stilted are words that people do not say to a colleague, and what to write
+// instead.
+var stilted = map[string]string{
+	`\bshall\b`:             "must, should, or the plain present",
+	`\b(somebody|nobody)\b`: "another program, no program, or its name",
+	`\b(is|are) none\b`:     "is not",
+	`\bmend(s|ed)?\b`:       "repair",
+	`\bastray\b`:            "misconfigured",
+	`\bin the way\b`:        "conflicting",
+	`\b(files?|entr(y|ies)|plugin) of ours\b`: "mirrorcred's",
+	`\bin step\b`:                 "in sync",
+	`\b(is|are|has|have) to be\b`: "must be",
+	`\bat hand\b`:                 "ready",
+	`\bwithout a word\b`:          "silently",
+}
+
+// TestPlainEnglish holds the documents, and what the code says in comments and
+// strings, to the words that people use.
+func TestPlainEnglish(t *testing.T) {
+	words := map[*regexp.Regexp]string{}
+	for word, instead := range stilted {
+		words[regexp.MustCompile("(?i)"+word)] = instead
+	}
+	check := func(place, text string) {
+		for word, instead := range words {
+			for _, at := range word.FindAllStringIndex(text, -1) {
+				if found := text[at[0]:at[1]]; !isUsual(text[:at[0]], found) {
+					t.Errorf("%s says %q; say it plainly: %s", place, found, instead)
+				}
+			}
+		}
+	}
+	for file, text := range documents(t) {
+		check(file, text)
+	}
+	files := token.NewFileSet()
+	seen := 0
+	err := filepath.WalkDir("../..", func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && slices.Contains([]string{".git", "testdata", "bin"}, e.Name()):
+			return filepath.SkipDir
+		case filepath.Ext(path) != ".go" || e.Name() == "style_test.go":
+			return nil
+		}
+		seen++
+		source, err := parser.ParseFile(files, path, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		for _, c := range source.Comments {
+			check(files.Position(c.Pos()).String(), strings.Join(strings.Fields(c.Text()), " "))
+		}
+		ast.Inspect(source, func(n ast.Node) bool {
+			if s, ok := n.(*ast.BasicLit); ok && s.Kind == token.STRING {
+				check(files.Position(s.Pos()).String(), s.Value)
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil || seen < 200 {
+		t.Errorf("read %d files of Go: %v", seen, err)
+	}
+}
+
+// isUsual reports whether a stilted word is in its usual place: "there is none", and
+// the name of the user without rights.
+func isUsual(before, found string) bool {
+	before = strings.ToLower(before)
+	return strings.HasSuffix(found, "none") && strings.HasSuffix(before, "there ") ||
+		found == "nobody" && (before == `"` || strings.HasSuffix(before, "="))
+}

@@ -1,0 +1,136 @@
+// Package route decides which credentials the plugin may return for an image.
+//
+// The manager writes one [Route] for each source: the hosts.toml files that it
+// rendered for the source, by their hash, and the credential of each registry
+// in them. The plugin reads the route, and what containerd reads at that
+// moment. [Decide] says what the plugin may return: nothing, unless those bytes
+// are the ones that were rendered. That is the promise not to leak a
+// credential, and one file keeps it: decide.go.
+//
+// The package is pure. It does not know where routes are on the disk, how to
+// get a credential, or when a route is written.
+package route
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+
+	"github.com/mirrorcred/mirrorcred/hosts"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// A Route is what the plugin may return for the images of one source. The
+// manager writes it; the plugin reads it at each run.
+type Route struct {
+	// Source is the source as the map names it; "*" for every host without its own
+	// route.
+	Source string `json:"source"`
+	// HostsDir is the directory that containerd reads hosts.toml files in.
+	HostsDir string `json:"hosts_dir"`
+	// Generations are the hosts.toml files that were rendered for the
+	// source and not yet forgotten, and what may be returned for each.
+	Generations []Generation `json:"generations,omitempty"`
+	// Withdrawn says why the plugin must no longer return anything; "" if it may.
+	Withdrawn string `json:"withdrawn,omitempty"`
+	// Direct is the credential of ACR login servers without their own route; only
+	// the route of "*" has it.
+	Direct *mirror.Credential `json:"direct,omitempty"`
+}
+
+// A Generation is one rendered hosts.toml and the targets in it.
+type Generation struct {
+	SHA256  string   `json:"sha256"` // of the whole file, in hexadecimal
+	Targets []Target `json:"targets"`
+}
+
+// A Target is a registry that containerd may ask, and what it is offered.
+type Target struct {
+	Registry string `json:"registry"`         // host[:port], without the default port of its scheme
+	Plain    bool   `json:"plain,omitempty"`  // http, not https
+	Prefix   string `json:"prefix,omitempty"` // of the repository
+	// Credential is nil if the target is anonymous.
+	Credential *mirror.Credential `json:"credential,omitempty"`
+	// Below are repositories at the target with another credential, the
+	// longest prefix first.
+	Below []Below `json:"below,omitempty"`
+}
+
+// A Below is the credential of the repositories below a prefix.
+type Below struct {
+	Prefix     string             `json:"prefix"`
+	Credential *mirror.Credential `json:"credential,omitempty"`
+}
+
+// NewGeneration returns the generation of a mirror whose hosts.toml has the
+// given hash.
+func NewGeneration(m *mirror.Map, one mirror.Mirror, hash string) Generation {
+	g := Generation{SHA256: hash, Targets: make([]Target, len(one.Targets))}
+	named := func(name string) *mirror.Credential {
+		if c, ok := m.Credential(name); ok {
+			return &c
+		}
+		return nil
+	}
+	for i, t := range one.Targets {
+		g.Targets[i] = Target{t.Host().String(), t.Scheme() == "http", t.Prefix(), named(t.Credential), nil}
+		for _, below := range t.Below {
+			g.Targets[i].Below = append(g.Targets[i].Below, Below{below.Prefix, named(below.Credential)})
+		}
+	}
+	return g
+}
+
+// Anonymous reports whether no target of g asks for a credential.
+func (g Generation) Anonymous() bool {
+	for _, t := range g.Targets {
+		if t.Credential != nil {
+			return false
+		}
+		for _, below := range t.Below {
+			if below.Credential != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Expires reports whether each credential of g expires within hours, as those
+// of ACR do.
+func (g Generation) Expires() bool {
+	for _, t := range g.Targets {
+		// A repository below a prefix may have a credential of any kind.
+		if t.Credential != nil && t.Credential.Kind != mirror.Azure || len(t.Below) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// sealed is a route on disk. If it was cut short or changed, it does not count.
+type sealed struct {
+	SHA256 string          `json:"sha256"` // of the bytes of route
+	Route  json.RawMessage `json:"route"`
+}
+
+// Decode parses a route that [Route.Encode] made, and refuses one that is not
+// the same to the last byte. The hash alone would not be enough: it does not
+// cover the bytes around the route.
+func Decode(data []byte) (Route, error) {
+	errTorn := errors.New("it is cut short or was changed; run \"mirrorcred apply\"")
+	var s sealed
+	if err := json.Unmarshal(data, &s); err != nil || s.SHA256 != hosts.Hash(s.Route) {
+		return Route{}, errTorn
+	}
+	if whole, err := json.Marshal(s); err != nil || !bytes.Equal(append(whole, '\n'), data) {
+		return Route{}, errTorn
+	}
+	decoder := json.NewDecoder(bytes.NewReader(s.Route))
+	decoder.DisallowUnknownFields()
+	var r Route
+	if err := decoder.Decode(&r); err != nil {
+		return Route{}, errors.New("it is from another version of mirrorcred; install the plugin and the manager of one version, and run \"mirrorcred apply\"")
+	}
+	return r, nil
+}

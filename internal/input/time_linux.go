@@ -1,0 +1,5 @@
+package input
+
+import "syscall"
+
+func modTime(st *syscall.Stat_t) (sec, nsec int64) { return st.Mtim.Unix() }

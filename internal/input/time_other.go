@@ -1,0 +1,7 @@
+//go:build unix && !linux
+
+package input
+
+import "syscall"
+
+func modTime(st *syscall.Stat_t) (sec, nsec int64) { return st.Mtimespec.Unix() }

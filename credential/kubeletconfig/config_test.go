@@ -15,7 +15,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/txtar"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -30,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite the goldens")
 var ours = Provider{
 	Name:                 "mirror-credential-provider",
 	MatchImages:          []string{"*.azurecr.io", "mcr.microsoft.com"},
-	DefaultCacheDuration: &metav1.Duration{},
+	DefaultCacheDuration: &Duration{},
 	APIVersion:           execVersion,
 	Args:                 []string{"/etc/kubernetes/azure.json", "--registry-mirror=@/var/lib/mirrorcred/routes"},
 }
@@ -40,13 +39,13 @@ var ours = Provider{
 var ofPods = Provider{
 	Name:                 "mirror-credential-provider-pods",
 	MatchImages:          []string{"harbor.corp:8443"},
-	DefaultCacheDuration: &metav1.Duration{Duration: 90 * time.Second},
+	DefaultCacheDuration: &Duration{Duration: 90 * time.Second},
 	APIVersion:           execVersion,
 	Args:                 []string{"yes", "1"},
-	Env:                  []kubelet.ExecEnvVar{{Name: "A", Value: "0x1"}, {Name: "B", Value: ": #"}},
-	TokenAttributes: &kubelet.ServiceAccountTokenAttributes{
+	Env:                  []EnvVar{{Name: "A", Value: "0x1"}, {Name: "B", Value: ": #"}},
+	TokenAttributes: &TokenAttributes{
 		ServiceAccountTokenAudience:          "api://x: y",
-		CacheType:                            kubelet.TokenServiceAccountTokenCacheType,
+		CacheType:                            CacheByToken,
 		RequireServiceAccount:                new(true),
 		RequiredServiceAccountAnnotationKeys: []string{"a.io/b"},
 		OptionalServiceAccountAnnotationKeys: []string{"a.io/c", "d"},
@@ -71,14 +70,14 @@ var codec = func() runtime.Decoder {
 }()
 
 // decodeAsKubelet returns the providers of a file, by the kubelet's codec.
-func decodeAsKubelet(data []byte) ([]kubelet.CredentialProvider, error) {
+func decodeAsKubelet(data []byte) ([]Provider, error) {
 	obj, _, err := codec.Decode(data, nil, nil)
 	if err != nil {
 		return nil, err
 	}
 	switch c := obj.(type) {
 	case *kubelet.CredentialProviderConfig:
-		return c.Providers, nil
+		return ofKubelet(c.Providers), nil
 	case *v1alpha1.CredentialProviderConfig:
 		var providers []kubelet.CredentialProvider
 		for _, p := range c.Providers {
@@ -88,7 +87,7 @@ func decodeAsKubelet(data []byte) ([]kubelet.CredentialProvider, error) {
 			}
 			providers = append(providers, n)
 		}
-		return providers, nil
+		return ofKubelet(providers), nil
 	}
 	return nil, fmt.Errorf("decoded a %T", obj)
 }
@@ -101,7 +100,7 @@ func proveConfig(t *testing.T, old, data []byte, p Provider) {
 	if err != nil {
 		t.Fatalf("the kubelet refuses the result: %v\n%s", err, data)
 	}
-	isOurs := func(e kubelet.CredentialProvider) bool { return e.Name == p.Name }
+	isOurs := func(e Provider) bool { return e.Name == p.Name }
 	at := slices.IndexFunc(got, isOurs)
 	if at < 0 || !reflect.DeepEqual(got[at], p) {
 		t.Errorf("Config(%s)\n= %s\nours is not as wanted", old, data)

@@ -14,9 +14,6 @@ import (
 	"unicode/utf8"
 
 	yaml "go.yaml.in/yaml/v4"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	kubelet "k8s.io/kubelet/config/v1"
-	"k8s.io/kubelet/config/v1alpha1"
 	kjson "sigs.k8s.io/json"
 	kyaml "sigs.k8s.io/yaml"
 )
@@ -27,9 +24,9 @@ const kind = "CredentialProviderConfig"
 // writes first (Kubernetes v1.37.0, pkg/credentialprovider/plugin/config.go,
 // decode).
 var versions = [...]string{
-	kubelet.GroupName + "/v1",
-	kubelet.GroupName + "/v1beta1",
-	kubelet.GroupName + "/v1alpha1",
+	group + "/v1",
+	group + "/v1beta1",
+	group + "/v1alpha1",
 }
 
 // A Fault is something in a file that keeps the kubelet from starting, or keeps
@@ -82,7 +79,7 @@ func joinFaults(file string, faults []*Fault) error {
 
 // A document is a file as the kubelet reads it.
 type document struct {
-	config kubelet.CredentialProviderConfig
+	config configuration
 	faults []*Fault // what decode found
 	// invalid returns what validate finds, and root the first YAML document's
 	// root, for places, or nil. Both are found when they are asked for first.
@@ -175,12 +172,12 @@ func yamlFaults(data []byte, err error) []*Fault {
 
 // checkType checks the kind and the apiVersion.
 func (d *document) checkType(text []byte) *Fault {
-	var head metav1.TypeMeta
+	var head typeMeta
 	err := kjson.UnmarshalCaseSensitivePreserveInts(text, &head)
 	if ok, _ := kjson.SyntaxErrorOffset(err); ok {
 		return &Fault{Text: fmt.Sprintf("the file begins as JSON and is not: %v; fix the JSON, or write block YAML", err)}
 	}
-	if err != nil || head == (metav1.TypeMeta{}) {
+	if err != nil || head == (typeMeta{}) {
 		return &Fault{Text: fmt.Sprintf("the file is no %s; begin it with \"apiVersion: %s\" and \"kind: %s\"", kind, versions[0], kind)}
 	}
 	if head.Kind != kind {
@@ -188,7 +185,7 @@ func (d *document) checkType(text []byte) *Fault {
 	}
 	for _, v := range versions {
 		if head.APIVersion == v {
-			d.config.TypeMeta = head
+			d.config.typeMeta = head
 			return nil
 		}
 	}
@@ -198,11 +195,10 @@ func (d *document) checkType(text []byte) *Fault {
 // decodeProviders fills the config and reports unknown fields, duplicate ones,
 // and values of the wrong type.
 func (d *document) decodeProviders(text []byte) []*Fault {
-	// Each version is as strict as its own type. v1beta1's is in a package that
-	// brings half of Kubernetes, but its fields are v1alpha1's.
-	var into any = &v1alpha1.CredentialProviderConfig{}
+	// Each version is as strict as its own type.
+	var into any = &olderConfiguration{}
 	if d.config.APIVersion == versions[0] {
-		into = &kubelet.CredentialProviderConfig{}
+		into = &configuration{}
 	}
 	strict, err := kjson.UnmarshalStrict(text, into)
 	if err == nil {
@@ -232,7 +228,7 @@ func (d *document) typeFault(text []byte) *Fault {
 		for i, provider := range file.Providers {
 			for _, key := range []string{"name", "matchImages", "defaultCacheDuration", "apiVersion", "args", "env", "tokenAttributes"} {
 				one, _ := json.Marshal(map[string]json.RawMessage{key: provider[key]})
-				if kjson.UnmarshalCaseSensitivePreserveInts(one, &kubelet.CredentialProvider{}) != nil {
+				if kjson.UnmarshalCaseSensitivePreserveInts(one, &Provider{}) != nil {
 					field := fmt.Sprintf("providers[%d].%s", i, key)
 					return &Fault{Line: d.line(field), Field: field, Text: "the value has the wrong type; " + typeHint(key)}
 				}

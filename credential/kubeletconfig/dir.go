@@ -7,8 +7,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-
-	kubelet "k8s.io/kubelet/config/v1"
 )
 
 // FileName is the file that [Dir] writes.
@@ -41,7 +39,7 @@ func Files(dir map[string][]byte) []File {
 type Entry struct {
 	File string
 	Line int // 0 if it is not known
-	kubelet.CredentialProvider
+	Provider
 }
 
 // Routes returns the directory of routes that mirrorcred's plugin uses as this

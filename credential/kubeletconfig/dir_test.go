@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	kubelet "k8s.io/kubelet/config/v1"
 	"time"
 )
 
@@ -84,7 +83,7 @@ func TestProviderFaults(t *testing.T) {
 		`a provider needs at least one pattern`:           {Name: "a"},
 		`a pattern has no scheme; write "a.io"`:           {Name: "a", MatchImages: []string{"https://a.io"}},
 		`is not text`:                                     {Name: "a", MatchImages: images, Args: []string{"a\x00"}},
-		`tokenAttributes.serviceAccountTokenAudience: it`: {Name: "a", MatchImages: images, TokenAttributes: &kubelet.ServiceAccountTokenAttributes{}},
+		`tokenAttributes.serviceAccountTokenAudience: it`: {Name: "a", MatchImages: images, TokenAttributes: &TokenAttributes{}},
 	} {
 		if _, err := Config(nil, only(p)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Config(%+v) = %v; want %q", p, err, want)

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	yaml "go.yaml.in/yaml/v4"
-	kubelet "k8s.io/kubelet/config/v1"
 )
 
 // errLayout is the fault of a text that can neither be edited nor rewritten
@@ -118,7 +117,7 @@ func (d *document) ofOthers(faults []*Fault, ours Ours) []*Fault {
 
 // with returns the configuration with p at index at, or at the end for -1, or
 // without the provider there if p is nil.
-func (d *document) with(at int, p *Provider) kubelet.CredentialProviderConfig {
+func (d *document) with(at int, p *Provider) configuration {
 	want := d.config
 	want.Providers = slices.Clone(want.Providers)
 	switch {
@@ -133,7 +132,7 @@ func (d *document) with(at int, p *Provider) kubelet.CredentialProviderConfig {
 }
 
 // prove reads data back and compares it with want.
-func prove(data []byte, want kubelet.CredentialProviderConfig, ours Ours) error {
+func prove(data []byte, want configuration, ours Ours) error {
 	doc, faults := ours.reader.decode(data)
 	if faults = doc.ofOthers(append(faults, doc.invalid()...), ours); len(faults) > 0 || !reflect.DeepEqual(doc.config, want) {
 		return errLayout
@@ -206,7 +205,7 @@ func toBlock(old []byte) ([]byte, bool) {
 
 // mergeJSON formats a JSON file again, and keeps the keys, order and numbers of
 // each other provider.
-func mergeJSON(old []byte, doc *document, at int, want kubelet.CredentialProviderConfig, ours Ours) ([]byte, error) {
+func mergeJSON(old []byte, doc *document, at int, want configuration, ours Ours) ([]byte, error) {
 	if reflect.DeepEqual(doc.config, want) && prove(old, want, ours) == nil {
 		return old, nil
 	}

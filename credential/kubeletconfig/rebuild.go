@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	yaml "go.yaml.in/yaml/v4"
-	kubelet "k8s.io/kubelet/config/v1"
 )
 
 // rebuild writes a file's first document again, in mirrorcred's own layout, if
@@ -13,7 +12,7 @@ import (
 // an alias leads to, or the list of providers is one. Since the kubelet refuses
 // unknown fields, the configuration as it is read is all that the document
 // means. Its comments are kept above it, and everything around it stays.
-func rebuild(old []byte, want kubelet.CredentialProviderConfig, ours Ours) ([]byte, bool) {
+func rebuild(old []byte, want configuration, ours Ours) ([]byte, bool) {
 	t := newText(old)
 	start := t.documentStart()
 	end := t.documentEnd(start)
@@ -92,7 +91,7 @@ func (r *reading) walk(n *yaml.Node) {
 }
 
 // rebuildJSON is rebuild for JSON, which has no comments.
-func rebuildJSON(want kubelet.CredentialProviderConfig, ours Ours) ([]byte, error) {
+func rebuildJSON(want configuration, ours Ours) ([]byte, error) {
 	data, err := encodeJSON(want)
 	if err != nil || prove(data, want, ours) != nil {
 		return nil, errLayout

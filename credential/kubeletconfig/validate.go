@@ -5,8 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/validation"
-	kubelet "k8s.io/kubelet/config/v1"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -49,7 +48,7 @@ func (d *document) validate() []*Fault {
 	return faults
 }
 
-func validateProvider(p kubelet.CredentialProvider, report func(field, format string, args ...any)) {
+func validateProvider(p Provider, report func(field, format string, args ...any)) {
 	if text := nameFault(p.Name); text != "" {
 		report("name", "%q %s", p.Name, text)
 	}
@@ -85,7 +84,7 @@ func nameFault(name string) string {
 
 // validateToken checks what kubelets from 1.34 on check; whether the feature
 // gate is on cannot be known here.
-func validateToken(p kubelet.CredentialProvider, report func(field, format string, args ...any)) {
+func validateToken(p Provider, report func(field, format string, args ...any)) {
 	t := p.TokenAttributes
 	if p.APIVersion != execVersion {
 		report("tokenAttributes", "service account tokens need a provider of apiVersion %q; write that, or take them out", execVersion)
@@ -93,7 +92,7 @@ func validateToken(p kubelet.CredentialProvider, report func(field, format strin
 	if t.ServiceAccountTokenAudience == "" {
 		report("tokenAttributes.serviceAccountTokenAudience", "it is missing; write the audience of the token")
 	}
-	if t.CacheType != kubelet.TokenServiceAccountTokenCacheType && t.CacheType != kubelet.ServiceAccountServiceAccountTokenCacheType {
+	if t.CacheType != CacheByToken && t.CacheType != CacheByServiceAccount {
 		report("tokenAttributes.cacheType", "%q is no type of cache; write \"Token\" or \"ServiceAccount\"", t.CacheType)
 	}
 	required, optional := t.RequiredServiceAccountAnnotationKeys, t.OptionalServiceAccountAnnotationKeys
@@ -112,7 +111,7 @@ func validateToken(p kubelet.CredentialProvider, report func(field, format strin
 func validateKeys(field string, keys, others []string, report func(field, format string, args ...any)) {
 	for i, key := range keys {
 		at := fmt.Sprintf("%s[%d]", field, i)
-		if validation.IsQualifiedName(strings.ToLower(key)) != nil {
+		if content.IsQualifiedName(strings.ToLower(key)) != nil {
 			report(at, "%q is not an annotation's key; write one like \"example.com/client-id\"", key)
 		}
 		if slices.Contains(keys[:i], key) || slices.Contains(others, key) {

@@ -21,7 +21,7 @@ func cutProviders(data []byte) ([]byte, error) {
 	var others []kubeletconfig.Provider
 	for _, e := range entries {
 		if !isProvider(e.Name) {
-			others = append(others, e.CredentialProvider)
+			others = append(others, e.Provider)
 		}
 	}
 	switch len(others) {

@@ -11,8 +11,6 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/provider"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/mirror"
-
-	kubelet "k8s.io/kubelet/config/v1"
 )
 
 // TestRun runs programs in the plugin's place, as the kubelet does, and holds that
@@ -42,8 +40,8 @@ func TestRun(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		entry := kubeletconfig.Entry{CredentialProvider: kubelet.CredentialProvider{
-			Name: "provider", Args: []string{"--flag"}, Env: []kubelet.ExecEnvVar{{Name: "VALUE", Value: "set"}},
+		entry := kubeletconfig.Entry{Provider: kubeletconfig.Provider{
+			Name: "provider", Args: []string{"--flag"}, Env: []kubeletconfig.EnvVar{{Name: "VALUE", Value: "set"}},
 		}}
 		got, err := json.Marshal(Run(t.Context(), provider.Runner{BinDir: dir}, entry, image))
 		if err != nil {

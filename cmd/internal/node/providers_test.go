@@ -24,7 +24,7 @@ func providersOf(t *testing.T, n *Node) map[string]kubeletconfig.Provider {
 	}
 	list := map[string]kubeletconfig.Provider{}
 	for _, e := range entries {
-		list[e.Name] = e.CredentialProvider
+		list[e.Name] = e.Provider
 	}
 	return list
 }

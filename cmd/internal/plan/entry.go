@@ -106,9 +106,9 @@ func (k KubeletFiles) ourProviders(withStock bool) []kubeletconfig.Provider {
 	for _, e := range read {
 		switch {
 		case e.Name == PluginName:
-			list = slices.Insert(list, 0, e.CredentialProvider)
+			list = slices.Insert(list, 0, e.Provider)
 		case IsTokenProvider(e.Name), withStock && e.Name == mirror.Stock:
-			list = append(list, e.CredentialProvider)
+			list = append(list, e.Provider)
 		}
 	}
 	return list

@@ -3,8 +3,6 @@ package plan
 import (
 	"slices"
 
-	kubeletv1 "k8s.io/kubelet/config/v1"
-
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -90,11 +88,11 @@ func (p ownPlugin) providers(c *configuring) []kubeletconfig.Provider {
 			Name:        tokenProvider(one),
 			MatchImages: match,
 			Args:        append(p.args(), "--credential="+one.Name, "--audience="+one.Token.Audience),
-			TokenAttributes: &kubeletv1.ServiceAccountTokenAttributes{
+			TokenAttributes: &kubeletconfig.TokenAttributes{
 				ServiceAccountTokenAudience: one.Token.Audience,
 				// The answers are not cached, so this only says that a token
 				// may be returned as the password.
-				CacheType:                            kubeletv1.TokenServiceAccountTokenCacheType,
+				CacheType:                            kubeletconfig.CacheByToken,
 				RequireServiceAccount:                &one.Token.Required,
 				RequiredServiceAccountAnnotationKeys: one.Token.RequiredAnnotations,
 				OptionalServiceAccountAnnotationKeys: one.Token.Annotations,

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -80,7 +78,7 @@ func (p *stockPlugin) entries(c *configuring) (entries, error) {
 	default:
 		old = kubeletconfig.Provider{
 			Name: mirror.Stock, APIVersion: "credentialprovider.kubelet.k8s.io/v1",
-			DefaultCacheDuration: &metav1.Duration{Duration: stockCache},
+			DefaultCacheDuration: &kubeletconfig.Duration{Duration: stockCache},
 		}
 	}
 	if before.azure == "" {

@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	kubelet "k8s.io/kubelet/config/v1"
-
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/explain"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/provider"
@@ -133,7 +131,7 @@ func TestStock(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "acr-credential-provider"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	seen := explain.Observed{Providers: []kubeletconfig.Entry{{CredentialProvider: kubelet.CredentialProvider{Name: "acr-credential-provider", MatchImages: []string{"mcr.microsoft.com"}}}}}
+	seen := explain.Observed{Providers: []kubeletconfig.Entry{{Provider: kubeletconfig.Provider{Name: "acr-credential-provider", MatchImages: []string{"mcr.microsoft.com"}}}}}
 	p := &Prober{Mirrors: m, Runner: provider.Runner{Root: root, BinDir: "/"}}
 	logins := p.credentials(t.Context(), aim{mirror: m.Mirrors[0], image: image}, seen, explain.Explanation{})
 	if l := logins["contoso.azurecr.io"]; len(logins) != 1 || !l.wanted || l.Username != "u" || l.name != "azure" || len(p.found) != 0 {

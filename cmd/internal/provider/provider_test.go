@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	kubelet "k8s.io/kubelet/config/v1"
-
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/internal/input"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -35,7 +33,7 @@ func newRunner(t *testing.T, scripts map[string]string) Runner {
 }
 
 func entry(name, pattern string, args ...string) kubeletconfig.Entry {
-	return kubeletconfig.Entry{CredentialProvider: kubelet.CredentialProvider{Name: name, MatchImages: []string{pattern}, Args: args}}
+	return kubeletconfig.Entry{Provider: kubeletconfig.Provider{Name: name, MatchImages: []string{pattern}, Args: args}}
 }
 
 func image(t *testing.T) mirror.Image {

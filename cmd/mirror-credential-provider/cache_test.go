@@ -10,9 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/credential/azure/azuretest"
@@ -280,6 +282,39 @@ func TestFailureIsRemembered(t *testing.T) {
 	for _, e := range readEvents(t, n) {
 		if e.Outcome != audit.Failed || !strings.Contains(e.Reason, "managed identity: ") || !strings.Contains(e.Targets[0].Failure, "managed identity: ") {
 			t.Errorf("the log has %+v", e)
+		}
+	}
+}
+
+// TestBusyIsLeftAlone checks that a server which asks for a minute gets it: no run
+// asks again before, and says so.
+func TestBusyIsLeftAlone(t *testing.T) {
+	for name, who := range map[string]func(*azuretest.Cloud, *azuretest.ACR) *azuretest.Component{
+		"registry": func(_ *azuretest.Cloud, acr *azuretest.ACR) *azuretest.Component { return acr.Component },
+		"identity": func(cloud *azuretest.Cloud, _ *azuretest.ACR) *azuretest.Component { return cloud.Identity },
+	} {
+		cloud, acrs := startCloud(t, "foo.azurecr.io", "bar.azurecr.io")
+		busy := who(cloud, acrs["foo.azurecr.io"])
+		busy.Fail("", azuretest.Throttle(60))
+		n := plant(t, toBoth)
+		var got result
+		for range 3 {
+			got = run(t, cloud, names[0], request(mcrImage), fromRoute, "--root="+n.root)
+			if got.code != 1 {
+				t.Errorf("%s: it exits %d", name, got.code)
+			}
+		}
+		times := regexp.MustCompile(`remembered since (\S+); not tried again before (\S+)\)`).FindStringSubmatch(got.stderr)
+		if times == nil {
+			t.Fatalf("%s: it says %s", name, got.stderr)
+		}
+		since, err := time.Parse("15:04:05.000Z07:00", times[1])
+		until, err2 := time.Parse("15:04:05.000Z07:00", times[2])
+		if waits := (until.Sub(since) + 24*time.Hour) % (24 * time.Hour); err != nil || err2 != nil || waits != time.Minute {
+			t.Errorf("%s: it waits %s, %v, %v: %s", name, waits, err, err2, got.stderr)
+		}
+		if asked := len(busy.Requests()); asked != 1 {
+			t.Errorf("%s: it was asked %d times; want once", name, asked)
 		}
 	}
 }

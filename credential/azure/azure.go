@@ -45,6 +45,9 @@ type Options struct {
 	// DialContext connects to host:port; nil means a [net.Dialer]. If a proxy
 	// is used, DialContext connects to the proxy.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Transport carries every request instead of DialContext; nil means that HTTP
+	// and TLS do.
+	Transport http.RoundTripper
 	// RootCAs are the CAs to trust; nil means the system's.
 	RootCAs *x509.CertPool
 	// ReadFile reads a file that azure.json, the environment or Binding names;
@@ -174,10 +177,14 @@ func (endless) NonRetriable() {}
 // client returns an HTTP client for one credential. It does not follow redirects, which
 // could give the token away, and does not decompress.
 func (o Options) client(proxy func(*http.Request) (*url.URL, error)) *http.Client {
-	return &http.Client{
+	client := &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     o.transport(proxy),
+		Transport:     o.Transport,
 	}
+	if o.Transport == nil {
+		client.Transport = o.transport(proxy)
+	}
+	return client
 }
 
 func (o Options) transport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {

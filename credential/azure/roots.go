@@ -52,7 +52,7 @@ func (t *trusting) CloseIdleConnections() {
 // environment names, and trusts the system's CAs.
 func (o Options) web() *http.Client {
 	client := o.client(http.ProxyFromEnvironment)
-	if o.RootCAs != nil || o.bundle == nil {
+	if o.Transport != nil || o.RootCAs != nil || o.bundle == nil {
 		return client
 	}
 	if o.RootCAs = o.bundle(); o.RootCAs != nil {

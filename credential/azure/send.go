@@ -48,7 +48,7 @@ func (s sender) send(ctx context.Context, step step, r request) (response, error
 			return response{}, step.network(ctx, err)
 		}
 		resp.tries = try
-		if resp.status != http.StatusTooManyRequests && resp.status < 500 || try == mostTries {
+		if !resp.busy() || try == mostTries {
 			return resp, nil
 		}
 		pause, ok := retryAfter(resp.header.Get("Retry-After"))
@@ -65,6 +65,11 @@ func (s sender) send(ctx context.Context, step step, r request) (response, error
 			return response{}, step.network(ctx, ctx.Err())
 		}
 	}
+}
+
+// busy reports whether the same request may succeed later.
+func (r response) busy() bool {
+	return r.status == http.StatusTooManyRequests || r.status >= 500
 }
 
 // retryAfter reads a Retry-After: seconds or a date (RFC 9110, section 10.2.3).

@@ -53,6 +53,15 @@ func (s step) fault(what, remedy string) error {
 	return fmt.Errorf("%s: %s after %s: %s; %s", s.name, s.host, s.took(), what, remedy)
 }
 
+// A busyError is the error of a server that asked to be left alone for a while.
+type busyError struct {
+	error
+	after time.Duration
+}
+
+// RetryAfter returns for how long: what the token cache asks for.
+func (e busyError) RetryAfter() time.Duration { return e.after }
+
 // status returns the error for the status of an answer, with the server's message.
 func (s step) status(resp response, message, remedy string) error {
 	what := "status " + strconv.Itoa(resp.status)
@@ -69,7 +78,11 @@ func (s step) status(resp response, message, remedy string) error {
 	if message = s.scrub(message); message != "" {
 		what += " (" + message + ")"
 	}
-	return s.fault(what, remedy)
+	err := s.fault(what, remedy)
+	if after, ok := retryAfter(resp.header.Get("Retry-After")); ok && resp.busy() {
+		return busyError{err, after}
+	}
+	return err
 }
 
 // network returns the error for a request that got no answer.

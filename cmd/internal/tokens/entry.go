@@ -38,7 +38,7 @@ func (e entry) good(now time.Time) bool {
 // result is what [Cache.Get] returns for e.
 func (e entry) result() (credential.Credential, bool, error) {
 	if e.Failure != "" {
-		return credential.Credential{}, true, &Remembered{e.Failure, e.Since}
+		return credential.Credential{}, true, &Remembered{e.Failure, e.Since, e.Until}
 	}
 	return credential.Credential{Username: e.Username, Password: credential.Secret(e.Password), Expires: e.Expires}, true, nil
 }

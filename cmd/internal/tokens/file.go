@@ -22,15 +22,18 @@ const (
 // mostBytes bounds an entry. The longest tokens are some KiB.
 const mostBytes = 256 << 10
 
+// files are a store in a directory.
+type files struct{ dir string }
+
 // open creates the directory if it is missing and checks that only its owner
 // can use it. After a boot /run is empty, so a missing directory is no note.
-func (c *Cache) open() error {
-	if err := supported(c.dir); err != nil {
+func (f files) open() error {
+	if err := supported(f.dir); err != nil {
 		return err
 	}
-	info, err := os.Lstat(c.dir)
+	info, err := os.Lstat(f.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		if info, err = c.make(); err != nil {
+		if info, err = f.make(); err != nil {
 			return err
 		}
 	}
@@ -38,33 +41,33 @@ func (c *Cache) open() error {
 	case err != nil:
 		return err
 	case !info.IsDir():
-		return fmt.Errorf("%s is not a directory, and is not used; remove it", c.dir)
+		return fmt.Errorf("%s is not a directory, and is not used; remove it", f.dir)
 	case info.Mode().Perm() != 0o700:
-		return fmt.Errorf("%s has the mode %04o, and is not used; set 0700, or remove it", c.dir, info.Mode().Perm())
+		return fmt.Errorf("%s has the mode %04o, and is not used; set 0700, or remove it", f.dir, info.Mode().Perm())
 	}
-	return checkOwner(c.dir, info)
+	return checkOwner(f.dir, info)
 }
 
-func (c *Cache) make() (fs.FileInfo, error) {
-	if err := os.MkdirAll(filepath.Dir(c.dir), 0o755); err != nil {
+func (f files) make() (fs.FileInfo, error) {
+	if err := os.MkdirAll(filepath.Dir(f.dir), 0o755); err != nil {
 		return nil, err
 	}
-	err := os.Mkdir(c.dir, 0o700)
+	err := os.Mkdir(f.dir, 0o700)
 	if err == nil {
-		err = os.Chmod(c.dir, 0o700) // whatever the umask
+		err = os.Chmod(f.dir, 0o700) // whatever the umask
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	return os.Lstat(c.dir)
+	return os.Lstat(f.dir)
 }
 
-func (c *Cache) path(key Key) string { return filepath.Join(c.dir, key.digest) }
+func (f files) path(key Key) string { return filepath.Join(f.dir, key.digest) }
 
 // read returns the entry of a key; the zero entry, which is never good, if
 // there is none.
-func (c *Cache) read(key Key) (entry, error) {
-	path := c.path(key)
+func (f files) read(key Key) (entry, error) {
+	path := f.path(key)
 	data, info, err := input.ReadNoFollow(path, mostBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return entry{}, nil
@@ -98,24 +101,24 @@ func (c *Cache) read(key Key) (entry, error) {
 
 // write puts an entry into place, whole or not at all. It is not synced: after
 // a power cut there is no cache, and a torn entry is found by its hash.
-func (c *Cache) write(e entry) error {
+func (f files) write(e entry) error {
 	data, err := e.encode()
 	if err != nil || len(data) >= mostBytes {
 		return err
 	}
-	name := filepath.Join(c.dir, temporary+rand.Text())
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, 0o600)
+	name := filepath.Join(f.dir, temporary+rand.Text())
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o600), f.Close())
+	_, err = file.Write(data)
+	err = errors.Join(err, file.Chmod(0o600), file.Close())
 	if err == nil {
 		// Its time is when it expires, for prune.
 		err = os.Chtimes(name, e.Until, e.Until)
 	}
 	if err == nil {
-		err = os.Rename(name, filepath.Join(c.dir, e.Key))
+		err = os.Rename(name, filepath.Join(f.dir, e.Key))
 	}
 	if err != nil {
 		os.Remove(name)
@@ -126,27 +129,27 @@ func (c *Cache) write(e entry) error {
 
 // prune removes what expired an hour ago, and free locks. What it cannot remove
 // does no harm.
-func (c *Cache) prune() {
-	files, err := os.ReadDir(c.dir)
+func (f files) prune(now time.Time) {
+	list, err := os.ReadDir(f.dir)
 	if err != nil {
 		return
 	}
-	old := c.now().Add(-time.Hour)
-	for _, file := range files {
+	old := now.Add(-expiredFor)
+	for _, file := range list {
 		info, err := file.Info()
 		if err != nil || info.ModTime().After(old) || !info.Mode().IsRegular() {
 			continue
 		}
-		path := filepath.Join(c.dir, file.Name())
+		path := filepath.Join(f.dir, file.Name())
 		if !strings.HasSuffix(path, lockSuffix) {
 			os.Remove(path)
 			continue
 		}
-		if f, err := openLock(path, 0); err == nil {
-			if tryLock(f) {
+		if lock, err := openLock(path, 0); err == nil {
+			if tryLock(lock) {
 				os.Remove(path)
 			}
-			f.Close()
+			lock.Close()
 		}
 	}
 }

@@ -11,11 +11,11 @@ import (
 
 // lock waits until only this run fetches for a key, and returns what releases
 // the lock. The kernel releases it too, when the process dies.
-func (c *Cache) lock(ctx context.Context, key Key) (release func(), err error) {
-	path := c.path(key) + lockSuffix
+func (f files) lock(ctx context.Context, key Key) (release func(), err error) {
+	path := f.path(key) + lockSuffix
 	ctx, cancel := patience(ctx)
 	defer cancel()
-	waited := fmt.Errorf("another run holds %s for too long; this run goes on without it", path)
+	waited := errWaited(path)
 	if ctx.Err() != nil {
 		return nil, waited // no goroutine is left behind to create a lock
 	}
@@ -45,6 +45,11 @@ func (c *Cache) lock(ctx context.Context, key Key) (release func(), err error) {
 	case <-ctx.Done():
 		return nil, waited
 	}
+}
+
+// errWaited is the error of a lock that was not released in time.
+func errWaited(name string) error {
+	return fmt.Errorf("another run holds %s for too long; this run goes on without it", name)
 }
 
 // patience ends when two thirds of the time that ctx has left are over.

@@ -45,14 +45,15 @@ type Options struct {
 	Dir string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// Remember is how long a failure is remembered; 0 means 8 s.
+	// Remember is how long a failure is remembered, unless a server asked for
+	// longer; 0 means 8 s.
 	Remember time.Duration
 }
 
-// A Cache is one directory of credentials. Its methods are safe for concurrent
-// use, by other processes too.
+// A Cache is one store of credentials. Its methods are safe for concurrent use,
+// by other processes too.
 type Cache struct {
-	dir      string
+	store    store
 	now      func() time.Time
 	remember time.Duration
 
@@ -60,15 +61,36 @@ type Cache struct {
 	notes []error
 }
 
+// A store holds the entries of a cache. It decides nothing: that is for Cache.
+type store interface {
+	// open returns why the store cannot be used.
+	open() error
+	// read returns the entry of a key; the zero entry, which is never good, if
+	// there is none.
+	read(Key) (entry, error)
+	// write puts an entry in place of an earlier one of its key.
+	write(entry) error
+	// prune removes what expired expiredFor ago.
+	prune(now time.Time)
+	// lock waits until only this run fetches for a key, and returns what releases
+	// the lock.
+	lock(ctx context.Context, key Key) (release func(), err error)
+}
+
+// expiredFor is how long an expired entry is left.
+const expiredFor = time.Hour
+
 // New returns the cache in a directory. Nothing is touched yet.
-func New(o Options) *Cache {
+func New(o Options) *Cache { return newCache(files{o.Dir}, o) }
+
+func newCache(s store, o Options) *Cache {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Remember == 0 {
 		o.Remember = 8 * time.Second
 	}
-	return &Cache{dir: o.Dir, now: o.Now, remember: o.Remember}
+	return &Cache{store: s, now: o.Now, remember: o.Remember}
 }
 
 // Notes returns what kept the cache from being used, each fault once. No note
@@ -89,18 +111,21 @@ func (c *Cache) note(err error) {
 }
 
 // A Fetch gets a credential, and says under which key it may be kept: one of
-// those that [Cache.Get] was called with. Its error holds no secret.
+// those that [Cache.Get] was called with. Its error holds no secret. If the
+// error has a method RetryAfter() time.Duration, the failure is remembered for
+// that long, up to five minutes.
 type Fetch func(ctx context.Context) (credential.Credential, Key, error)
 
 // A Remembered is the error of an earlier run, which was not tried again.
 type Remembered struct {
-	text  string
-	since time.Time
+	text         string
+	since, until time.Time
 }
 
 // Error says what failed, and that it was not tried again.
 func (r *Remembered) Error() string {
-	return r.text + " (remembered since " + r.since.UTC().Format("15:04:05.000Z07:00") + "; tried again some seconds later)"
+	const clock = "15:04:05.000Z07:00"
+	return r.text + " (remembered since " + r.since.UTC().Format(clock) + "; not tried again before " + r.until.UTC().Format(clock) + ")"
 }
 
 // Get returns the credential that is kept under one of keys, the narrowest
@@ -114,14 +139,14 @@ func (c *Cache) Get(ctx context.Context, keys []Key, fetch Fetch) (got credentia
 		got, _, err := fetch(ctx)
 		return got, false, err
 	}
-	if err := c.open(); err != nil {
+	if err := c.store.open(); err != nil {
 		c.note(err)
 		return alone()
 	}
 	if e, ok := c.find(keys); ok {
 		return e.result()
 	}
-	release, err := c.lock(ctx, keys[0])
+	release, err := c.store.lock(ctx, keys[0])
 	if err != nil {
 		if ctx.Err() != nil {
 			return credential.Credential{}, false, fmt.Errorf("waited for another run of this program to ask for %s: %w", keys[0].registry, context.Cause(ctx))
@@ -145,7 +170,7 @@ func (c *Cache) Get(ctx context.Context, keys []Key, fetch Fetch) (got credentia
 // find returns the entry of the first key that has one to be used now.
 func (c *Cache) find(keys []Key) (entry, bool) {
 	for _, key := range keys {
-		e, err := c.read(key)
+		e, err := c.store.read(key)
 		if err != nil {
 			c.note(err)
 		}
@@ -180,19 +205,36 @@ func (c *Cache) keepFailure(ctx context.Context, key Key, err error) {
 		return
 	}
 	now := c.now()
-	e := entry{Registry: key.registry, Key: key.digest, Since: now, Until: now.Add(c.remember), Failure: clip(brief(err))}
+	e := entry{Registry: key.registry, Key: key.digest, Since: now, Until: now.Add(max(c.remember, retryAfter(err))), Failure: clip(brief(err))}
 	if r, ok := errors.AsType[*Remembered](err); ok {
 		// Remembered for another key: no longer here than there.
-		e.Since, e.Until, e.Failure = r.since, r.since.Add(c.remember), r.text
+		e.Since, e.Until, e.Failure = r.since, r.until, r.text
 	}
 	c.put(e)
 }
 
+// mostRetryAfter bounds how long a server can have itself left alone. The kubelet
+// itself waits no longer than this between two pulls.
+const mostRetryAfter = 5 * time.Minute
+
+// retryAfter returns how long the server that caused an error asked to be left
+// alone, 0 if it did not ask.
+func retryAfter(err error) time.Duration {
+	var busy interface {
+		error
+		RetryAfter() time.Duration
+	}
+	if !errors.As(err, &busy) {
+		return 0
+	}
+	return min(busy.RetryAfter(), mostRetryAfter)
+}
+
 func (c *Cache) put(e entry) {
-	if err := c.write(e); err != nil {
+	if err := c.store.write(e); err != nil {
 		c.note(err)
 	}
-	c.prune()
+	c.store.prune(c.now())
 }
 
 // brief returns an error without another program's output, which is masked but

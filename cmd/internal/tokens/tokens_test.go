@@ -42,6 +42,8 @@ func newDesk(t *testing.T) *desk {
 	return d
 }
 
+func (d *desk) files() files { return d.cache.store.(files) }
+
 // get gets the credential of a key, and returns whether it was kept.
 func (d *desk) get(key Key) (bool, error) {
 	d.Helper()
@@ -72,7 +74,7 @@ func (d *desk) want(key Key, hit bool, when string) {
 	}
 }
 
-func (d *desk) file(key Key) string { return d.cache.path(key) }
+func (d *desk) file(key Key) string { return d.files().path(key) }
 
 // TestExpiry checks how long a credential is handed out: to five minutes before
 // its end, or a tenth of its time.
@@ -128,7 +130,7 @@ func TestModes(t *testing.T) {
 	other := NewKey("other.azurecr.io", canary)
 	d.want(other, false, "umask 0177")
 	d.want(other, true, "umask 0177")
-	err := filepath.WalkDir(d.cache.dir, func(path string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(d.files().dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -172,18 +174,18 @@ func TestBad(t *testing.T) {
 		"a named pipe":     {remake(func(path string) error { return syscall.Mkfifo(path, 0o600) }), "is a FIFO, not a file, and is not used; remove it", true},
 		"a directory":      {remake(func(path string) error { return os.Mkdir(path, 0o700) }), "is a directory, not a file, and is not used; remove it", false},
 		"another's name":   {func(d *desk) error { return os.Rename(d.file(NewKey("bar.azurecr.io", "x")), d.file(mine)) }, "of another registry or identity", true},
-		"a wide directory": {func(d *desk) error { return os.Chmod(d.cache.dir, 0o755) }, "has the mode 0755", false},
+		"a wide directory": {func(d *desk) error { return os.Chmod(d.files().dir, 0o755) }, "has the mode 0755", false},
 		"a link for it": {func(d *desk) error {
-			return errors.Join(os.Rename(d.cache.dir, d.cache.dir+"x"), os.Symlink(d.cache.dir+"x", d.cache.dir))
+			return errors.Join(os.Rename(d.files().dir, d.files().dir+"x"), os.Symlink(d.files().dir+"x", d.files().dir))
 		}, "is not a directory", false},
 		"a file for it": {func(d *desk) error {
-			return errors.Join(os.RemoveAll(d.cache.dir), os.WriteFile(d.cache.dir, nil, 0o700))
+			return errors.Join(os.RemoveAll(d.files().dir), os.WriteFile(d.files().dir, nil, 0o700))
 		}, "is not a directory", false},
 		"a pipe for the lock": {func(d *desk) error {
 			lock := d.file(mine) + lockSuffix
 			return errors.Join(os.Remove(d.file(mine)), os.RemoveAll(lock), syscall.Mkfifo(lock, 0o600))
 		}, "is not a regular file", false},
-		"removed": {func(d *desk) error { return os.RemoveAll(d.cache.dir) }, "", true},
+		"removed": {func(d *desk) error { return os.RemoveAll(d.files().dir) }, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)
@@ -208,7 +210,7 @@ func TestOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a file away")
 	}
-	for _, path := range []func(*desk) string{func(d *desk) string { return d.file(mine) }, func(d *desk) string { return d.cache.dir }} {
+	for _, path := range []func(*desk) string{func(d *desk) string { return d.file(mine) }, func(d *desk) string { return d.files().dir }} {
 		d := newDesk(t)
 		d.want(mine, false, "cold")
 		if err := os.Chown(path(d), 65534, 65534); err != nil {
@@ -257,7 +259,7 @@ func TestFailure(t *testing.T) {
 	}
 	d.now = noon.Add(7 * time.Second)
 	hit, err := d.get(mine)
-	const want = "managed identity: refused (remembered since 12:00:00.000Z; tried again some seconds later)"
+	const want = "managed identity: refused (remembered since 12:00:00.000Z; not tried again before 12:00:08.000Z)"
 	if !hit || err == nil || err.Error() != want || d.made != 1 {
 		t.Errorf("the second failure is %v after %d fetches; want %s", err, d.made, want)
 	}
@@ -270,6 +272,45 @@ func TestFailure(t *testing.T) {
 	d.want(mine, false, "after 8 s")
 	d.want(other, false, "after 8 s")
 	d.want(mine, true, "repaired")
+}
+
+// busy is the failure of a server that asked to be left alone.
+type busy time.Duration
+
+func (b busy) Error() string             { return "status 429" }
+func (b busy) RetryAfter() time.Duration { return time.Duration(b) }
+
+// TestRetryAfter checks that a server is left alone for as long as it asked, but
+// not for longer than five minutes, also if another key waits on it.
+func TestRetryAfter(t *testing.T) {
+	for asked, want := range map[time.Duration]time.Duration{
+		-time.Second:     8 * time.Second,
+		time.Second:      8 * time.Second,
+		time.Minute:      time.Minute,
+		5 * time.Minute:  5 * time.Minute,
+		18 * time.Hour:   5 * time.Minute,
+		90 * time.Second: 90 * time.Second,
+	} {
+		d := newDesk(t)
+		d.err = fmt.Errorf("no credential: %w", busy(asked))
+		other := NewKey("bar.azurecr.io", "azure")
+		if hit, err := d.get(mine); hit || err == nil {
+			t.Errorf("Retry-After %s: the first failure is %t, %v", asked, hit, err)
+		}
+		d.now = noon.Add(want - 1)
+		hit, err := d.get(mine)
+		if !hit || err == nil || d.made != 1 {
+			t.Errorf("Retry-After %s: %s later, kept = %t, %v after %d fetches; want the failure", asked, want-1, hit, err, d.made)
+		}
+		d.err = err
+		d.get(other)
+		if hit, err := d.get(other); !hit || err == nil {
+			t.Errorf("Retry-After %s: for another key, kept = %t, %v; want the failure", asked, hit, err)
+		}
+		d.now, d.err = noon.Add(want), nil
+		d.want(mine, false, fmt.Sprintf("Retry-After %s: %s later", asked, want))
+		d.want(other, false, fmt.Sprintf("Retry-After %s: %s later, another key", asked, want))
+	}
 }
 
 // TestStopped checks that a run that was told to stop leaves no failure behind.
@@ -314,7 +355,7 @@ func TestHeldLock(t *testing.T) {
 	var held *os.File
 	t.Cleanup(func() { held.Close() })
 	d := newDesk(t)
-	if err := d.cache.open(); err != nil {
+	if err := d.files().open(); err != nil {
 		t.Fatal(err)
 	}
 	var err error
@@ -350,7 +391,7 @@ func TestHeldLock(t *testing.T) {
 func TestPrune(t *testing.T) {
 	d := newDesk(t)
 	d.want(mine, false, "cold")
-	left := filepath.Join(d.cache.dir, temporary+"left")
+	left := filepath.Join(d.files().dir, temporary+"left")
 	held := NewKey("held.azurecr.io", "x")
 	lock, err := flock(d.file(held) + lockSuffix)
 	if err != nil {

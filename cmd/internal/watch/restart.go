@@ -40,6 +40,8 @@ type Restarts struct {
 	Kubelet Kubelet
 	// Jitter is the longest random wait before a restart; 0 means none.
 	Jitter time.Duration
+	// Random draws that wait, from 0 up to Jitter; nil means rand.N.
+	Random func(longest time.Duration) time.Duration
 	// Floor is the least time between two restarts; 0 means 5 min.
 	Floor time.Duration
 	// Limit is how long a restart may take; 0 means 2 min.
@@ -80,7 +82,7 @@ func (r *Restarts) Consider(ctx context.Context, report Report) {
 	if r.due.IsZero() {
 		r.due = now
 		if r.Jitter > 0 {
-			r.due = now.Add(rand.N(r.Jitter))
+			r.due = now.Add(r.random(r.Jitter))
 		}
 		if earliest := r.last.Add(r.floor()); !r.last.IsZero() && r.due.Before(earliest) {
 			r.due = earliest
@@ -166,6 +168,13 @@ func (r *Restarts) stamp() {
 	if err != nil {
 		r.Log.Warn("restart of the kubelet not recorded; another watcher may restart it again soon", "error", err)
 	}
+}
+
+func (r *Restarts) random(longest time.Duration) time.Duration {
+	if r.Random == nil {
+		return rand.N(longest)
+	}
+	return r.Random(longest)
 }
 
 func (r *Restarts) floor() time.Duration {

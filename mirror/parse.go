@@ -69,6 +69,8 @@ func (p *parser) version(r *reader) bool {
 		p.add(line, "version is inside %s; move it above the first table", name)
 	case v == nil:
 		p.add(1, "version is missing; write \"version = %d\" at the top", version)
+	case v.kind == unstable.Float && v.text == "1.0":
+		return true // as Helm's toToml prints the number 1
 	case v.kind != unstable.Integer:
 		p.add(v.line, "version is not a whole number; write version = %d", version)
 	case v.text == strconv.Itoa(version):

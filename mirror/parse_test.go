@@ -118,6 +118,14 @@ func TestParseEmpty(t *testing.T) {
 	}
 }
 
+// TestVersionFromHelm checks that version may be written as Helm's toToml writes it.
+func TestVersionFromHelm(t *testing.T) {
+	m := mustParse(t, "version = 1.0\n[[mirror]]\nsource = \"docker.io\"\ntargets = [\"cache.corp\"]\n")
+	if len(m.Mirrors) != 1 {
+		t.Errorf("version = 1.0: %+v; want the map with one mirror", m)
+	}
+}
+
 // TestAzureKind checks that [credential.azure] needs no kind, as its name says it.
 func TestAzureKind(t *testing.T) {
 	m := mustParse(t, "version = 1\n[credential.azure]\nconfig = \"/etc/other.json\"\n")

@@ -33,7 +33,7 @@ if [ -z "${E2E_KUBELET:-}" ]; then
 	# out. Its loader is built in seconds, with the CRI's plugins only. With every
 	# line of containerd it links all of its plugins, and reads more of them.
 	if [ "${E2E_CONTAINERD:-}" = all ]; then
-		go test -v -count=1 -timeout 60m "$@" ./config -whole -trees 20000
+		go test -v -count=1 -timeout 60m "$@" ./config -whole -trees 20000 -seed 0
 	else
 		go test -v -count=1 -timeout 30m "$@" ./config
 	fi

@@ -76,7 +76,7 @@ func identity(t *testing.T, fd int, err error) string {
 
 // TestWalk checks that going by hand leads where the kernel would.
 func TestWalk(t *testing.T) {
-	seed := rand.Uint64()
+	const seed = 1
 	random := rand.New(rand.NewPCG(seed, 0))
 	found, links := 0, 0
 	for range 12 {

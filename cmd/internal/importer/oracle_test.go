@@ -92,9 +92,7 @@ func write(t *testing.T, path, text string) {
 // TestTreesGoWhereTheyWent imports random trees and has containerd's own code
 // read both: each image goes where it went, but for what is reported.
 func TestTreesGoWhereTheyWent(t *testing.T) {
-	const trees = 150
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	const trees, seed = 150, 1
 	whole, part := 0, 0
 	for i := range trees {
 		r := rand.New(rand.NewPCG(seed, uint64(i)))

@@ -129,6 +129,14 @@ func (b *Bus) Restart(ctx context.Context, unit string) error {
 	}
 }
 
+// Reload makes systemd read its units again.
+func (b *Bus) Reload(ctx context.Context) error {
+	if err := b.conn.ReloadContext(ctx); err != nil {
+		return fmt.Errorf("have systemd read its units again: %w; run: systemctl daemon-reload", err)
+	}
+	return nil
+}
+
 // A State is the state of a unit at one moment. Durations are times since boot
 // on CLOCK_MONOTONIC, which does not advance while the machine is suspended,
 // unlike CLOCK_BOOTTIME.

@@ -55,6 +55,11 @@ func (f *fakeSystemd) RestartUnit(unit, mode string) (dbus.ObjectPath, *dbus.Err
 	return systemdPath + "/job/7", nil
 }
 
+func (f *fakeSystemd) Reload() *dbus.Error {
+	f.jobs <- "reload"
+	return nil
+}
+
 // script says what becomes of the restarts to come.
 func (f *fakeSystemd) script(result string, refuse *dbus.Error) {
 	f.mu.Lock()
@@ -180,6 +185,21 @@ func connectTest(t *testing.T) *Bus {
 	}
 	t.Cleanup(b.Close)
 	return b
+}
+
+func TestReload(t *testing.T) {
+	f, stop := startSystemd(t)
+	b := connectTest(t)
+	if err := b.Reload(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := <-f.jobs; got != "reload" {
+		t.Errorf("Reload asked for %q", got)
+	}
+	stop()
+	if err := b.Reload(t.Context()); err == nil || !strings.HasSuffix(err.Error(), "; run: systemctl daemon-reload") {
+		t.Errorf("Reload without a bus = %v", err)
+	}
 }
 
 func TestRestartResults(t *testing.T) {

@@ -136,6 +136,30 @@ func TestUnitsProgram(t *testing.T) {
 	}
 }
 
+// TestInstallerUnits has systemd judge the units of the installer, and holds what
+// they run.
+func TestInstallerUnits(t *testing.T) {
+	analyze := tool(t, "systemd-analyze", "systemd")
+	root := t.TempDir()
+	var paths []string
+	for _, u := range systemd.InstallerUnits() {
+		if systemd.Edited(u.Data) || !bytes.Contains(u.Data, []byte("\nExecStart="+systemd.InstallerDir+"/mirrorcred bootstrap ")) {
+			t.Errorf("%s is\n%s", u.Name, u.Data)
+		}
+		path := filepath.Join(root, u.Name)
+		// The program is not on this machine.
+		data := bytes.ReplaceAll(u.Data, []byte("ExecStart="+systemd.InstallerDir+"/mirrorcred "), []byte("ExecStart=/bin/true "))
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	cmd := exec.Command(analyze, append([]string{"verify", "--man=no", "--recursive-errors=no"}, paths...)...)
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+}
+
 func units(t *testing.T, program string) []systemd.Unit {
 	t.Helper()
 	list, err := systemd.Units(program)

@@ -38,6 +38,10 @@ number of times; one that finds nothing to do changes nothing.
                    a source of the map, their config_path, and the kubelet's
                    flags if they name other paths than the map; a copy is kept,
                    and undo puts it back
+      --allowed FILE
+                   join: put FILE in the place of /etc/mirrorcred/allowed.toml,
+                   which says what a map from the cluster may name; if there is
+                   no FILE, leave that as it is
       --detailed-exitcode
                    exit with 2 if something waits, or with -n if there is
                    anything to change
@@ -56,7 +60,7 @@ Example:
 // bootFlags are the flags of bootstrap.
 type bootFlags struct {
 	dryRun, adopt, detailed bool
-	mapFile, root           string
+	mapFile, root, allowed  string
 	wait                    time.Duration
 }
 
@@ -77,6 +81,7 @@ func runBootstrap(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.StringVar(&f.mapFile, "map", "", "")
 	flags.String("root", "", "")
 	flags.BoolVar(&f.adopt, "adopt", false, "")
+	flags.StringVar(&f.allowed, "allowed", "", "")
 	flags.BoolVar(&f.detailed, "detailed-exitcode", false, "")
 	flags.DurationVar(&f.wait, "wait", 30*time.Second, "")
 	if done, err := parseFlags(flags, bootstrapUsage, args, stdout); done || err != nil {
@@ -89,6 +94,9 @@ func runBootstrap(ctx context.Context, args []string, stdout io.Writer) error {
 	phase, known := phases()[flags.Arg(0)]
 	if !known || flags.NArg() != 1 {
 		return fmt.Errorf("name one of %s; run \"mirrorcred bootstrap --help\"", strings.Join(words["bootstrap"], ", "))
+	}
+	if f.allowed != "" && flags.Arg(0) != "join" {
+		return fmt.Errorf("--allowed is for \"bootstrap join\", not for %s; leave it out", flags.Arg(0))
 	}
 	ctx, stop := untilSignal(ctx)
 	defer stop()

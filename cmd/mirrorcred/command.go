@@ -35,6 +35,7 @@ func commands() []command {
 		{"import", importUsage, runImport},
 		{"pull", pullUsage, runPull},
 		{"bootstrap", bootstrapUsage, runBootstrap},
+		{"install", installUsage, runInstall},
 		{"completion", completionUsage, runCompletion},
 		{"version", versionUsage, runVersion},
 		{"help", usage, runHelp},

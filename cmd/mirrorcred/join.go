@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/bootstrap"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
@@ -28,19 +29,31 @@ func runJoin(ctx context.Context, f bootFlags, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	todo, err := j.PlanJoin(ctx)
-	if err != nil || len(todo.Refusals) > 0 {
-		return errors.Join(err, refusals(todo.Refusals))
+	list, err := j.PlanAllowed(f.allowed)
+	if err != nil {
+		return err
 	}
-	if f.dryRun {
-		return printJoin(p, todo)
+	// The map is judged by the list, so a changed one goes first.
+	if f.dryRun || len(list.Steps) == 0 {
+		todo, err := j.PlanJoin(ctx)
+		if err != nil || len(todo.Refusals) > 0 {
+			return errors.Join(err, refusals(todo.Refusals))
+		}
+		if f.dryRun {
+			todo.Plan.Steps = slices.Concat(list.Steps, todo.Plan.Steps)
+			return printJoin(p, todo)
+		}
 	}
 	release, err := j.Mirrors.Hold(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if todo, err = j.PlanJoin(ctx); err != nil || len(todo.Refusals) > 0 {
+	if _, err := j.CarryOut(ctx, bootstrap.Join, list); err != nil {
+		return err
+	}
+	todo, err := j.PlanJoin(ctx)
+	if err != nil || len(todo.Refusals) > 0 {
 		return errors.Join(err, refusals(todo.Refusals))
 	}
 	left, applied, err := j.Join(ctx, todo)

@@ -55,6 +55,7 @@ var layers = map[string][]string{
 		"cmd/internal/process", "cmd/internal/tlsfiles", "internal/input", "mirror", "hosts", "hosts/containerdconfig",
 		"credential/azure/azurejson", "credential/dockerconfig", "credential/kubeletconfig", "credential/route", "systemd", "systemd/unitfile",
 	},
+	"cmd/internal/installer": {"cmd/internal/durable", "cmd/internal/node", "internal/input", "mirror", "systemd"},
 	"cmd/internal/bootstrap": {
 		"cmd/internal/containerd", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/node", "cmd/internal/plan", "cmd/internal/process",
 		"internal/input", "mirror", "hosts", "hosts/containerdconfig", "credential/kubeletconfig", "systemd", "systemd/unitfile",

@@ -36,6 +36,7 @@ Commands:
   import      print a map made from another program's mirror settings
   pull        pull images through their mirrors, the pause image too
   bootstrap   set this node up for mirrorcred, or take that back
+  install     put mirrorcred on the node of a pod, or take it off
   completion  print what a shell needs to complete these commands, or the manual
   version     print the version
   help        print the help of a command

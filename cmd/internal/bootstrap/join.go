@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/internal/input"
 	"github.com/mirrorcred/mirrorcred/mirror"
 	"github.com/mirrorcred/mirrorcred/systemd"
 )
@@ -38,6 +40,34 @@ type JoinPlan struct {
 	Flags Plan
 
 	kubelet *kubeletflags.Kubelet
+}
+
+// allowedFile says what a map from the cluster may name.
+const allowedFile = "/etc/mirrorcred/allowed.toml"
+
+// PlanAllowed plans to put the file from, on this machine, in the place of the node's
+// list of what a map from the cluster may name. It plans nothing if from is "" or
+// missing.
+func (j *Joining) PlanAllowed(from string) (Plan, error) {
+	var p Plan
+	if from == "" {
+		return p, nil
+	}
+	data, err := input.ReadFile(from, maxFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil
+	}
+	if err == nil {
+		err = asTrusted(from, from)
+	}
+	if err != nil {
+		return p, describe(err)
+	}
+	if err := j.install(&p, "what a map from the cluster may name", allowedFile, data, 0o644); err != nil {
+		return p, err
+	}
+	p.Steps, err = j.withDirs(p.Steps)
+	return p, err
 }
 
 // Steps returns the steps of both parts.

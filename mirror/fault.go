@@ -41,6 +41,9 @@ func (m *Map) Fault(line int, format string, args ...any) *Fault {
 type faults struct {
 	file string
 	list []*Fault
+	// asked, if not nil, is called for each key that the parser knows, with the
+	// table that it may be in.
+	asked func(table, key string)
 }
 
 // add adds a fault. It never repeats a string of the map that may hold a

@@ -13,18 +13,20 @@ const version = 1
 // Parse returns the map in data. file is its name in faults. The error joins
 // all faults, each a *[Fault], in the order of their lines. A fault of TOML's
 // syntax comes alone.
-func Parse(file string, data []byte) (*Map, error) { return parse(file, data, false) }
+func Parse(file string, data []byte) (*Map, error) { return parser{}.parse(file, data) }
 
 // ParseClosed is [Parse] for a map that only root can read: the arguments of
 // its commands may be secrets.
-func ParseClosed(file string, data []byte) (*Map, error) { return parse(file, data, true) }
+func ParseClosed(file string, data []byte) (*Map, error) {
+	return parser{closed: true}.parse(file, data)
+}
 
-func parse(file string, data []byte, closed bool) (*Map, error) {
+func (p parser) parse(file string, data []byte) (*Map, error) {
 	root, err := parseDocument(file, data)
 	if err != nil {
 		return nil, err
 	}
-	p := parser{faults: faults{file: file}, m: &Map{file: file, bySource: map[string]int{}}, credentialLines: map[string]int{}, closed: closed}
+	p.file, p.m, p.credentialLines = file, &Map{file: file, bySource: map[string]int{}}, map[string]int{}
 	r := p.reader(root, "the map")
 	if !p.version(r) {
 		return nil, p.err()
@@ -40,6 +42,9 @@ func parse(file string, data []byte, closed bool) (*Map, error) {
 		"configs":    "write a registry's settings in [registry.\"host\"]",
 	})
 	p.join()
+	if p.delivered {
+		p.judge(root)
+	}
 	if err := p.err(); err != nil {
 		return nil, err
 	}
@@ -57,6 +62,8 @@ type parser struct {
 	credentialLines map[string]int // by name; 0 for one that is implied
 	pluginLine      int            // of plugin under [kubelet]
 	closed          bool           // see [ParseClosed]
+	delivered       bool           // see [ParseDelivered]
+	allowed         *Allowed       // the node's, nil if it is not known
 }
 
 // version reports whether the map is of the version that this package reads.

@@ -31,6 +31,9 @@ func (f *faults) reader(t *table, what string) *reader {
 // get returns the value of key, nil if there is none.
 func (r *reader) get(key string) *value {
 	r.known = append(r.known, key)
+	if r.asked != nil {
+		r.asked(r.what, key)
+	}
 	return r.find(key)
 }
 

@@ -28,7 +28,8 @@ before its credential is. Running it again changes only what differs.
 
   -n, --dry-run     change nothing; print what would become of each mirror
       --diff        with -n, print each file that would change as a diff too
-      --map FILE    the map (default /etc/mirrorcred/mirrors.toml below --root)
+      --map FILE    the map (default /etc/mirrorcred/mirrors.toml, or else
+                    /etc/mirrorcred/delivered/mirrors.toml, below --root)
       --root DIR    all paths are below DIR, for building images; links do not
                     lead out of it; running daemons are ignored
       --adopt       overwrite hosts.toml files that mirrorcred did not write, and

@@ -31,7 +31,8 @@ number of times; one that finds nothing to do changes nothing.
 
   -n, --dry-run    change nothing; print each step and command in a line,
                    and then a diff of each file
-      --map FILE   the map (default /etc/mirrorcred/mirrors.toml below --root)
+      --map FILE   the map (default /etc/mirrorcred/mirrors.toml, or else
+                   /etc/mirrorcred/delivered/mirrors.toml, below --root)
       --root DIR   all paths are below DIR, for building images; links do not
                    lead out of it, and commands are printed instead of run
       --adopt      take over what other programs have set: their hosts.toml for

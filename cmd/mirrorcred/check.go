@@ -26,7 +26,8 @@ nothing, and goes as far as the rights of who runs it.
                      last through each mirror, without its content. The sources of
                      mirrors are never asked.
       --image IMAGE  with --probe, ask for this image only
-      --map FILE     the map (default /etc/mirrorcred/mirrors.toml below --root)
+      --map FILE     the map (default /etc/mirrorcred/mirrors.toml, or else
+                     /etc/mirrorcred/delivered/mirrors.toml, below --root)
       --root DIR     take all paths as below DIR; no running program is asked then
       --json         print the findings as JSON
   -h, --help         print this text

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +16,6 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/provider"
 	"github.com/mirrorcred/mirrorcred/hosts"
-	"github.com/mirrorcred/mirrorcred/internal/input"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -31,7 +29,8 @@ force on the node now, which may not be what the map says; no registry is asked.
 
       --live      also run mirrorcred's plugin as the kubelet does, and print what
                   it answers, each secret as its length and its end
-      --map FILE  the map (default /etc/mirrorcred/mirrors.toml below --root)
+      --map FILE  the map (default /etc/mirrorcred/mirrors.toml, or else
+                  /etc/mirrorcred/delivered/mirrors.toml, below --root)
       --root DIR  take all paths as below DIR
       --json      print it as JSON
   -h, --help      print this text
@@ -101,20 +100,13 @@ func runExplain(ctx context.Context, args []string, stdout io.Writer) error {
 func placeOf(root, file string) (explain.Place, string, error) {
 	place := explain.Place{Root: root, KubeletConfig: mirror.DefaultKubeletConfig, HostsDir: mirror.DefaultHostsDir}
 	binDir := mirror.DefaultBinDir
-	path := cmp.Or(file, filepath.Join(root, "/", node.DefaultMap))
-	data, err := input.NewRoot(root).ReadFile(path, 0)
+	m, err := node.New(root, file, false).ParseMap()
 	if file == "" && errors.Is(err, fs.ErrNotExist) {
 		return place, binDir, nil
 	}
 	if err != nil {
 		return place, binDir, err
 	}
-	// Parsed as a map that only root can read; nothing secret is printed.
-	m, err := mirror.ParseClosed(path, data)
-	if err != nil {
-		return place, binDir, err
-	}
-	node.UsePaths(root, m)
 	place.KubeletConfig, place.HostsDir = m.Kubelet.Config, m.Containerd.HostsDir
 	if place.Version, err = hosts.ParseVersion(m.Containerd.Version); err != nil {
 		return place, binDir, err

@@ -27,7 +27,8 @@ running kubelets and the files that start them point, and in the usual places.
                   all; other programs and links stay. A package does this when it
                   is installed
   --json          print what was found as JSON
-  --map FILE      the mirror map (default /etc/mirrorcred/mirrors.toml)
+  --map FILE      the mirror map (default /etc/mirrorcred/mirrors.toml, or else
+                  /etc/mirrorcred/delivered/mirrors.toml)
   --root DIR      take all paths but FILE as below DIR
   -h, --help      print this text
 

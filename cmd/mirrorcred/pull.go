@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +41,8 @@ another registry than the map says.
                      and "-" is standard input
       --any          also pull images whose registry the map does not name
       --timeout D    give up after this time, for all images together (default 5m)
-      --map FILE     the map (default /etc/mirrorcred/mirrors.toml below --root)
+      --map FILE     the map (default /etc/mirrorcred/mirrors.toml, or else
+                     /etc/mirrorcred/delivered/mirrors.toml, below --root)
       --root DIR     take all paths as below DIR, containerd's socket too
       --json         print what became of each image as JSON
   -h, --help         print this text
@@ -267,18 +267,7 @@ func pullCode(stdout io.Writer, asJSON bool, results []pull.Result) error {
 
 // readPlace reads the map, and returns where it says that the node has its things.
 func readPlace(root, file string) (*mirror.Map, explain.Place, error) {
-	path := cmp.Or(file, filepath.Join(root, "/", node.DefaultMap))
-	data, err := input.NewRoot(root).ReadFile(path, 0)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, explain.Place{}, node.NoMap(path)
-	case errors.Is(err, fs.ErrPermission):
-		return nil, explain.Place{}, fmt.Errorf("%s: permission denied; run this as root", path)
-	case err != nil:
-		return nil, explain.Place{}, err
-	}
-	// What only root may read is read as what it is; nothing of it is printed.
-	m, err := mirror.ParseClosed(path, data)
+	m, err := node.New(root, file, false).ParseMap()
 	if err != nil {
 		return nil, explain.Place{}, err
 	}

@@ -24,7 +24,8 @@ or held and why, conflicts, warnings, and the last fault. It asks the watcher; i
 none runs, it compares the files of the node with the map itself, and says so.
 
   --json         print it as JSON
-  --map FILE     the map (default /etc/mirrorcred/mirrors.toml below --root)
+  --map FILE     the map (default /etc/mirrorcred/mirrors.toml, or else
+                 /etc/mirrorcred/delivered/mirrors.toml, below --root)
   --root DIR     the watcher that runs with the same --root, and the files below it
   --socket FILE  its socket (default /run/mirrorcred/status.sock below --root)
   -h, --help     print this text

@@ -29,7 +29,8 @@ repairs drift, finishes the drains of removed mirrors, and activates new sources
 once the kubelet has restarted. A map with a fault is reported, and what was
 applied before stays.
 
-  --map FILE              the map (default /etc/mirrorcred/mirrors.toml)
+  --map FILE              the map (default /etc/mirrorcred/mirrors.toml, or else
+                          /etc/mirrorcred/delivered/mirrors.toml)
   --root DIR              all paths are below DIR
   --tick TIME             reconcile at least this often (default 30s)
   --metrics-address ADDR  serve Prometheus metrics on /metrics and health on

@@ -147,7 +147,19 @@ func (r *Root) Read(name string, max int64) ([]byte, fs.FileInfo, error) {
 	if _, ok := r.inside(name); !ok {
 		return Read(name, max)
 	}
-	fd, info, err := r.openRegular(name)
+	return r.read(name, max, 0)
+}
+
+// ReadNoFollow is [ReadNoFollow] below the root.
+func (r *Root) ReadNoFollow(name string, max int64) ([]byte, fs.FileInfo, error) {
+	if _, ok := r.inside(name); !ok {
+		return ReadNoFollow(name, max)
+	}
+	return r.read(name, max, syscall.O_NOFOLLOW)
+}
+
+func (r *Root) read(name string, max int64, flags int) ([]byte, fs.FileInfo, error) {
+	fd, info, err := r.openRegular(name, flags)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -164,7 +176,7 @@ func (r *Root) Open(name string) (*os.File, fs.FileInfo, error) {
 	if _, ok := r.inside(name); !ok {
 		return Open(name)
 	}
-	fd, info, err := r.openRegular(name)
+	fd, info, err := r.openRegular(name, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -177,8 +189,8 @@ func (r *Root) Open(name string) (*os.File, fs.FileInfo, error) {
 
 // openRegular opens a regular file below the root, after checking what is there (see
 // open).
-func (r *Root) openRegular(name string) (descriptor, fs.FileInfo, error) {
-	look, err := r.openFD(name, oPath, 0)
+func (r *Root) openRegular(name string, flags int) (descriptor, fs.FileInfo, error) {
+	look, err := r.openFD(name, oPath|flags, 0)
 	if err != nil {
 		return -1, nil, fault("open", name, err)
 	}
@@ -187,7 +199,7 @@ func (r *Root) openRegular(name string) (descriptor, fs.FileInfo, error) {
 	if err != nil {
 		return -1, nil, fault("open", name, err)
 	}
-	fd, err := r.openFD(name, openFlags, 0)
+	fd, err := r.openFD(name, openFlags|flags, 0)
 	if err != nil {
 		return -1, nil, fault("open", name, err)
 	}

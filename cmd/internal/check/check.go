@@ -66,7 +66,7 @@ func (v *visit) node(ctx context.Context, o Options) []Finding {
 	v.watcher(ctx, o)
 	v.kubeadmFlags()
 	v.identity()
-	m := v.readMap(n.Map)
+	m, _ := n.ParseMap() // the plan has reported why it does not parse
 	if m == nil {
 		return v.sorted()
 	}
@@ -91,20 +91,6 @@ func (v *visit) node(ctx context.Context, o Options) []Finding {
 		v.found = append(v.found, o.Probe(ctx, m)...)
 	}
 	return v.sorted()
-}
-
-// readMap returns the map, nil if it does not parse, which the plan has reported.
-func (v *visit) readMap(path string) *mirror.Map {
-	data, err := v.in.ReadFile(path, 0)
-	if err != nil {
-		return nil
-	}
-	m, err := mirror.ParseClosed(path, data)
-	if err != nil {
-		return nil
-	}
-	node.UsePaths(v.root, m)
-	return m
 }
 
 // A visit collects findings.

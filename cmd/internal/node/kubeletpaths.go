@@ -5,11 +5,9 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// UsePaths gives a map that names neither config nor bin_dir those that the kubelet
+// usePaths gives a map that names neither config nor bin_dir those that the kubelet
 // of a node starts with: on AKS, EKS, kops, k3s and RKE2 the flags are there already.
 // If they cannot be found out, the defaults stay.
-func UsePaths(root string, m *mirror.Map) { New(root, "", false).usePaths(m) }
-
 func (n *Node) usePaths(m *mirror.Map) {
 	if m.Kubelet.Named {
 		return

@@ -38,7 +38,7 @@ func TestUsePaths(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			UsePaths(root, m)
+			New(root, "", false).usePaths(m)
 			if got := [2]string{m.Kubelet.Config, m.Kubelet.BinDir}; got != want {
 				t.Errorf("%s: the paths of %q are %q; want %q", layout, text, got, want)
 			}
@@ -62,7 +62,7 @@ func TestUsePathsMasked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if UsePaths(root, m); m.Kubelet.Config != mirror.DefaultKubeletConfig {
+	if New(root, "", false).usePaths(m); m.Kubelet.Config != mirror.DefaultKubeletConfig {
 		t.Errorf("the path is %s; want the default", m.Kubelet.Config)
 	}
 }

@@ -20,13 +20,9 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
-	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/internal/input"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
-
-// DefaultMap is where the map is unless a flag says otherwise.
-const DefaultMap = "/etc/mirrorcred/mirrors.toml"
 
 const (
 	stateFile = plan.StateDir + "/state.json"
@@ -38,7 +34,8 @@ type Node struct {
 	// Root is the directory that all paths are below; "" is the machine
 	// itself. Below another root no daemon runs, so none is asked.
 	Root string
-	// Map is the path of the map; the default one is below Root.
+	// Map is the path of the map. If no flag names it, it is below Root, and each
+	// reading chooses it anew; see [Source].
 	Map string
 	// Adopt overwrites files of other programs that block a mirror; a copy is
 	// kept.
@@ -69,11 +66,12 @@ type Node struct {
 	held bool
 	// elsewhere says that the node is not this machine.
 	elsewhere bool
+	// choice is how the map is chosen, and source what was last read.
+	choice choice
+	source Source
 	// closed says that only its owner can read the map.
 	closed bool
-	// generation identifies the version of the map that was last read.
-	generation string
-	dry        bool // while a plan is made only to be shown
+	dry    bool // while a plan is made only to be shown
 	// rearmed is what the node is armed by, even if its map has a fault.
 	rearmed *armed.Record
 	disk    disk
@@ -102,7 +100,7 @@ func New(root, mapFile string, adopt bool) *Node {
 	}
 	n := &Node{Root: root, Map: mapFile, Adopt: adopt, elsewhere: root != "", host: linux{units: &units{}}, tree: input.NewRoot(root)}
 	n.disk.tree = durable.Tree{Root: n.tree}
-	if n.Map == "" {
+	if n.choice.isOpen = n.Map == ""; n.choice.isOpen {
 		n.Map = n.path(DefaultMap)
 	}
 	return n
@@ -156,30 +154,17 @@ func (n *Node) emptyMap() (*mirror.Map, error) {
 	return empty, err
 }
 
-// NoMap is the error of a map that is not there.
-func NoMap(path string) error {
-	return fmt.Errorf("no map at %s; create it (the smallest is: version = 1), or pass --map FILE", path)
-}
-
 // readFullMap is [Node.readMap] for the map as it is.
 func (n *Node) readFullMap() (*mirror.Map, headerValues, error) {
-	data, info, err := n.tree.Read(n.Map, 0)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, headerValues{}, NoMap(n.Map)
-	case err != nil:
-		return nil, headerValues{}, describe(err)
+	data, info, err := n.readMapFile()
+	if err != nil {
+		return nil, headerValues{}, err
 	}
 	if err := n.newTrust().check(n.Map); err != nil {
 		return nil, headerValues{}, fmt.Errorf("the map decides where credentials go: %w", err)
 	}
-	n.closed = info.Mode()&0o077 == 0
-	n.generation = hosts.Hash(data)[:12]
-	parse := mirror.Parse
-	if n.closed {
-		parse = mirror.ParseClosed
-	}
-	m, err := parse(n.Map, data)
+	n.closed = info.Mode()&0o077 == 0 && !n.source.Delivered
+	m, err := n.parseMap(data)
 	if err != nil {
 		return nil, headerValues{}, err
 	}

@@ -87,6 +87,7 @@ func (n *Node) plan(ctx context.Context, hold func(source string) bool) (plan.Pl
 		return plan.Plan{}, err
 	}
 	n.warn(&p, d, o)
+	n.noteSource(&p)
 	return p, nil
 }
 
@@ -100,7 +101,7 @@ func (n *Node) now() (plan.Moments, error) {
 func (n *Node) desire(m *mirror.Map, hold func(source string) bool) plan.Desired {
 	asked := map[string]bool{}
 	return plan.Desired{
-		Map: m, MapFile: n.Map, Generation: n.generation, Root: n.Root, Elsewhere: n.elsewhere, Adopt: n.Adopt, Retry: n.Retry, NoKubelet: n.NoKubelet,
+		Map: m, MapFile: n.Map, Generation: n.source.generation(), Root: n.Root, Elsewhere: n.elsewhere, Adopt: n.Adopt, Retry: n.Retry, NoKubelet: n.NoKubelet,
 		Hold: func(source string) bool { // asked once, even if the plan is made again
 			answer, ok := asked[source]
 			if !ok {

@@ -10,7 +10,7 @@ import (
 // in which any file matters, a name in it. A change of any of them calls for
 // another pass. The map is always among them.
 func (n *Node) Watched() []string {
-	paths := []string{n.Map}
+	paths := n.mapFiles()
 	if n.inputs == nil {
 		return paths
 	}

@@ -1,0 +1,236 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
+	"github.com/mirrorcred/mirrorcred/hosts"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// The places of a node's map, unless a flag names another one.
+const (
+	// DefaultMap is the operator's own map. If it is there, it counts.
+	DefaultMap = "/etc/mirrorcred/mirrors.toml"
+	// DeliveredDir is where the cluster delivers a map to: whatever lies there may
+	// say only what the node allows.
+	DeliveredDir = "/etc/mirrorcred/delivered"
+	// DeliveredMap is the map in it.
+	DeliveredMap = DeliveredDir + "/mirrors.toml"
+	// AllowedFile has what the node allows a delivered map.
+	AllowedFile = "/etc/mirrorcred/allowed.toml"
+)
+
+// MaxDelivered is the largest delivered map, in bytes: a ConfigMap holds no more.
+const MaxDelivered = 1 << 20
+
+// A Source says which map was read last, and where it came from.
+type Source struct {
+	File string // on this machine
+	// Hash is the SHA-256 of the file in hexadecimal, "" if it could not be read.
+	Hash string
+	// Delivered says that the map came from the cluster.
+	Delivered bool
+	// Unused is a delivered map that does not count, because the node has a map of
+	// its own; "" if there is none.
+	Unused string
+}
+
+// generation names the version of a map: the beginning of its hash.
+func (s Source) generation() string { return s.Hash[:min(12, len(s.Hash))] }
+
+// Source returns which map was read last.
+func (n *Node) Source() Source { return n.source }
+
+// A choice is between the operator's own map and the delivered one.
+type choice struct {
+	// isOpen says that no flag names the map.
+	isOpen bool
+	// isOwn says that the operator's own map was there at the last reading, and gone
+	// is when it was first missing since, by the time since boot.
+	isOwn bool
+	gone  time.Duration
+}
+
+// renaming is how long the operator's own map may be missing while a program
+// replaces it. Meanwhile the delivered map does not take its place.
+const renaming = 2 * time.Second
+
+// NoMap is the error of a map that is not there.
+func NoMap(path string) error {
+	return fmt.Errorf("no map at %s; create it (the smallest is: version = 1), or pass --map FILE", path)
+}
+
+// choose sets n.Map to the map that counts now.
+func (n *Node) choose() error {
+	n.source = Source{}
+	if !n.choice.isOpen {
+		n.source.Delivered = n.isDelivered(n.Map)
+		return nil
+	}
+	own, delivered := n.path(DefaultMap), n.path(DeliveredMap)
+	_, err := n.tree.Lstat(delivered)
+	isDelivered := err == nil
+	if _, err := n.tree.Lstat(own); !errors.Is(err, fs.ErrNotExist) {
+		n.Map, n.choice.isOwn, n.choice.gone = own, true, 0
+		if n.source.Delivered = n.isDelivered(own); isDelivered && !n.source.Delivered {
+			n.source.Unused = delivered
+		}
+		return nil
+	}
+	if isBack, err := n.mayComeBack(); err != nil {
+		return err
+	} else if isBack && isDelivered {
+		return fmt.Errorf("%s is gone; put it back, or wait: the map from the cluster counts if it stays away for %s", own, renaming)
+	}
+	n.source.Delivered = isDelivered || n.Map == delivered // one that has vanished is missed
+	if n.Map = own; n.source.Delivered {
+		n.Map = delivered
+	}
+	return nil
+}
+
+// mayComeBack reports whether a program may be replacing the operator's own map.
+func (n *Node) mayComeBack() (bool, error) {
+	if !n.choice.isOwn {
+		return false, nil
+	}
+	now, err := n.host.now()
+	if err != nil {
+		return false, err
+	}
+	if n.choice.gone == 0 {
+		n.choice.gone = now.Since
+	}
+	n.choice.isOwn = now.Since-n.choice.gone < renaming
+	return n.choice.isOwn, nil
+}
+
+// isDelivered reports whether a path is in the directory of delivered maps, or
+// leads there.
+func (n *Node) isDelivered(path string) bool {
+	dir := n.path(DeliveredDir)
+	if abs, err := filepath.Abs(path); err == nil && filepath.Dir(abs) == dir {
+		return true
+	}
+	resolve := filepath.EvalSymlinks
+	if n.tree != nil {
+		resolve = n.tree.Resolve
+	}
+	to, err := resolve(path)
+	realDir, errDir := resolve(dir)
+	return err == nil && errDir == nil && isBelow(to, realDir)
+}
+
+func isBelow(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// readMapFile reads the map that counts. A delivered map is no link: the
+// directory is shared with a pod, which must not show us another file.
+func (n *Node) readMapFile() ([]byte, fs.FileInfo, error) {
+	if err := n.choose(); err != nil {
+		return nil, nil, err
+	}
+	n.source.File = n.Map
+	read, most := n.tree.Read, int64(0)
+	if n.source.Delivered {
+		read, most = n.tree.ReadNoFollow, MaxDelivered
+	}
+	data, info, err := read(n.Map, most)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && n.source.Delivered && n.choice.isOpen:
+		return nil, nil, fmt.Errorf("the map from the cluster, %s, is gone; what it said stays in force until it is delivered again, or until you create %s", n.Map, n.path(DefaultMap))
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, &missingMapError{NoMap(n.Map)}
+	case err != nil:
+		return nil, nil, describe(err)
+	}
+	n.source.Hash = hosts.Hash(data)
+	return data, info, nil
+}
+
+// A missingMapError says that there is no map.
+type missingMapError struct{ error }
+
+// Is makes it [fs.ErrNotExist].
+func (*missingMapError) Is(target error) bool { return target == fs.ErrNotExist }
+
+// parseMap parses the map that was read: one from the cluster may say only what
+// the node allows.
+func (n *Node) parseMap(data []byte) (*mirror.Map, error) {
+	switch {
+	case n.source.Delivered:
+		allowed, err := n.readAllowed()
+		if err != nil {
+			return nil, err
+		}
+		return mirror.ParseDelivered(n.Map, data, allowed)
+	case n.closed:
+		return mirror.ParseClosed(n.Map, data)
+	}
+	return mirror.Parse(n.Map, data)
+}
+
+// readAllowed reads what the node allows a map from the cluster; without a file
+// that is nothing.
+func (n *Node) readAllowed() (*mirror.Allowed, error) {
+	path := n.path(AllowedFile)
+	if err := n.newTrust().check(path); err != nil {
+		return nil, fmt.Errorf("the list of what a map from the cluster may say: %w", err)
+	}
+	data, _, err := n.tree.Read(path, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return mirror.NothingAllowed(path), nil
+	}
+	if err != nil {
+		return nil, describe(err)
+	}
+	return mirror.ParseAllowed(path, data)
+}
+
+// ParseMap reads and parses the map for a command that only shows what is there:
+// who else may write it does not matter. A missing map is [fs.ErrNotExist].
+func (n *Node) ParseMap() (*mirror.Map, error) {
+	if err := n.checkRoot(); err != nil {
+		return nil, err
+	}
+	data, _, err := n.readMapFile()
+	if err != nil {
+		return nil, err
+	}
+	n.closed = true // nothing secret is shown
+	m, err := n.parseMap(data)
+	if err != nil {
+		return nil, err
+	}
+	n.usePaths(m)
+	return m, nil
+}
+
+// noteSource says which map counts if there could be another one.
+func (n *Node) noteSource(p *plan.Plan) {
+	switch s := n.source; {
+	case s.Delivered:
+		p.Notes = append(p.Notes, fmt.Sprintf("the map comes from the cluster: %s", s.File))
+	case s.Unused != "":
+		p.Notes = append(p.Notes, fmt.Sprintf("%s is the node's own map, so the one from the cluster does not count: %s; remove the former to use the latter", s.File, s.Unused))
+	}
+}
+
+// mapFiles are the files that say what the node should be like.
+func (n *Node) mapFiles() []string {
+	files := []string{n.Map}
+	if n.choice.isOpen {
+		files = []string{n.path(DefaultMap), n.path(DeliveredMap)}
+	}
+	if n.source.Delivered {
+		files = append(files, n.path(AllowedFile))
+	}
+	return files
+}

@@ -1,0 +1,175 @@
+package mirror
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// judge adds a fault for each key that a map from the cluster may not have.
+func (p *parser) judge(root *table) {
+	p.judgeSecrets()
+	if p.allowed == nil {
+		return
+	}
+	eachKey(root, func(k key, v *value) {
+		rule, known := rules[k.pattern]
+		switch {
+		case !known && len(p.list) == 0: // otherwise a fault says what is wrong with it
+			p.add(v.line, "%s of %s cannot be used in a map from the cluster; remove it, or use a map of the node's own", k.shown(), k.table())
+		case !known, rule.need == nothing || rule.or != "" && entry(v) == rule.or:
+		case rule.need == byKind:
+			p.judgeCredential(k, v)
+		default:
+			p.judgeValue(k, v, rule)
+		}
+	})
+	p.judgeCommands(root.find("credential"))
+	p.judgePlainHTTP()
+}
+
+// judgeSecrets refuses secrets in the map itself, which all may read who may
+// read the ConfigMap.
+func (p *parser) judgeSecrets() {
+	for _, s := range p.m.LiteralSecrets {
+		if s.Certain {
+			p.add(s.Line, "header %s has a secret in a map from the cluster, where others can read it; write { file = \"/etc/mirrorcred/%s.header\" } and put the value there on each node, with mode 0600", s.Header, strings.ToLower(s.Header))
+		}
+	}
+}
+
+// judgeValue compares a key with the list.
+func (p *parser) judgeValue(k key, v *value, rule rule) {
+	places := []string{k.place()}
+	if rule.need == amongAny {
+		places = append(places, anyRegistry+k.name)
+	}
+	var allowed []string // nil if the list does not have the key
+	for _, place := range places {
+		if found := p.allowed.find(place); found != nil {
+			allowed = append(allowed, entries(found)...)
+		}
+	}
+	switch rule.need {
+	case among, amongAny:
+		for _, one := range entries(v) {
+			if !slices.Contains(allowed, one) {
+				p.notAllowed(k, v.line, one)
+			}
+		}
+	default:
+		if allowed == nil || !slices.Equal(entries(v), allowed) {
+			p.notAllowed(k, v.line, strings.Join(entries(v), " "))
+		} else if rule.need == withTargets {
+			p.judgeTargets(k)
+		}
+	}
+}
+
+// anyRegistry is the place of [registry."*"] in a list, without the key.
+const anyRegistry = "registry\x00*\x00"
+
+// notAllowed adds the fault of a value that is not in the list.
+func (p *parser) notAllowed(k key, line int, text string) {
+	what := k.shown()
+	if k.name != "args" && k.path[len(k.path)-2] != "env" && isHarmless(text) {
+		what += fmt.Sprintf(" %q", text)
+	}
+	p.add(line, "%s of %s is not allowed in a map from the cluster; write it in %s of %s on the node, or remove it here", what, k.table(), k.table(), p.allowed.file)
+}
+
+// judgeTargets checks that the list's mirror has all targets of a mirror that
+// sends them a secret.
+func (p *parser) judgeTargets(k key) {
+	v := k.mirror.find("targets")
+	if v == nil {
+		return // another fault
+	}
+	allowed := targetNames(p.allowed.find(k.placeAt(k.path[1], "targets")))
+	for _, one := range v.list {
+		if !slices.Contains(allowed, targetName(one)) {
+			p.add(one.line, "target %q of %s gets a secret by %s, and is not allowed in a map from the cluster; write it in the mirror's targets in %s on the node, or remove it here", one.text, k.table(), k.shown(), p.allowed.file)
+		}
+	}
+}
+
+func targetNames(v *value) []string {
+	if v == nil {
+		return nil
+	}
+	names := make([]string, len(v.list))
+	for i, one := range v.list {
+		names[i] = targetName(one)
+	}
+	return names
+}
+
+// targetName is equal for targets that mean the same.
+func targetName(v *value) string {
+	if t, err := ParseTarget(v.text); err == nil {
+		return t.scheme + "://" + t.host.name + t.API()
+	}
+	return v.text
+}
+
+// judgeCredential checks which credential a registry is given. azure.json and a
+// docker config.json say themselves which registries they are for; what another
+// program or a pod's token is for, the map says.
+func (p *parser) judgeCredential(k key, v *value) {
+	var allowed []string
+	if found := p.allowed.find(k.place()); found != nil {
+		allowed = entries(found)
+	}
+	for _, name := range entries(v) {
+		c, _ := p.m.Credential(name)
+		switch c.Kind {
+		case Azure, DockerConfig, "":
+		default:
+			if !slices.Contains(allowed, name) {
+				p.notAllowed(k, v.line, name)
+			}
+		}
+	}
+}
+
+// judgeCommands refuses an allowed command without the arguments or the
+// environment that it is allowed with.
+func (p *parser) judgeCommands(all *value) {
+	if all == nil || all.table == nil {
+		return
+	}
+	for i, name := range all.table.keys {
+		t := all.table.list[i].table
+		if t == nil || t.find("command") == nil {
+			continue
+		}
+		prefix := "credential\x00" + name + "\x00"
+		for _, place := range slices.Sorted(maps.Keys(p.allowed.values)) {
+			key, is := strings.CutPrefix(place, prefix)
+			variable, isVariable := strings.CutPrefix(key, "env\x00")
+			env := t.find("env")
+			switch {
+			case !is:
+			case key == "args" && t.find("args") == nil,
+				isVariable && (env == nil || env.table == nil || env.table.find(variable) == nil):
+				p.add(t.line, "[credential.%s] has no %s, without which the node does not allow its command; copy it from %s", name, strings.ReplaceAll(key, "\x00", "."), p.allowed.file)
+			}
+		}
+	}
+}
+
+// judgePlainHTTP refuses to send a credential or a secret header unencrypted.
+func (p *parser) judgePlainHTTP() {
+	for _, m := range p.m.Mirrors {
+		for _, t := range m.Targets {
+			if t.scheme != "http" || !t.asksCredential() && !slices.ContainsFunc(t.Settings.Header, func(h Header) bool { return h.File != "" }) {
+				continue
+			}
+			allowed := targetNames(p.allowed.find("mirror\x00" + m.Source.name + "\x00targets"))
+			if !slices.Contains(allowed, t.scheme+"://"+t.host.name+t.API()) {
+				p.add(m.Line, "target %q of the mirror of %q gets a credential unencrypted, which is not allowed in a map from the cluster; write https://, or write the mirror with this target in %s on the node", t, m.Source, p.allowed.file)
+			}
+		}
+	}
+}

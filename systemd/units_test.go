@@ -74,7 +74,7 @@ func TestUnitsSandbox(t *testing.T) {
 	both := []string{
 		"Before=kubelet.service k3s.service k3s-agent.service rke2-server.service rke2-agent.service snap.microk8s.daemon-kubelite.service",
 		"ReadWritePaths=-/etc/containerd -/var/lib/kubelet",
-		"RuntimeDirectory=mirrorcred mirrorcred/tokens",
+		"RuntimeDirectory=mirrorcred mirrorcred/status mirrorcred/tokens",
 		"RuntimeDirectoryMode=0700",
 		"RuntimeDirectoryPreserve=yes", // or a stop would empty the plugin's cache
 		"StateDirectory=mirrorcred",

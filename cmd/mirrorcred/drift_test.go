@@ -196,7 +196,7 @@ func TestRemoval(t *testing.T) {
 	_, stop := n.watch(never)
 	n.until("in sync", func() bool { return n.status().InSync })
 	whole := n.read(hostsPath)
-	socket := n.path("run/mirrorcred/status.sock")
+	socket := n.path("run/mirrorcred/status/status.sock")
 	other := strings.Replace(oneMirror("fabrikam.azurecr.io"), "mcr.microsoft.com", "quay.io", 1)
 	const otherPath = "etc/containerd/certs.d/quay.io/hosts.toml"
 	n.until("held, and the rest done", func() bool {

@@ -13,6 +13,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/tokens"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/systemd"
 )
@@ -30,7 +31,7 @@ func TestModes(t *testing.T) {
 	}
 	root := busyNode(t)
 	rows := modeRow.FindAllStringSubmatch(string(data), -1)
-	if len(rows) != 11 {
+	if len(rows) != 14 {
 		t.Errorf("the table has %d rows", len(rows))
 	}
 	dirs := map[string]string{}
@@ -71,6 +72,8 @@ func busyNode(t *testing.T) string {
 	}
 	for name, text := range map[string]string{
 		"etc/mirrorcred/mirrors.toml":                 "version = 1\n[[mirror]]\nsource = \"docker.io\"\ntargets = [\"contoso.azurecr.io\"]\n",
+		"etc/mirrorcred/delivered/mirrors.toml":       "version = 1\n",
+		"etc/mirrorcred/allowed.toml":                 "version = 1\n",
 		"etc/containerd/certs.d/docker.io/hosts.toml": "# by hand\n",
 	} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
@@ -88,6 +91,11 @@ func busyNode(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
+	socket, err := watch.Listen(nil, filepath.Join(root, statusSocket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
 	if err := armed.Stop(root, "a test"); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +103,7 @@ func busyNode(t *testing.T) string {
 		t.Fatal(err)
 	}
 	key := tokens.NewKey("contoso.azurecr.io", "identity")
-	_, _, err := tokens.New(tokens.Options{Dir: filepath.Join(root, "run/mirrorcred/tokens")}).Get(t.Context(), []tokens.Key{key},
+	_, _, err = tokens.New(tokens.Options{Dir: filepath.Join(root, "run/mirrorcred/tokens")}).Get(t.Context(), []tokens.Key{key},
 		func(context.Context) (credential.Credential, tokens.Key, error) {
 			return credential.Credential{Username: "u", Password: "p", Expires: time.Now().Add(time.Hour)}, key, nil
 		})

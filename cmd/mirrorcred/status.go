@@ -27,7 +27,8 @@ none runs, it compares the files of the node with the map itself, and says so.
   --map FILE     the map (default /etc/mirrorcred/mirrors.toml, or else
                  /etc/mirrorcred/delivered/mirrors.toml, below --root)
   --root DIR     the watcher that runs with the same --root, and the files below it
-  --socket FILE  its socket (default /run/mirrorcred/status.sock below --root)
+  --socket FILE  its socket (default /run/mirrorcred/status/status.sock below
+                 --root)
   -h, --help     print this text
 
 Exit code: 0 the node is in sync; 2 something is pending, draining, held or not
@@ -88,7 +89,7 @@ func readStatus(ctx context.Context, root *input.Root, socket string, n *node.No
 	if s.FromDisk {
 		var planErr error
 		todo, planErr = n.Plan(ctx)
-		s.Status = watch.FromPlan(version, n.Map, todo, planErr)
+		s.Status = watch.FromPlan(version, n.Source(), todo, planErr)
 	}
 	s.Mirrors = mirrorRows(n, todo, s.Status)
 	return s, nil
@@ -112,7 +113,7 @@ func printStatus(w io.Writer, s wholeStatus) error {
 		state = "not in sync"
 	}
 	p.printf("node      %s, %s\n", state, count(s.Sources, "source"))
-	p.printf("map       %s\n", s.Map)
+	p.printf("map       %s\n", mapOf(s.Status))
 	if s.FromDisk {
 		p.printf("watcher   none runs, so this is from the files of the node; start it with: systemctl start mirrorcred\n")
 	} else {
@@ -139,6 +140,17 @@ func printStatus(w io.Writer, s wholeStatus) error {
 		p.printf("fault     %s\n", s.Fault)
 	}
 	return p.err
+}
+
+// mapOf says which map counts, if there could be another one.
+func mapOf(s watch.Status) string {
+	switch {
+	case s.Delivered:
+		return s.Map + ", from the cluster"
+	case s.UnusedMap != "":
+		return s.Map + ", the node's own; the one from the cluster does not count"
+	}
+	return s.Map
 }
 
 // when returns a time for a person.

@@ -44,14 +44,16 @@ applied before stays.
   --restart-jitter TIME   wait a random time up to this before a restart, so
                           that nodes do not restart together (default 30s)
   --socket FILE           the socket that "mirrorcred status" connects to
-                          (default /run/mirrorcred/status.sock below --root)
+                          (default /run/mirrorcred/status/status.sock below
+                          --root)
   -h, --help              print this text
 
 SIGHUP triggers a reconcile. The log goes to standard error.
 `
 
-// statusSocket is where the watcher serves its status.
-const statusSocket = "/run/mirrorcred/status.sock"
+// statusSocket is where the watcher serves its status, metrics and events. It has
+// a directory of its own, which a pod may have without the tokens beside it.
+const statusSocket = "/run/mirrorcred/status/status.sock"
 
 // restartStamp has the time of the last restart of the kubelet.
 const restartStamp = "/run/mirrorcred/kubelet-restart"
@@ -112,7 +114,11 @@ func (f watchFlags) run(ctx context.Context) error {
 	n.NoKubelet, n.LockTimeout = f.noKubelet, otherWait
 	root := input.NewRoot(f.root)
 	store := watch.NewStatusStore(version, n.Map)
-	metrics := watch.NewMetrics(store, func(auditLog string) string { return pluginLog(root, f.root, auditLog) })
+	if f.restart {
+		store.SetRestartKubelet()
+	}
+	logOf := func(auditLog string) string { return pluginLog(root, f.root, auditLog) }
+	metrics := watch.NewMetrics(store, logOf)
 	events := watch.NewEvents(log)
 	events.Root = f.root
 	defer events.Close()
@@ -125,7 +131,7 @@ func (f watchFlags) run(ctx context.Context) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	servers, err := f.serve(ctx, cancel, store, metrics, late)
+	servers, err := f.serve(ctx, cancel, watch.Server{Store: store, Metrics: metrics, Late: late, Log: func() string { return logOf(store.AuditLog()) }})
 	if err != nil {
 		return err
 	}
@@ -142,7 +148,12 @@ func (f watchFlags) run(ctx context.Context) error {
 		Tick: f.tick, Log: log,
 		MapTime: func() time.Time { return modified(root, n.Map) },
 		Done: func(r watch.Report) {
+			before := store.Status().Map
+			r.Source = n.Source()
 			store.Record(r)
+			if s := store.Status(); s.Map != before {
+				log.Info("another map counts", "map", s.Map, "delivered", s.Delivered)
+			}
 			metrics.Observe(r)
 			store.SetFileWatching(events.Watch(n.Watched()))
 			told.tell(store.Status())
@@ -171,7 +182,7 @@ func (f watchFlags) run(ctx context.Context) error {
 // serve starts to serve the status and, if wanted, the metrics. The
 // function that it returns waits for both to end after ctx did. A server that
 // fails ends ctx with its error.
-func (f watchFlags) serve(ctx context.Context, cancel context.CancelCauseFunc, store *watch.StatusStore, metrics *watch.Metrics, late time.Duration) (wait func(), err error) {
+func (f watchFlags) serve(ctx context.Context, cancel context.CancelCauseFunc, server watch.Server) (wait func(), err error) {
 	done := make(chan struct{}, 2)
 	start := func(serve func() error) {
 		go func() {
@@ -200,10 +211,10 @@ func (f watchFlags) serve(ctx context.Context, cancel context.CancelCauseFunc, s
 			if listener == nil {
 				return nil
 			}
-			return metrics.Serve(ctx, listener, store, late)
+			return server.ServeMetrics(ctx, listener)
 		})
 	}
-	start(func() error { return store.Serve(ctx, socket) })
+	start(func() error { return server.ServeSocket(ctx, socket) })
 	return func() {
 		for range count {
 			<-done

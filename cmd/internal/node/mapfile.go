@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -110,25 +111,38 @@ func (n *Node) mayComeBack() (bool, error) {
 	return n.choice.isOwn, nil
 }
 
-// isDelivered reports whether a path is in the directory of delivered maps, or
-// leads there.
+// isDelivered reports whether a path is below the directory of delivered maps, or
+// leads there by links.
 func (n *Node) isDelivered(path string) bool {
-	dir := n.path(DeliveredDir)
-	if abs, err := filepath.Abs(path); err == nil && filepath.Dir(abs) == dir {
-		return true
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
 	}
-	resolve := filepath.EvalSymlinks
-	if n.tree != nil {
-		resolve = n.tree.Resolve
+	for range maxLinks {
+		if n.isBelowDelivered(path) {
+			return true
+		}
+		to, err := n.tree.Readlink(path)
+		if err != nil {
+			return false
+		}
+		path = n.newTrust().target(filepath.Dir(path), to)
 	}
-	to, err := resolve(path)
-	realDir, errDir := resolve(dir)
-	return err == nil && errDir == nil && isBelow(to, realDir)
+	return true // it leads nowhere
 }
 
-func isBelow(path, dir string) bool {
-	rel, err := filepath.Rel(dir, path)
-	return err == nil && filepath.IsLocal(rel)
+// isBelowDelivered is [Node.isDelivered] without links at the end of the path.
+func (n *Node) isBelowDelivered(path string) bool {
+	dir := n.path(DeliveredDir)
+	want, errWant := n.tree.Stat(dir)
+	for at := filepath.Dir(path); at != "/"; at = filepath.Dir(at) {
+		if at == dir {
+			return true
+		}
+		if info, err := n.tree.Stat(at); err == nil && errWant == nil && os.SameFile(info, want) {
+			return true
+		}
+	}
+	return false
 }
 
 // readMapFile reads the map that counts. A delivered map is no link: the

@@ -10,9 +10,9 @@ import (
 
 // FromPlan returns the status of a node that no watcher keeps, from a plan that is not
 // carried out, or from why there is none.
-func FromPlan(version, mapFile string, p plan.Plan, err error) Status {
-	s := NewStatusStore(version, mapFile)
-	s.Record(Report{Plan: p, Err: err})
+func FromPlan(version string, source node.Source, p plan.Plan, err error) Status {
+	s := NewStatusStore(version, source.File)
+	s.Record(Report{Plan: p, Source: source, Err: err})
 	status := s.Status()
 	status.PID, status.Started, status.LastReconcile, status.LastChange = 0, time.Time{}, time.Time{}, time.Time{} // a watcher's
 	status.FaultParts = node.PartsOf(err)

@@ -26,7 +26,7 @@ func TestCrowd(t *testing.T) {
 	served := make(chan error)
 	accepted := make(chan net.Conn, 1000)
 	go func() {
-		served <- NewMetrics(b, func(string) string { return "" }).Serve(ctx, &counted{listener, accepted}, b, time.Hour)
+		served <- newServer(b, NewMetrics(b, noLog)).ServeMetrics(ctx, &counted{listener, accepted})
 	}()
 	var crowd []net.Conn
 	for range mostScrapes + 20 {
@@ -115,7 +115,10 @@ func TestShortage(t *testing.T) {
 			t.Fatal(err)
 		}
 		served := make(chan error, 1)
-		go func() { served <- NewStatusStore("1.2.3", "").Serve(ctx, full) }()
+		go func() { served <- socketServer(NewStatusStore("1.2.3", "")).ServeSocket(ctx, full) }()
+		if _, err := io.WriteString(ours, "GET /status HTTP/1.0\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
 		if text, err := io.ReadAll(ours); err != nil || len(text) == 0 {
 			t.Errorf("the answer is %q, %v", text, err)
 		}

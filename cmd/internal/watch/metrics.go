@@ -1,17 +1,12 @@
 package watch
 
 import (
-	"context"
-	"errors"
-	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 )
@@ -46,7 +41,7 @@ func NewMetrics(b *StatusStore, logFile func(auditLog string) string) *Metrics {
 	}
 	started := b.Status().Started
 	m.registry.MustRegister(m.reconciles, m.took, statusCollector{b},
-		newPluginRuns(started, func() string { return logFile(b.auditLog()) }),
+		newPluginRuns(started, func() string { return logFile(b.AuditLog()) }),
 		collectors.NewGoCollector(), ownProcess{collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})})
 	return m
 }
@@ -144,35 +139,4 @@ func (m *Metrics) Observe(r Report) {
 	}
 	m.reconciles.WithLabelValues(result).Inc()
 	m.took.Observe(r.Took.Seconds())
-}
-
-// Serve serves /metrics and /healthz on a listener until ctx ends.
-func (m *Metrics) Serve(ctx context.Context, listener net.Listener, b *StatusStore, late time.Duration) error {
-	server := &http.Server{Handler: m.handler(b, late), ReadTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	if err := server.Serve(newFewListener(listener, mostScrapes)); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-// handler answers /metrics and /healthz. The watcher is healthy if it reconciles
-// as often as it should.
-func (m *Metrics) handler(b *StatusStore, late time.Duration) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		s := b.Status()
-		last := s.LastReconcile
-		if last.IsZero() {
-			last = s.Started
-		}
-		if time.Since(last) > late {
-			http.Error(w, "the last reconcile began at "+last.Format(time.RFC3339)+", longer ago than "+late.String(), http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = w.Write([]byte("ok\n" + s.Line() + "\n"))
-	})
-	return mux
 }

@@ -2,10 +2,8 @@ package watch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"path/filepath"
@@ -91,51 +89,10 @@ func listenIn(tree durable.Tree, dir int, base, socket string) (*net.UnixListene
 	return listener.(*net.UnixListener), nil
 }
 
-// maxStatus is the longest answer that is read, in bytes: 10,000 pending
-// sources are a few MiB.
-const maxStatus = 64 << 20
-
-// ReadStatus returns the status of the watcher on a socket. Links are as in
-// [Listen].
-func ReadStatus(ctx context.Context, root *input.Root, socket string) (Status, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	conn, err := dial(ctx, root, socket)
-	if errors.Is(err, fs.ErrPermission) {
-		return Status{}, fmt.Errorf("%s: permission denied; run this as root", socket)
-	}
-	if err != nil {
-		return Status{}, &NoWatcherError{socket}
-	}
-	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline)
-	}
-	data, err := io.ReadAll(io.LimitReader(conn, maxStatus))
-	if err != nil {
-		return Status{}, fmt.Errorf("%s: %w", socket, err)
-	}
-	var s Status
-	if err := json.Unmarshal(data, &s); err != nil {
-		return Status{}, fmt.Errorf("%s: unknown answer; restart the watcher if it is of another version: systemctl restart mirrorcred", socket)
-	}
-	return s, nil
-}
-
 // A NoWatcherError says that no watcher listens on a socket.
 type NoWatcherError struct{ Socket string }
 
 // Error says where, and how one is started.
 func (e *NoWatcherError) Error() string {
 	return fmt.Sprintf("no watcher runs at %s; start it with: systemctl start mirrorcred", e.Socket)
-}
-
-// dial connects to the socket that a path leads to.
-func dial(ctx context.Context, root *input.Root, socket string) (net.Conn, error) {
-	fd, err := root.OpenFD(socket, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	return new(net.Dialer).DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d", fd))
 }

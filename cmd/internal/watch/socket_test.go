@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -13,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/internal/input"
 )
@@ -43,7 +46,7 @@ func TestSocketBelowRoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go NewStatusStore("1.2.3", "").Serve(t.Context(), listener)
+	go socketServer(NewStatusStore("1.2.3", "")).ServeSocket(t.Context(), listener)
 	if _, err := os.Lstat(filepath.Join(run, "status.sock")); err != nil {
 		t.Error(err)
 	}
@@ -157,5 +160,89 @@ func TestStampReplaced(t *testing.T) {
 		if _, err := os.Lstat(filepath.Join(run, "kubelet-restart")); (err == nil) == isOut {
 			t.Errorf("outside %v: %v", isOut, err)
 		}
+	}
+}
+
+// TestSocketServes asks the socket for all that it has: a pod that is given only
+// the socket's directory needs nothing else of the node.
+func TestSocketServes(t *testing.T) {
+	dir := t.TempDir()
+	socket, log := filepath.Join(dir, "status.sock"), filepath.Join(dir, "plugin.jsonl")
+	b := NewStatusStore("1.2.3", "/map")
+	b.SetRestartKubelet()
+	b.Record(began(Report{Plan: plan.Plan{Sources: 3}, Source: node.Source{File: "/etc/mirrorcred/delivered/mirrors.toml", Hash: "abc", Delivered: true}}))
+	listener, err := Listen(nil, socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	s := socketServer(b)
+	s.Log = func() string { return log }
+	go func() { served <- s.ServeSocket(ctx, listener) }()
+	client := Client{Socket: socket}
+	status, err := client.Status(ctx)
+	if err != nil || status.Map != "/etc/mirrorcred/delivered/mirrors.toml" || status.MapHash != "abc" || !status.Delivered || !status.RestartKubelet || !status.Armed {
+		t.Errorf("the status is %+v, %v", status, err)
+	}
+	var metrics strings.Builder
+	if err := client.Metrics(ctx, &metrics); err != nil || !strings.Contains(metrics.String(), "mirrorcred_in_sync 1\n") {
+		t.Errorf("the metrics are %q, %v", metrics.String(), err)
+	}
+	// The log appears later, and old lines in it are not sent.
+	events := make(chan string, 10)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- client.Events(ctx, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), func(e audit.Event, line []byte) { events <- e.Image + " " + string(line) })
+	}()
+	write := func(day, image string) {
+		f, err := os.OpenFile(log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.WriteString(`{"time":"2026-01-0` + day + `T00:00:00Z","outcome":"answered","image":"` + image + `"}` + "\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("1", "old")
+	for day, image := range map[string]string{"3": "first", "4": "second"} {
+		write(day, image)
+		select {
+		case got := <-events:
+			if !strings.HasPrefix(got, image+" {") {
+				t.Errorf("the event is %q; want that of %s", got, image)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("no event came")
+		}
+	}
+	cancel() // the watcher ends, and its followers with it
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	<-ended
+	if _, err := client.Status(t.Context()); err == nil {
+		t.Error("a watcher that ended answers")
+	}
+}
+
+// TestFollowersBounded has more clients follow the events than may.
+func TestFollowersBounded(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "status.sock")
+	serving(t, NewStatusStore("1.2.3", ""), socket)
+	client := Client{Socket: socket}
+	for range mostFollowers {
+		body, err := client.open(t.Context(), "/events")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer body.Close()
+	}
+	if err := client.Events(t.Context(), time.Now(), nil); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("one too many: %v", err)
+	}
+	if _, err := client.Status(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,10 +1,8 @@
 package watch
 
 import (
-	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -18,8 +16,14 @@ import (
 type Status struct {
 	Version string    `json:"version"`
 	PID     int       `json:"pid"`
-	Map     string    `json:"map"`
 	Started time.Time `json:"started"`
+	// Map is the map that was read last, MapHash the SHA-256 of what was read, ""
+	// for nothing, and Delivered says that it came from the cluster. UnusedMap is as
+	// in [node.Source]. Fault says whether the map is applied.
+	Map       string `json:"map"`
+	MapHash   string `json:"map_hash,omitempty"`
+	Delivered bool   `json:"map_delivered,omitempty"`
+	UnusedMap string `json:"unused_map,omitempty"`
 	// LastReconcile is when the last pass began: it saw what was written before,
 	// but maybe not what was written during it. LastChange is when the node was
 	// last changed. Both are zero before the first.
@@ -51,6 +55,11 @@ type Status struct {
 	// Degraded and Dropped are as in [FileWatching].
 	Degraded string `json:"file_watching_degraded,omitempty"`
 	Dropped  int    `json:"file_events_dropped,omitempty"`
+	// Armed says that the plugin may return credentials: containerd reads the
+	// mirrors.
+	Armed bool `json:"armed"`
+	// RestartKubelet says that the watcher may restart the kubelet.
+	RestartKubelet bool `json:"restart_kubelet"`
 	// NoRestart says why a watcher that may restart the kubelet cannot, "" if it
 	// can or may not.
 	NoRestart string `json:"no_restart,omitempty"`
@@ -78,6 +87,14 @@ func (b *StatusStore) Record(r Report) {
 	defer b.mu.Unlock()
 	s := &b.status
 	s.LastReconcile = r.Began
+	s.from(r.Source)
+	var unarmed *node.NotArmedError
+	switch {
+	case errors.As(r.Err, &unarmed):
+		s.Armed = false
+	case r.Err == nil:
+		s.Armed = true
+	}
 	s.Fault, s.BackingOff, s.FaultParts = "", r.BackingOff, node.PartsOf(r.Err)
 	if r.Err != nil {
 		s.Fault, s.InSync = r.Err.Error(), false
@@ -91,6 +108,21 @@ func (b *StatusStore) Record(r Report) {
 	s.ConflictingSources, s.NeedsRestart, s.Generation = r.Plan.ConflictingSources(), r.Plan.NeedsRestart, r.Plan.Generation
 	b.log = r.Plan.AuditLog
 	s.InSync = r.inSync()
+}
+
+// from sets what a status says of the map.
+func (s *Status) from(source node.Source) {
+	if source.File != "" {
+		s.Map = source.File
+	}
+	s.MapHash, s.Delivered, s.UnusedMap = source.Hash, source.Delivered, source.Unused
+}
+
+// SetRestartKubelet stores that the watcher may restart the kubelet.
+func (b *StatusStore) SetRestartKubelet() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.RestartKubelet = true
 }
 
 // SetFileWatching stores how well file changes are noticed.
@@ -114,8 +146,8 @@ func (b *StatusStore) Status() Status {
 	return b.status
 }
 
-// auditLog returns the audit_log of the last applied map.
-func (b *StatusStore) auditLog() string {
+// AuditLog returns the audit_log of the last applied map.
+func (b *StatusStore) AuditLog() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.log
@@ -158,36 +190,4 @@ func (s Status) Line() string {
 		return "containerd will not read the mirrors after its next start: " + s.Loss
 	}
 	return fmt.Sprintf("%d sources, %d pending, %d draining, %d held, %d in conflict", s.Sources, len(s.Pending), len(s.Draining), len(s.Held), len(s.Conflicts))
-}
-
-// shortage is how long to accept no connection if the machine is short of
-// something.
-const shortage = 100 * time.Millisecond
-
-// Serve answers each connection with the status as JSON, until ctx ends.
-func (b *StatusStore) Serve(ctx context.Context, listener net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { listener.Close() })
-	defer stop()
-	for {
-		conn, err := listener.Accept()
-		if ctx.Err() != nil {
-			if err == nil {
-				conn.Close()
-			}
-			return nil
-		}
-		if isShortage(err) {
-			select {
-			case <-ctx.Done():
-			case <-time.After(shortage):
-			}
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		_ = conn.SetDeadline(time.Now().Add(time.Second))
-		_ = json.NewEncoder(conn).Encode(b.Status()) // the reader may have hung up
-		conn.Close()
-	}
 }

@@ -68,6 +68,14 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// newServer returns a server of a watcher that must reconcile each minute, without
+// a log of the plugin.
+func newServer(b *StatusStore, m *Metrics) Server {
+	return Server{Store: b, Metrics: m, Late: time.Minute, Log: func() string { return "" }}
+}
+
+func socketServer(b *StatusStore) Server { return newServer(b, NewMetrics(b, noLog)) }
+
 // serving serves a store on a socket until the test ends.
 func serving(t *testing.T, b *StatusStore, socket string) {
 	t.Helper()
@@ -77,7 +85,7 @@ func serving(t *testing.T, b *StatusStore, socket string) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- b.Serve(ctx, listener) }()
+	go func() { done <- socketServer(b).ServeSocket(ctx, listener) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -318,7 +326,7 @@ func TestHealth(t *testing.T) {
 	b := NewStatusStore("", "")
 	b.status.Started = time.Now().Add(-time.Hour)
 	w := httptest.NewRecorder()
-	NewMetrics(b, noLog).handler(b, time.Minute).ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
+	newServer(b, NewMetrics(b, noLog)).metricsHandler().ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
 	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), ", longer ago than 1m0s") {
 		t.Errorf("the health is %d %q", w.Code, w.Body)
 	}
@@ -327,7 +335,7 @@ func TestHealth(t *testing.T) {
 func scrape(t *testing.T, m *Metrics, b *StatusStore, path string) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	m.handler(b, time.Minute).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+	newServer(b, m).metricsHandler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 	if w.Code != http.StatusOK {
 		t.Errorf("%s: %d %s", path, w.Code, w.Body)
 	}

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
@@ -51,6 +52,8 @@ type Options struct {
 // A Report is the outcome of one pass.
 type Report struct {
 	Plan plan.Plan
+	// Source is the map that was read; the caller sets it.
+	Source node.Source
 	// Err is why the node does not match the map, nil if it does or the plan says
 	// what it waits for.
 	Err error

@@ -8,7 +8,7 @@ TAGS     = grpcnotrace
 BIN      = bin
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build demo test lint bench fuzz fuzz-short e2e e2e-all kill model mutate dist dist-test dist-same clean
+.PHONY: all build demo test lint bench fleet fuzz fuzz-short e2e e2e-all kill model mutate dist dist-test dist-same clean
 
 all: build
 
@@ -70,6 +70,11 @@ mutate:
 # way.
 bench:
 	go test -p 1 -run '^$$' -bench . -benchtime 1x -timeout 30m ./cmd/internal/node ./cmd/mirror-credential-provider ./cmd/mirrorcred
+
+# Plays 10,000 nodes, and writes docs/fleet.svg and the tables of docs/performance.md.
+# make test plays 500, and checks that both are current.
+fleet:
+	go test -count=1 -timeout 30m ./cmd/internal/fleet -run '^TestCurrent$$' -update
 
 # Each fuzz target for FUZZTIME: a time, or a count of runs such as 5000x.
 FUZZTIME ?= 60s

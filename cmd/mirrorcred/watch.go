@@ -85,7 +85,7 @@ func runWatch(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.BoolVar(&f.restart, "restart-kubelet", false, "")
 	flags.BoolVar(&f.noKubelet, "no-kubelet", false, "")
 	flags.StringVar(&f.unit, "kubelet-unit", "", "")
-	flags.DurationVar(&f.jitter, "restart-jitter", 30*time.Second, "")
+	flags.DurationVar(&f.jitter, "restart-jitter", watch.DefaultJitter, "")
 	if done, err := parse(flags, watchUsage, args, stdout); done || err != nil {
 		return err
 	}

@@ -32,6 +32,10 @@ func (e *NotRestartedError) Error() string { return e.Reason.Error() }
 // Unwrap returns the reason.
 func (e *NotRestartedError) Unwrap() error { return e.Reason }
 
+// DefaultJitter is the longest wait of "mirrorcred watch". It is enough for 900 nodes:
+// package fleet has the rule for more.
+const DefaultJitter = 30 * time.Second
+
 // Restarts decides when the kubelet is restarted: after a new source, which it
 // reads only when it starts. The nodes of a cluster get a map at the same time,
 // so each waits a random while; and two restarts are never close together. Its

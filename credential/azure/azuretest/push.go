@@ -75,6 +75,28 @@ func (a *ACR) Push(repository, tag string, image v1.Image) (string, error) {
 	return digest.String(), nil
 }
 
+// PushIndex adds an index and its images to the registry, as [ACR.PushRandom] does.
+func (a *ACR) PushIndex(repository, tag string, index v1.ImageIndex) error {
+	list, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	for _, desc := range list.Manifests {
+		image, err := index.Image(desc.Digest)
+		if err != nil {
+			return err
+		}
+		if _, err := a.Push(repository, desc.Digest.String(), image); err != nil {
+			return err
+		}
+	}
+	manifest, err := index.RawManifest()
+	if err != nil {
+		return err
+	}
+	return a.put(http.MethodPut, "/v2/"+repository+"/manifests/"+tag, string(list.MediaType), bytes.NewReader(manifest))
+}
+
 func (a *ACR) pushLayer(repository string, layer v1.Layer) error {
 	digest, err := layer.Digest()
 	if err != nil {

@@ -7,8 +7,9 @@
 // test: not by a flag, not by a proxy, not by its environment. containerd and
 // the kubelet are built from their modules and kept (package build).
 //
-// The tests need root. Read TestPull first, then TestPod, and TestBareNode for a node
-// that is set up by mirrorcred alone.
+// The tests need root. Read TestPull first, then TestPod, TestBareNode for a node
+// that is set up by mirrorcred alone, and TestCluster for a node of a cluster with a
+// real control plane (package cluster).
 package e2e
 
 import (
@@ -97,6 +98,14 @@ func programs() (env []string, ours string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
+	control, err := build.ControlPlane(ctx, "controlplane", os.Stderr)
+	if err != nil {
+		return nil, "", err
+	}
+	cni, err := build.CNI(ctx, os.Stderr)
+	if err != nil {
+		return nil, "", err
+	}
 	if ours, err = box.Scratch(); err != nil {
 		return nil, "", err
 	}
@@ -106,7 +115,7 @@ func programs() (env []string, ours string, err error) {
 	if err := build.Ours(ctx, ".", ours, os.Stderr, "./workload"); err != nil {
 		return nil, ours, err
 	}
-	return []string{binVariable + "=" + strings.Join(append(dirs, kubelet, ours), ":")}, ours, nil
+	return []string{binVariable + "=" + strings.Join(append(dirs, kubelet, control, cni, ours), ":")}, ours, nil
 }
 
 // program returns the path of a program, or the directory of a containerd.

@@ -28,12 +28,12 @@ func TestPod(t *testing.T) {
 	silent(t, "mcr.microsoft.com")
 }
 
-// startKubelet starts a kubelet with the files that apply writes, and stops it
-// and its pods when the test ends.
-func startKubelet(t *testing.T, c *node.Containerd) *node.Kubelet {
+// startKubelet starts a kubelet with the files that apply writes and further flags,
+// and stops it and its pods when the test ends.
+func startKubelet(t *testing.T, c *node.Containerd, flags ...string) *node.Kubelet {
 	t.Helper()
-	k, err := node.StartKubelet(t.Context(), program("kubelet"),
-		"--image-credential-provider-config="+providerConfig, "--image-credential-provider-bin-dir="+providerBin)
+	k, err := node.StartKubelet(t.Context(), program("kubelet"), append(flags,
+		"--image-credential-provider-config="+providerConfig, "--image-credential-provider-bin-dir="+providerBin)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package box
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -9,9 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Metadata is the address of a cloud's metadata service, which the box has on
-// its loopback device.
-const Metadata = "169.254.169.254"
+// Addresses that the box has on its loopback device. No program listens at them
+// until a test has one do so.
+const (
+	Metadata  = "169.254.169.254" // a cloud's metadata service
+	Node      = "10.0.0.1"        // the node, for programs that refuse 127.0.0.1
+	APIServer = "10.96.0.1"       // the first address of a cluster's services
+)
 
 // build turns fresh namespaces into a machine of its own.
 func build() error {
@@ -108,8 +113,8 @@ func tunables() error {
 	return nil
 }
 
-// loopback brings up the one network device of the box, with the address of
-// the metadata service besides 127.0.0.0/8.
+// loopback brings up the one network device of the box, and gives it its
+// addresses besides 127.0.0.0/8.
 func loopback() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -124,15 +129,29 @@ func loopback() error {
 	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
 		return fmt.Errorf("bring up lo: %w", err)
 	}
-	alias, err := unix.NewIfreq("lo:1")
+	for i, address := range []string{Metadata, Node, APIServer} {
+		if err := addAddress(fd, fmt.Sprintf("lo:%d", i+1), address); err != nil {
+			return fmt.Errorf("give %s to lo: %w", address, err)
+		}
+	}
+	return nil
+}
+
+// addAddress gives a device one address, without a network around it: Linux
+// would take a whole network on lo for its own.
+func addAddress(fd int, alias, address string) error {
+	request, err := unix.NewIfreq(alias)
 	if err != nil {
 		return err
 	}
-	if err := alias.SetInet4Addr([]byte{169, 254, 169, 254}); err != nil {
+	if err := request.SetInet4Addr(netip.MustParseAddr(address).AsSlice()); err != nil {
 		return err
 	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFADDR, alias); err != nil {
-		return fmt.Errorf("give %s to lo: %w", Metadata, err)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFADDR, request); err != nil {
+		return err
 	}
-	return nil
+	if err := request.SetInet4Addr([]byte{255, 255, 255, 255}); err != nil {
+		return err
+	}
+	return unix.IoctlIfreq(fd, unix.SIOCSIFNETMASK, request)
 }

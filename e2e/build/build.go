@@ -1,6 +1,6 @@
 // Package build makes the programs that a node consists of.
 //
-// Those of others (containerd with its shim, the kubelet) take minutes, so
+// Those of others (containerd with its shim, the kubelet, the control plane) take minutes, so
 // they are built from their modules once and kept in the user's cache, in a
 // directory for each version. Ours are built anew for each run. It knows
 // nothing of what the programs are for. Start at [Containerd].
@@ -30,7 +30,7 @@ const small = "no_btrfs,no_devmapper,no_zfs,no_aufs,no_tracing"
 func Containerd(ctx context.Context, version string, log io.Writer) (string, error) {
 	module := containerdModule(version)
 	return cached("containerd-"+version, log, func(dir string) error {
-		return withModule(version, func(source string) error {
+		return withModule(module, version, func(source string) error {
 			return inModule(ctx, source, version, log, dir+"/", module+"/cmd/containerd", module+"/cmd/containerd-shim-runc-v2")
 		})
 	})
@@ -44,17 +44,17 @@ func containerdModule(version string) string {
 }
 
 // withModule runs build in the directory of a module that does nothing but
-// require a version of containerd. Such a module takes the versions from
-// containerd's go.mod, the version of Go, and with it the defaults of GODEBUG,
+// require a version of another. Such a module takes the versions from the other's
+// go.mod, the version of Go, and with it the defaults of GODEBUG,
 // included. "go install" of a version will not have the exclude directives that
 // some have.
-func withModule(version string, build func(source string) error) error {
+func withModule(module, version string, build func(source string) error) error {
 	source, err := scratch()
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(source)
-	mod := fmt.Sprintf("module node\n\ngo 1.21\n\nrequire %s v%s\n", containerdModule(version), version)
+	mod := fmt.Sprintf("module node\n\ngo 1.21\n\nrequire %s v%s\n", module, version)
 	if err := os.WriteFile(filepath.Join(source, "go.mod"), []byte(mod), 0o644); err != nil {
 		return err
 	}
@@ -91,6 +91,45 @@ func Kubelet(ctx context.Context, source, version string, log io.Writer) (string
 			"-o", filepath.Join(dir, "kubelet"), ".")...)
 		c.Dir = source
 		return c.Run()
+	})
+}
+
+// ControlPlane returns the directory with etcd, kube-apiserver,
+// kube-controller-manager and kube-scheduler, which are one program under four
+// names. source is the directory of its module. Its modules and flags are the
+// kubelet's, so that Go compiles what they share only once.
+func ControlPlane(ctx context.Context, source string, log io.Writer) (string, error) {
+	return cached("controlplane-"+KubeletVersion, log, func(dir string) error {
+		c := command(ctx, log, "build", "-trimpath",
+			"-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion=v"+KubeletVersion,
+			"-o", filepath.Join(dir, "controlplane"), ".")
+		c.Dir = source
+		if err := c.Run(); err != nil {
+			return err
+		}
+		for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
+			if err := os.Symlink("controlplane", filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// cniVersion is the network plugins that containerd 2.4.2 is tested with.
+const cniVersion = "1.9.1"
+
+// CNI returns the directory with the network plugins that give a pod a network
+// of its own.
+func CNI(ctx context.Context, log io.Writer) (string, error) {
+	const module = "github.com/containernetworking/plugins"
+	return cached("cni-"+cniVersion, log, func(dir string) error {
+		return withModule(module, cniVersion, func(source string) error {
+			c := command(ctx, log, "build", "-mod=mod", "-trimpath", "-ldflags", "-s -w", "-o", dir+"/",
+				module+"/plugins/main/ptp", module+"/plugins/main/loopback", module+"/plugins/ipam/host-local")
+			c.Dir = source
+			return c.Run()
+		})
 	})
 }
 

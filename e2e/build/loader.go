@@ -37,7 +37,7 @@ func Loader(ctx context.Context, version string, log io.Writer) (string, error) 
 	}
 	empty := txtar.Parse(files["empty"+major+".txtar"])
 	return cachedLoader("loader-"+version, files, log, func(dir string) error {
-		return withModule(version, func(source string) error {
+		return withModule(containerdModule(version), version, func(source string) error {
 			if err := writeEmpty(ctx, source, version, log, empty); err != nil {
 				return err
 			}
@@ -54,7 +54,7 @@ func WholeLoader(ctx context.Context, version string, log io.Writer) (string, er
 		return "", err
 	}
 	return cachedLoader("loader-whole-"+version, files, log, func(dir string) error {
-		return withModule(version, func(source string) error {
+		return withModule(containerdModule(version), version, func(source string) error {
 			return buildLoader(ctx, source, version, files, log, dir)
 		})
 	})

@@ -54,6 +54,30 @@ func run(log string, c *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
+// A Daemon is a running program that this package knows nothing else of.
+type Daemon struct{ *process }
+
+// StartDaemon starts a program and waits until probe has no error.
+func StartDaemon(ctx context.Context, probe func(context.Context) error, path string, args ...string) (*Daemon, error) {
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return nil, err
+	}
+	p, err := start(filepath.Join(logs, filepath.Base(path)+".log"), nil, path, args...)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := p.ready(ctx, probe); err != nil {
+		p.stop()
+		return nil, err
+	}
+	return &Daemon{p}, nil
+}
+
+// Stop ends the program and waits for it; a second Stop does nothing.
+func (d *Daemon) Stop() { d.stop() }
+
 // stop ends the daemon, by force when it takes more than some seconds. One that
 // has ended is left alone.
 func (p *process) stop() {

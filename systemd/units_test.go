@@ -81,7 +81,7 @@ func TestUnitsSandbox(t *testing.T) {
 		"LogsDirectory=mirrorcred",
 		"ProtectProc=default", // or the kubelet is not seen
 		"ProcSubset=all",
-		"CapabilityBoundingSet=",
+		"CapabilityBoundingSet=CAP_CHOWN",
 		"RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
 	}
 	want := map[string][]string{

@@ -102,7 +102,7 @@ func TestSandboxIsTheUnits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"CapabilityBoundingSet=", "NoNewPrivileges=yes", "ProtectProc=default", "ProcSubset=all"} {
+	for _, line := range []string{"CapabilityBoundingSet=CAP_CHOWN", "NoNewPrivileges=yes", "ProtectProc=default", "ProcSubset=all"} {
 		if !strings.Contains(string(unit), "\n"+line+"\n") {
 			t.Errorf("the unit does not say %s", line)
 		}

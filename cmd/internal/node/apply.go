@@ -191,6 +191,10 @@ func (n *Node) stage(ctx context.Context, stage plan.Stage, changes []plan.Chang
 				if err := n.keepPrevious(c, todo.BinDir); err != nil {
 					return err
 				}
+				var err error
+				if f.owner, err = n.ownerOf(f.path); err != nil {
+					return err
+				}
 			}
 			if stage == plan.StageHosts || stage == plan.StageCarry {
 				// The link's target may be on another file system.

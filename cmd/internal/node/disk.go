@@ -39,6 +39,9 @@ type file struct {
 	path string // on this machine
 	data []byte
 	mode fs.FileMode
+	// owner is whose the file is, such as that of the file it replaces; nil means
+	// this process's user and group.
+	owner *owner
 	// dir says that the file's directory is new: both go into place at once, since
 	// containerd would pick an empty directory.
 	dir bool
@@ -110,12 +113,12 @@ func (d *disk) build(name string, f file, sync bool) error {
 		return d.symlink(string(f.data), name)
 	}
 	if !f.dir {
-		return d.create(name, f.data, f.mode, sync)
+		return d.create(name, f, sync)
 	}
 	if err := d.mkdir(name, dirMode(f.mode)); err != nil {
 		return err
 	}
-	if err := d.create(filepath.Join(name, filepath.Base(f.path)), f.data, f.mode, sync); err != nil || !sync {
+	if err := d.create(filepath.Join(name, filepath.Base(f.path)), f, sync); err != nil || !sync {
 		return err
 	}
 	return d.syncDir(name)
@@ -156,8 +159,8 @@ func (d *disk) temporary(dir string) string {
 	}
 }
 
-// create writes a new file.
-func (d *disk) create(name string, data []byte, mode fs.FileMode, sync bool) (err error) {
+// create writes a new file under a name of its own.
+func (d *disk) create(name string, content file, sync bool) (err error) {
 	if err := d.before("create", name); err != nil {
 		return err
 	}
@@ -173,12 +176,15 @@ func (d *disk) create(name string, data []byte, mode fs.FileMode, sync bool) (er
 	if err := d.before("write", name); err != nil {
 		return err
 	}
-	if _, err := f.Write(data); err != nil {
+	if _, err := f.Write(content.data); err != nil {
 		return describe(err)
+	}
+	if err := d.give(f, name, content); err != nil {
+		return err
 	}
 	// Not earlier: no other user may open a half-written file, or one that will be
 	// closed to others. The umask does not matter.
-	if err := f.Chmod(mode); err != nil {
+	if err := f.Chmod(content.mode); err != nil {
 		return describe(err)
 	}
 	if !sync {

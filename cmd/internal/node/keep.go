@@ -82,7 +82,7 @@ func (d *disk) buildDir(dir string, files []file) error {
 		return err
 	}
 	for _, f := range files {
-		if err := d.create(filepath.Join(dir, f.path), f.data, f.mode, true); err != nil {
+		if err := d.create(filepath.Join(dir, f.path), f, true); err != nil {
 			return err
 		}
 	}

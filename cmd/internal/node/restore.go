@@ -45,7 +45,11 @@ func (n *Node) putBack(old previous, entries []plan.Entry) error {
 	if err != nil {
 		return err
 	}
-	return n.disk.write([]file{{path: place, data: old.Data, mode: old.Mode}})
+	owner, err := n.ownerOf(place)
+	if err != nil {
+		return err
+	}
+	return n.disk.write([]file{{path: place, data: old.Data, mode: old.Mode, owner: owner}})
 }
 
 // RestoreKubelet rolls the kubelet's configuration back to before mirrorcred's

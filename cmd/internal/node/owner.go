@@ -1,0 +1,56 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// An owner is the user and the group that a file belongs to.
+type owner struct{ uid, gid int }
+
+// ownerOf returns whose the file at a path is, nil if there is none.
+func (n *Node) ownerOf(path string) (*owner, error) {
+	info, err := n.tree.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, describe(err)
+	}
+	return ownerIn(info), nil
+}
+
+func ownerIn(info fs.FileInfo) *owner {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	return &owner{int(st.Uid), int(st.Gid)}
+}
+
+// give gives a new file, which is open under a temporary name, to its owner. It is
+// still closed to others, and changes nothing if the owner is the right one already:
+// that takes no capability.
+func (d *disk) give(f *os.File, name string, content file) error {
+	want := content.owner
+	info, err := f.Stat()
+	if err != nil {
+		return describe(err)
+	}
+	if has := ownerIn(info); want == nil || has == nil || *want == *has {
+		return nil
+	}
+	if err := d.before("chown", name); err != nil {
+		return err
+	}
+	if err := f.Chown(want.uid, want.gid); errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s belongs to user %d and group %d, and this process may not create such a file; give it CAP_CHOWN, or run: chown %d:%d %[1]s",
+			content.path, want.uid, want.gid, os.Geteuid(), os.Getegid())
+	} else if err != nil {
+		return describe(err)
+	}
+	return nil
+}

@@ -105,7 +105,7 @@ func (t *texts) readUnits(ask func(program string, args ...string) ([]byte, erro
 // readDocs reads the documents, and the examples of maps.
 func readDocs(repo string) (tree, error) {
 	docs := tree{}
-	for _, pattern := range []string{"README.md", "CHANGELOG.md", "SECURITY.md", "docs/*.md", "docs/*.svg", "deploy/examples/*.toml"} {
+	for _, pattern := range []string{"README.md", "CHANGELOG.md", "SECURITY.md", "docs/*.md", "docs/*.svg", "deploy/examples/*.toml", "deploy/examples/*.yaml"} {
 		files, err := filepath.Glob(filepath.Join(repo, pattern))
 		if err != nil || len(files) == 0 {
 			return nil, fmt.Errorf("%s has no %s; run this on a whole checkout", repo, pattern)

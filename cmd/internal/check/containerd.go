@@ -13,7 +13,7 @@ import (
 )
 
 // containerd checks everything in containerd's configuration that affects pulls, except
-// config_path, which the plan checks.
+// config_path and logins, which the plan checks.
 func (v *visit) containerd(m *mirror.Map) {
 	c := m.Containerd
 	versions := containerdconfig.Lines()
@@ -29,7 +29,6 @@ func (v *visit) containerd(m *mirror.Map) {
 		return // the plan says so
 	}
 	v.imports(c, config)
-	v.logins(m, config)
 	v.headers(config)
 	v.pauseImage(m, config)
 }
@@ -46,23 +45,6 @@ func (v *visit) imports(c mirror.Containerd, config containerdconfig.Config) {
 		if !slices.ContainsFunc(config.Read, func(in containerdconfig.Input) bool { return in.Path == inside }) {
 			v.add(doctor.ImportNotFollowed, name, fmt.Sprintf("nothing in %s imports this file, so containerd does not read it", v.at(c.Config)),
 				fmt.Sprintf("write imports = [\"%s/*.toml\"] at the top of %s, and restart containerd", dir, v.at(c.Config)))
-		}
-	}
-}
-
-// logins reports containerd's own logins for the registries of the map: containerd uses
-// them for each pull without a credential.
-func (v *visit) logins(m *mirror.Map, config containerdconfig.Config) {
-	for _, login := range config.Logins {
-		host := strings.TrimPrefix(strings.TrimPrefix(login.Host, "https://"), "http://")
-		for _, one := range m.Mirrors {
-			if !slices.ContainsFunc(one.Targets, func(t mirror.Target) bool { return t.Host().String() == host }) {
-				continue
-			}
-			v.add(doctor.ConfigsAuth, v.place(login.At),
-				fmt.Sprintf("containerd has its own login for %q here and uses it for each pull of %q that comes without a credential, so a wrong one fails pulls that the map has anonymous, and a right one hides that the plugin returns no credentials", login.Host, one.Source),
-				fmt.Sprintf("remove [%s], name the login as a credential in the map, and restart containerd", login.At.Table))
-			break
 		}
 	}
 }

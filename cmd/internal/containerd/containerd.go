@@ -59,6 +59,9 @@ type Verdict struct {
 	Loss string
 	// Warnings are what makes the verdict less than certain.
 	Warnings []doctor.Finding
+	// Logins are the registries for which containerd has logins of its own, according
+	// to its files.
+	Logins []doctor.Login
 	// Inputs are the files and patterns on this machine that the verdict was made
 	// from.
 	Inputs []string
@@ -108,6 +111,7 @@ func (l Observer) judge(ctx context.Context) (Verdict, error) {
 			NotArmed: firstError(l.checkVersion(next.installed, "is installed"), next.says(l), l.differs(next.configPath, next.where)),
 			Record:   armed.Record{HostsDir: l.Wanted.HostsDir, Alone: next.sure},
 			Warnings: l.warnings(next),
+			Logins:   next.logins,
 		}, nil
 	}
 	if err := l.checkVersion(now.version, "runs"); err != nil {
@@ -117,6 +121,7 @@ func (l Observer) judge(ctx context.Context) (Verdict, error) {
 		Next:     next.reason == nil,
 		Record:   armed.Record{HostsDir: l.Wanted.HostsDir, Process: now.process.Process, Alone: next.sure && next.reason == nil},
 		Warnings: l.warnings(next),
+		Logins:   next.logins,
 	}
 	if !now.told {
 		known, err := l.infer(ctx, now, &v)

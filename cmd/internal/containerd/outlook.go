@@ -27,6 +27,8 @@ type outlook struct {
 	// missing says that there is no configuration file, and that containerd starts
 	// without one.
 	missing bool
+	// logins are the registries for which it has logins of its own.
+	logins []doctor.Login
 	// sure says that it is known how containerd is started, so only a change of
 	// its files changes what it reads.
 	sure bool
@@ -156,6 +158,7 @@ func (l Observer) judgeLines(o *outlook, lines []containerdconfig.Version, main 
 			refused = err
 			continue
 		}
+		o.logins = l.addLogins(o.logins, c)
 		reason := l.notReadBy(c)
 		if reason == nil {
 			right = append(right, v)
@@ -176,6 +179,21 @@ func (l Observer) judgeLines(o *outlook, lines []containerdconfig.Version, main 
 	case wrong != nil:
 		o.reason = l.explain(*wrong, right, o.missing)
 	}
+}
+
+// addLogins adds the logins of a configuration that are not in the list yet.
+func (l Observer) addLogins(list []doctor.Login, c containerdconfig.Config) []doctor.Login {
+	for _, found := range c.Logins {
+		where := l.path(found.At.File)
+		if found.At.Line > 0 {
+			where = fmt.Sprintf("%s:%d", where, found.At.Line)
+		}
+		login := doctor.Login{Host: found.Host, Where: where, Table: found.At.Table}
+		if !slices.Contains(list, login) {
+			list = append(list, login)
+		}
+	}
+	return list
 }
 
 // effective returns what a version makes of the files. named says that

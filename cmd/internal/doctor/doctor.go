@@ -39,6 +39,7 @@ var checks = []func(*Facts) []Finding{
 	duplicateAnswers,
 	nodeDockerConfigs,
 	kubeletFlags,
+	logins,
 	leftovers,
 }
 

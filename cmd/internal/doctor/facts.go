@@ -33,6 +33,8 @@ type Facts struct {
 	// Flags are what the unit files below another root say; nil if a kubelet
 	// that runs was asked instead, or needs no flags.
 	Flags *Flags
+	// Logins are the registries for which containerd has logins of its own.
+	Logins []Login
 	// Leftovers are directories that held mirrorcred's tree before hosts_dir
 	// was changed, and still hold files of it.
 	Leftovers []Leftover
@@ -99,6 +101,13 @@ type Flags struct {
 	// InTree are the places of the flag of the provider that was part of the
 	// kubelet before 1.30, as file:line.
 	InTree []string
+}
+
+// A Login is one that containerd's configuration has for a registry.
+type Login struct {
+	Host  string // as the configuration names it, with or without a scheme
+	Where string // the file on this machine, and the line
+	Table string
 }
 
 // A Leftover is a directory that held mirrorcred's tree.

@@ -4,14 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
@@ -47,73 +43,6 @@ func (n *Node) ApplyUnless(ctx context.Context, hold func(source string) bool, v
 	err = n.carryOut(ctx, &todo, &marker)
 	todo.DropRefused()
 	return todo, n.howFar(todo, err)
-}
-
-// Hold waits for the lock, and keeps it until release is called. It is for a caller
-// that changes the node beside [Node.Apply], which may be called meanwhile.
-func (n *Node) Hold(ctx context.Context) (release func(), err error) {
-	unlock, err := n.lock(ctx, func() error { return nil })
-	if err != nil {
-		return nil, err
-	}
-	n.held = true
-	return func() { n.held = false; unlock() }, nil
-}
-
-// lock waits for the lock of the one writer. The kernel releases it when the
-// process ends. If it is not free at once, meanwhile is called once, and its
-// error is joined to the one returned if the lock never gets free.
-func (n *Node) lock(ctx context.Context, meanwhile func() error) (unlock func(), err error) {
-	if err := n.checkRoot(); err != nil {
-		return nil, err
-	}
-	if n.held {
-		return func() {}, nil
-	}
-	f, err := n.openLock()
-	if err != nil {
-		return nil, errors.Join(err, meanwhile())
-	}
-	var late <-chan time.Time
-	if n.LockTimeout > 0 {
-		late = time.After(n.LockTimeout)
-	}
-	waited, found := false, error(nil)
-	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !waited {
-			waited, found = true, meanwhile()
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			f.Close()
-			return nil, errors.Join(describe(&fs.PathError{Op: "lock", Path: f.Name(), Err: err}), found)
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, errors.Join(&InterruptedError{}, found)
-		case <-late:
-			busy := fmt.Errorf("%s: another mirrorcred%s holds the lock; wait for it, or end it", f.Name(), holder(f))
-			f.Close()
-			return nil, errors.Join(busy, found)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-func (n *Node) openLock() (*os.File, error) {
-	path := n.path(lockFile)
-	if err := n.disk.tree.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, describe(err)
-	}
-	f, err := n.disk.tree.OpenLock(path)
-	if err != nil {
-		return nil, describe(err)
-	}
-	return f, nil
 }
 
 // carryOut carries a plan out. resume is the marker that stops the plugin, as

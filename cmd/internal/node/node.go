@@ -57,6 +57,9 @@ type Node struct {
 	// LockTimeout is how long to wait while another mirrorcred holds the lock; 0
 	// means until it ends.
 	LockTimeout time.Duration
+	// Waits, if not nil, is called once with a line that says who holds the lock, if
+	// a run waits for it for longer than a second.
+	Waits func(line string)
 	// Made, if not nil, is called for each change once it is in place.
 	Made func(plan.Change)
 	// count is how many changes of the present plan are in place.

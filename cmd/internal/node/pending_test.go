@@ -49,8 +49,8 @@ func TestKubeletFlags(t *testing.T) {
 		args []string
 		want string
 	}{
-		"none":         {nil, "pending mcr.microsoft.com: the kubelet (process 100) runs without --image-credential-provider-config=" + kubeletFile + "; start it with that flag and " + dir},
-		"other file":   {[]string{"--image-credential-provider-config=/etc/other.yaml", dir}, "pending mcr.microsoft.com: the kubelet (process 100) runs without --image-credential-provider-config="},
+		"none":         {nil, "pending mcr.microsoft.com: the kubelet (process 100) runs without --image-credential-provider-config=" + kubeletFile + "; run \"mirrorcred bootstrap join\", or start it with that flag and " + dir},
+		"other file":   {[]string{"--image-credential-provider-config=/etc/other.yaml", dir}, "pending mcr.microsoft.com: the kubelet (process 100) runs with --image-credential-provider-config=/etc/other.yaml, but the map has config = \"" + kubeletFile + "\" under [kubelet]; remove config and bin_dir from the map"},
 		"other binary": {[]string{config, "--image-credential-provider-bin-dir=/opt/bin"}, "pending mcr.microsoft.com: the kubelet (process 100) runs without " + dir + "; start it with that flag, or write its directory as bin_dir"},
 		"both":         {[]string{config, dir}, ""},
 		"two words":    {[]string{"--image-credential-provider-config", kubeletFile, dir + "/"}, ""},

@@ -86,7 +86,7 @@ func (n *Node) plan(ctx context.Context, hold func(source string) bool) (plan.Pl
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	n.warn(&p, d, o)
+	n.warn(&p, d, o, verdict.Logins)
 	n.noteSource(&p)
 	return p, nil
 }

@@ -109,8 +109,10 @@ func misconfigured(want mirror.Kubelet, k Process) string {
 	switch {
 	case k.Embedded:
 		return ""
-	case k.Config == "" || path.Clean(k.Config) != want.Config:
-		return fmt.Sprintf("the kubelet (process %d) runs without --%s=%s; start it with that flag and --%s=%s", k.PID, configFlag, want.Config, binDirFlag, want.BinDir)
+	case k.Config == "":
+		return fmt.Sprintf("the kubelet (process %d) runs without --%s=%s; run \"mirrorcred bootstrap join\", or start it with that flag and --%s=%s", k.PID, configFlag, want.Config, binDirFlag, want.BinDir)
+	case path.Clean(k.Config) != want.Config:
+		return fmt.Sprintf("the kubelet (process %d) runs with --%s=%s, but the map has config = %q under [kubelet]; remove config and bin_dir from the map, or start it with the map's paths", k.PID, configFlag, k.Config, want.Config)
 	case k.BinDir == "" || path.Clean(k.BinDir) != want.BinDir:
 		return fmt.Sprintf("the kubelet (process %d) runs without --%s=%s; start it with that flag, or write its directory as bin_dir under [kubelet] in the map", k.PID, binDirFlag, want.BinDir)
 	}

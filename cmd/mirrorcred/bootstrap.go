@@ -74,6 +74,26 @@ func phases() map[string]func(context.Context, bootFlags, io.Writer) error {
 	}
 }
 
+// findPhase returns the phase that the arguments name.
+func findPhase(args []string) (func(context.Context, bootFlags, io.Writer) error, error) {
+	const help = "; run \"mirrorcred bootstrap --help\""
+	names := words["bootstrap"]
+	if len(args) == 0 {
+		return nil, errors.New("missing phase; name one of " + strings.Join(names, ", ") + help)
+	}
+	phase, known := phases()[args[0]]
+	if near, ok := nearest(args[0], names); !known && ok {
+		return nil, fmt.Errorf("unknown phase %q; did you mean %q?", args[0], near)
+	}
+	switch {
+	case !known:
+		return nil, fmt.Errorf("unknown phase %q; name one of %s%s", args[0], strings.Join(names, ", "), help)
+	case len(args) > 1:
+		return nil, fmt.Errorf("unexpected argument %q%s", args[1], help)
+	}
+	return phase, nil
+}
+
 // runBootstrap is the command bootstrap.
 func runBootstrap(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := pflag.NewFlagSet("bootstrap", pflag.ContinueOnError)
@@ -92,9 +112,9 @@ func runBootstrap(ctx context.Context, args []string, stdout io.Writer) error {
 	if f.root, err = rootFlag(flags); err != nil {
 		return err
 	}
-	phase, known := phases()[flags.Arg(0)]
-	if !known || flags.NArg() != 1 {
-		return fmt.Errorf("name one of %s; run \"mirrorcred bootstrap --help\"", strings.Join(words["bootstrap"], ", "))
+	phase, err := findPhase(flags.Args())
+	if err != nil {
+		return err
 	}
 	if f.allowed != "" && flags.Arg(0) != "join" {
 		return fmt.Errorf("--allowed is for \"bootstrap join\", not for %s; leave it out", flags.Arg(0))

@@ -80,13 +80,20 @@ func (b *Baking) PlanBake(ctx context.Context) (BakePlan, error) {
 
 // planAll plans everything but the mirrors.
 func (b *Baking) planAll(p *Plan, m *mirror.Map, start containerd.Start) error {
-	if err := b.planPrograms(p, m); err != nil {
+	found, err := b.ofPackage()
+	if err != nil {
 		return err
 	}
-	if err := b.planUnits(p, m); err != nil {
+	if err := b.planPrograms(p, m, found); err != nil {
+		return err
+	}
+	if err := b.planUnits(p, m, found); err != nil {
 		return err
 	}
 	for _, e := range b.Extras {
+		if found.program != "" {
+			break // the package has them too
+		}
 		if err := b.install(p, e.Text, e.Path, e.Data, 0o644); err != nil {
 			return err
 		}
@@ -207,57 +214,60 @@ func (b *Baking) mkdir(p *Plan, text, name string) error {
 	return nil
 }
 
-// planPrograms plans the installation of both programs. If the plugin is not beside the
-// manager, it may be installed already.
-func (b *Baking) planPrograms(p *Plan, m *mirror.Map) error {
+// besideProgram returns where the plugin is on this machine: beside the manager.
+func (b *Baking) besideProgram() string { return filepath.Join(filepath.Dir(b.Program), Plugin) }
+
+// planPrograms plans the installation of both programs. A package's manager stays where
+// it is, and its plugin is copied for the kubelet.
+func (b *Baking) planPrograms(p *Plan, m *mirror.Map, found packaged) error {
 	if b.Program == "" {
 		return nil
 	}
-	plugin := path.Join(m.Kubelet.BinDir, Plugin)
-	for _, one := range []struct{ text, from, to string }{
-		{"the manager", b.Program, systemd.Program},
-		{"the kubelet's plugin", filepath.Join(filepath.Dir(b.Program), Plugin), plugin},
-	} {
-		data, err := input.ReadFile(one.from, maxFile)
-		if errors.Is(err, fs.ErrNotExist) && one.to == plugin {
-			if info, err := b.disk.tree.Stat(b.disk.at(plugin)); err == nil && info.Mode().IsRegular() {
-				continue
-			}
-			return fmt.Errorf("%s: it is not there; put the plugin beside the mirrorcred that you run", one.from)
-		}
-		if err == nil {
-			err = asTrusted(one.from, b.Program)
-		}
-		if err != nil {
-			return describe(err)
-		}
-		if err := b.install(p, one.text, one.to, data, 0o755); err != nil {
+	if found.program == "" {
+		if err := b.installProgram(p, "the manager", b.Program, systemd.Program); err != nil {
 			return err
 		}
 	}
-	return nil
+	plugin := path.Join(m.Kubelet.BinDir, Plugin)
+	if found.program != "" && b.isProgram(packagedPlugin) {
+		data, err := b.disk.tree.ReadFile(b.disk.at(packagedPlugin), maxFile)
+		if err != nil {
+			return describe(err)
+		}
+		return b.install(p, "the kubelet's plugin", plugin, data, 0o755)
+	}
+	err := b.installProgram(p, "the kubelet's plugin", b.besideProgram(), plugin)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if info, err := b.disk.tree.Stat(b.disk.at(plugin)); err == nil && info.Mode().IsRegular() {
+		return nil // it is installed already
+	}
+	return fmt.Errorf("%s: it is not there; put the plugin beside the mirrorcred that you run", b.besideProgram())
+}
+
+// installProgram adds the step that copies a program from this machine.
+func (b *Baking) installProgram(p *Plan, text, from, to string) error {
+	data, err := input.ReadFile(from, maxFile)
+	if err == nil {
+		err = asTrusted(from, b.Program)
+	}
+	if err != nil {
+		return describe(err)
+	}
+	return b.install(p, text, to, data, 0o755)
 }
 
 // planUnits plans the units, and a drop-in for the directories that the map names.
-func (b *Baking) planUnits(p *Plan, m *mirror.Map) error {
+func (b *Baking) planUnits(p *Plan, m *mirror.Map, found packaged) error {
 	units, err := systemd.Units("")
 	if err != nil {
 		return err
 	}
 	before := len(p.Steps)
 	for _, u := range units {
-		old, err := b.Look(u.Path)
-		switch {
-		case err != nil:
+		if err := b.planUnit(p, u, found); err != nil {
 			return err
-		case old != nil && old.Link != "":
-			p.Notes = append(p.Notes, fmt.Sprintf("%s: it is a link to %s, which stays", u.Path, old.Link))
-		case old != nil && systemd.Edited(old.Data):
-			p.Notes = append(p.Notes, u.Path+": it was edited, or another program wrote it, so it stays; move the changes into a drop-in, remove it and run this again")
-		default:
-			if err := b.install(p, "", u.Path, u.Data, 0o644); err != nil {
-				return err
-			}
 		}
 	}
 	if text := writePaths(m); text != "" {
@@ -266,9 +276,11 @@ func (b *Baking) planUnits(p *Plan, m *mirror.Map) error {
 		}
 	}
 	if len(p.Steps) > before {
-		p.Steps = append(p.Steps,
-			Step{Text: "systemd reads the units", Command: []string{"systemctl", "daemon-reload"}},
-			Step{Text: "the directories in /run", Command: []string{"systemd-tmpfiles", "--create", "/etc/tmpfiles.d/mirrorcred.conf"}})
+		p.Steps = append(p.Steps, daemonReload)
+	}
+	const tmpfiles = "/etc/tmpfiles.d/mirrorcred.conf"
+	if slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Path == tmpfiles && s.New != nil }) {
+		p.Steps = append(p.Steps, Step{Text: "the directories in /run", Command: []string{"systemd-tmpfiles", "--create", tmpfiles}})
 	}
 	return nil
 }

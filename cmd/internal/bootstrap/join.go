@@ -86,10 +86,14 @@ func (j *Joining) PlanJoin(ctx context.Context) (JoinPlan, error) {
 	if err := j.planFlags(&p, m); err != nil || len(p.Refusals) > 0 {
 		return p, err
 	}
-	if err := j.planPrograms(&p.Plan, m); err != nil {
+	found, err := j.ofPackage()
+	if err != nil {
 		return p, err
 	}
-	if err := j.planUnits(&p.Plan, m); err != nil {
+	if err := j.planPrograms(&p.Plan, m, found); err != nil {
+		return p, err
+	}
+	if err := j.planUnits(&p.Plan, m, found); err != nil {
 		return p, err
 	}
 	for _, dir := range []string{m.Containerd.HostsDir, path.Dir(m.Kubelet.Config)} {
@@ -106,7 +110,7 @@ func (j *Joining) PlanJoin(ctx context.Context) (JoinPlan, error) {
 	if p.Plan.Steps, err = j.withDirs(p.Plan.Steps); err != nil {
 		return p, err
 	}
-	if err := j.planService(&p); err != nil {
+	if err := j.planService(&p, found); err != nil {
 		return p, err
 	}
 	if err := j.planRestart(&p, p.Mirrors); err != nil {
@@ -305,15 +309,19 @@ const wants = "/etc/systemd/system/multi-user.target.wants/"
 
 // planService enables the watcher, unless the operator has enabled one run at boot
 // in its place, or masked it.
-func (j *Joining) planService(p *JoinPlan) error {
+func (j *Joining) planService(p *JoinPlan, found packaged) error {
 	unit := "/etc/systemd/system/" + systemd.WatchUnit
 	for _, name := range []string{wants + systemd.ApplyUnit, wants + systemd.WatchUnit} {
 		if f, err := j.Look(name); err != nil || f != nil {
 			return err
 		}
 	}
-	if f, err := j.Look(unit); err != nil || f != nil && f.Link != "" {
+	f, err := j.Look(unit)
+	if err != nil || f != nil && f.Link != "" {
 		return err
+	}
+	if inPackage := found.units[systemd.WatchUnit]; inPackage != "" && (f == nil || !systemd.Edited(f.Data)) {
+		unit = inPackage
 	}
 	p.Flags.Steps = append(p.Flags.Steps,
 		Step{Text: "the watcher starts at boot", Path: wants + systemd.WatchUnit, New: &File{Link: unit}})

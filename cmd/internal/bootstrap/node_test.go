@@ -125,7 +125,7 @@ func do(t testing.TB, n *Node) error {
 
 func undo(t testing.TB, n *Node) ([]Left, error) {
 	t.Helper()
-	p, left, err := n.planBack(stageRest)
+	p, left, err := n.planBack(stageRest, nil)
 	if err != nil {
 		return left, err
 	}

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"path"
@@ -9,19 +10,18 @@ import (
 	"github.com/mirrorcred/mirrorcred/hosts"
 )
 
-// dropOldTrees removes the hosts.toml files that mirrorcred wrote into directories
-// which hosts_dir named before. containerd may read such a directory again once undo
-// has put its configuration back, and would go to mirrors that get no credential any
-// more. It returns the files that were edited, which stay.
-func (n *Node) dropOldTrees(dirs []string) ([]Left, error) {
-	var left []Left
+// planOldTrees returns the steps that remove the hosts.toml files which mirrorcred wrote
+// into directories that hosts_dir named before, and the files that stay because they
+// were edited. containerd may read such a directory again once undo has put its
+// configuration back, and would go to mirrors that get no credential any more.
+func (n *Node) planOldTrees(dirs []string) (steps []Step, left []Left, err error) {
 	for _, dir := range dirs {
 		entries, err := n.disk.tree.ReadDir(n.disk.at(dir))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return left, describe(err)
+			return nil, nil, describe(err)
 		}
 		for _, e := range entries {
 			if !e.IsDir() {
@@ -33,32 +33,49 @@ func (n *Node) dropOldTrees(dirs []string) ([]Left, error) {
 			case errors.Is(err, syscall.ENOTDIR), err == nil && (f == nil || !f.isRegular()):
 				continue
 			case err != nil:
-				return left, err
+				return nil, nil, err
 			}
 			switch hosts.OwnerOf(f.Data) {
 			case hosts.Ours:
-				err = n.dropNamespace(name, f)
+				steps = append(steps, Step{Text: "from the hosts_dir of before", Path: name, Old: f})
 			case hosts.Edited:
 				left = append(left, Left{name, "it was edited since mirrorcred wrote it; remove its directory if containerd should use the source itself"})
 			}
-			if err != nil {
-				return left, err
-			}
 		}
 	}
-	return left, n.disk.sync()
+	return steps, left, nil
 }
 
-// dropNamespace removes a hosts.toml, and its directory if nothing else is in it.
-func (n *Node) dropNamespace(name string, f *File) error {
-	if err := n.disk.put(name, f, nil); err != nil {
-		return err
+// planOldTreesNow is [Node.planOldTrees] before the mirrors are removed.
+func (b *Baking) planOldTreesNow(ctx context.Context) ([]Step, []Left, error) {
+	b.Mirrors.Empty = true
+	defer func() { b.Mirrors.Empty = false }()
+	p, err := b.Mirrors.Plan(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	if err := n.disk.sync(); err != nil {
-		return err
+	steps, left, err := b.planOldTrees(p.Next.OldTrees)
+	// A directory that the map has just left is not old yet: its files are removed
+	// with the mirrors.
+	return steps, left, err
+}
+
+// dropOldTrees makes the steps of [Node.planOldTrees], and removes each namespace in
+// which nothing else is.
+func (n *Node) dropOldTrees(steps []Step) error {
+	for _, s := range steps {
+		if err := n.disk.put(s.Path, s.Old, nil); err != nil {
+			return err
+		}
+		if err := n.disk.sync(); err != nil {
+			return err
+		}
+		if n.Made != nil {
+			n.Made(s)
+		}
+		if err := n.disk.remove(path.Dir(s.Path)); err != nil {
+			return describe(err)
+		}
 	}
-	if n.Made != nil {
-		n.Made(Step{Text: "from the hosts_dir of before", Path: name, Old: f})
-	}
-	return describe(n.disk.remove(path.Dir(name)))
+	return n.disk.sync()
 }

@@ -70,8 +70,14 @@ func (j *Joining) Undo(ctx context.Context) (u Undone, err error) {
 	if u.Waiting = waiting; err != nil || len(waiting) > 0 {
 		return u, err
 	}
-	if u.Left, err = j.dropOldTrees(applied.Next.OldTrees); err != nil {
+	old, edited, err := j.planOldTrees(applied.Next.OldTrees)
+	if err != nil {
 		return u, err
+	}
+	if u.Left = edited; len(old) > 0 {
+		if err := j.dropOldTrees(old); err != nil {
+			return u, err
+		}
 	}
 	for _, s := range []stage{stageMirrors, stageRest} {
 		if err := j.back(ctx, s, &u); err != nil {
@@ -105,6 +111,13 @@ func (j *Joining) back(ctx context.Context, s stage, u *Undone) error {
 // not in the plan.
 func (j *Joining) PlanUndo(ctx context.Context) (all Plan, left []Left, err error) {
 	for _, s := range []stage{stageKubelet, stageMirrors, stageRest} {
+		if s == stageMirrors {
+			steps, edited, err := j.planOldTreesNow(ctx)
+			if err != nil {
+				return all, left, err
+			}
+			all.Steps, left = append(all.Steps, steps...), append(left, edited...)
+		}
 		p, stays, err := j.planStage(ctx, s)
 		if err != nil {
 			return all, left, err
@@ -120,7 +133,7 @@ func (j *Joining) planStage(ctx context.Context, s stage) (p Plan, left []Left, 
 	if s == stageRest {
 		return j.planRest(ctx)
 	}
-	if p, left, err = j.planBack(s); err != nil || s != stageKubelet || len(p.Steps) == 0 {
+	if p, left, err = j.planBack(s, nil); err != nil || s != stageKubelet || len(p.Steps) == 0 {
 		return p, left, err
 	}
 	if slices.ContainsFunc(p.Steps, func(s Step) bool { return strings.HasPrefix(s.Path, "/etc/systemd/") }) {

@@ -27,7 +27,11 @@ func (n *Node) StopService(ctx context.Context) error {
 	}
 	command := []string{"systemctl", "disable", "--now"}
 	for _, u := range units {
-		f, err := n.Look(u.Path)
+		at, err := n.unitPath(u)
+		if err != nil {
+			return err
+		}
+		f, err := n.Look(at)
 		if err != nil {
 			return err
 		}
@@ -44,7 +48,7 @@ func (n *Node) StopService(ctx context.Context) error {
 // planRest is [Node.planBack] for the last stage, with the commands that belong to
 // it.
 func (b *Baking) planRest(ctx context.Context) (Plan, []Left, error) {
-	p, left, err := b.planBack(stageRest)
+	p, left, err := b.planBack(stageRest, b.installed)
 	if err != nil {
 		return p, left, err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
+	"github.com/mirrorcred/mirrorcred/systemd"
 )
 
 // An undoing is the input for planning the undo of a phase.
@@ -16,6 +17,9 @@ type undoing struct {
 	record record
 	now    map[string]*File  // what each recorded path holds
 	copies map[string][]byte // what the record keeps, by hash
+	// programs returns the hashes of mirrorcred's programs as they are installed now,
+	// by their file names. One that was refreshed since is still mirrorcred's.
+	programs func() map[string][]string
 }
 
 // A Left is a file that undo leaves alone, because another program has changed or removed
@@ -57,7 +61,7 @@ func (u undoing) entry(e entry) (*Step, string, error) {
 	switch {
 	case now.Equal(old):
 		return nil, "", nil
-	case slices.Contains(e.Wrote, now.print()), now == nil && e.Restore:
+	case slices.Contains(e.Wrote, now.print()), now == nil && e.Restore, u.isRefreshed(e, now):
 		return &Step{Text: "as it was before", Path: e.Path, Old: now, New: old, Restore: true}, "", nil
 	case now == nil && old == nil:
 		return nil, "", nil
@@ -74,6 +78,16 @@ func (u undoing) entry(e entry) (*Step, string, error) {
 		return nil, "", nil
 	}
 	return &Step{Text: "without mirrorcred's part; another program has edited the rest", Path: e.Path, Old: now, New: rest}, "", nil
+}
+
+// isRefreshed reports whether a file is a program of mirrorcred's that was put in the
+// place of the recorded one, as a package does when it is upgraded.
+func (u undoing) isRefreshed(e entry, now *File) bool {
+	name := path.Base(e.Path)
+	if u.programs == nil || now == nil || !now.isRegular() || name != Plugin && e.Path != systemd.Program {
+		return false
+	}
+	return slices.Contains(u.programs()[name], now.print())
 }
 
 func (u undoing) edited(e entry) string {
@@ -100,13 +114,13 @@ func (u undoing) restored(s *saved) (*File, error) {
 	return f, nil
 }
 
-// planBack plans to put back the files of one stage.
-func (n *Node) planBack(of stage) (Plan, []Left, error) {
+// planBack plans to put back the files of one stage. programs is as in [undoing].
+func (n *Node) planBack(of stage, programs func() map[string][]string) (Plan, []Left, error) {
 	r, err := n.record()
 	if err != nil {
 		return Plan{}, nil, err
 	}
-	u := undoing{record: r, now: map[string]*File{}, copies: map[string][]byte{}}
+	u := undoing{record: r, now: map[string]*File{}, copies: map[string][]byte{}, programs: programs}
 	for _, e := range r.Entries {
 		if stageOf(e) != of {
 			continue

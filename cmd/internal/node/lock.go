@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sayAfter is how long a run waits for the lock without a word.
+// sayAfter is how long a run waits for the lock before it says so.
 const sayAfter = time.Second
 
 // Hold waits for the lock, and keeps it until release is called. It is for a caller

@@ -49,6 +49,36 @@ func TestBareNode(t *testing.T) {
 	}
 }
 
+// TestJoinBeforeTheKubelet sets the same node up before "kubeadm join": no kubelet runs,
+// and the files that kubeadm writes are not there. Its first start then has the two
+// flags, and nothing has to restart.
+func TestJoinBeforeTheKubelet(t *testing.T) {
+	list := bareVersions()
+	if len(list) == 0 {
+		return // E2E_CONTAINERD names none of them
+	}
+	n := bareMachine(t, list[0])
+	n.do("start", "containerd.service")
+	within(t, time.Minute, func() error { return n.containerd.Answers(t.Context()) })
+	n.mirrorcred(0, "bootstrap", "bake")
+	n.mirrorcred(0, "bootstrap", "join")
+	if started := n.do("show", "--property=ExecMainStartTimestampMonotonic", "--value", "kubelet.service"); started != "0" {
+		t.Errorf("join starts a kubelet that is not configured yet, %s µs after boot", started)
+	}
+	n.mirrorcred(0, "pull", "--sandbox")
+
+	check(t, n.packages.KubeadmJoin())
+	n.do("start", "kubelet.service")
+	n.isUp()
+	forget()
+	first := n.pids()
+	n.runsPod("first")
+	n.isHealthy()
+	if now := n.pids(); now != first {
+		t.Errorf("something restarts after the kubelet's first start: processes %s; want %s", now, first)
+	}
+}
+
 // bareVersions are the containerds for which bake has a way of its own each: a
 // drop-in (2.4), a block in a file of version 2 (2.2), and a block on a containerd
 // that does not merge files (1.7).
@@ -112,6 +142,17 @@ type bare struct {
 // "kubeadm join", and mirrorcred is not installed.
 func bareNode(t *testing.T, version string) *bare {
 	t.Helper()
+	n := bareMachine(t, version)
+	check(t, n.packages.KubeadmJoin())
+	n.do("start", "containerd.service", "kubelet.service")
+	n.isUp()
+	return n
+}
+
+// bareMachine returns a node on which nothing runs but systemd: containerd and the
+// kubelet are installed, "kubeadm join" is still to come, and mirrorcred is not there.
+func bareMachine(t *testing.T, version string) *bare {
+	t.Helper()
 	freshNode(t)
 	for _, dir := range []string{providerBin, "/var/log/mirrorcred"} {
 		check(t, os.RemoveAll(dir))
@@ -123,7 +164,6 @@ func bareNode(t *testing.T, version string) *bare {
 	check(t, err)
 	check(t, n.packages.InstallContainerd(program("containerd-"+version), bareConfig(version)))
 	check(t, n.packages.InstallKubelet(program("kubelet"), kubeadmLayout))
-	check(t, n.packages.KubeadmJoin())
 	n.containerd, err = node.ConnectContainerd(version)
 	check(t, err)
 	write(t, azureFile, `{"cloud": "AzurePublicCloud", "tenantId": "11111111-2222-3333-4444-555555555555", "useManagedIdentityExtension": true}`)
@@ -135,8 +175,6 @@ func bareNode(t *testing.T, version string) *bare {
 		check(t, os.Chmod(filepath.Join(download, name), 0o755))
 	}
 	n.do("daemon-reload")
-	n.do("start", "containerd.service", "kubelet.service")
-	n.isUp()
 	push(t, contoso, "oss/pause", "3.9")
 	return n
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -103,27 +102,55 @@ func runWatch(ctx context.Context, args []string, stdout io.Writer) error {
 	return f.run(ctx)
 }
 
+// A watching is a watcher that runs.
+type watching struct {
+	watchFlags
+	node     *node.Node
+	root     *input.Root
+	store    *watch.StatusStore
+	metrics  *watch.Metrics
+	events   *watch.Events
+	service  *service
+	restarts watch.Restarts
+}
+
+// newWatching returns a watcher for the node that the flags name.
+func newWatching(f watchFlags) (*watching, error) {
+	w := &watching{watchFlags: f, node: node.New(f.root, f.mapFile, false), root: input.NewRoot(f.root), events: watch.NewEvents(f.log)}
+	w.node.NoKubelet, w.node.LockTimeout = f.noKubelet, otherWait
+	w.store = watch.NewStatusStore(version, w.node.Map)
+	if f.restart {
+		w.store.SetRestartKubelet()
+	}
+	w.metrics = watch.NewMetrics(w.store, w.pluginLog)
+	w.events.Root = f.root
+	w.restarts = watch.Restarts{
+		Kubelet: &kubeletUnit{named: f.unit, node: w.node}, Jitter: f.jitter, Stamp: filepath.Join(f.root, "/", restartStamp),
+		Root: w.root, Unable: w.store.SetNoRestart, Log: f.log,
+	}
+	var err error
+	w.service, err = newService(f.log)
+	return w, err
+}
+
+// pluginLog is [pluginLog] for the node.
+func (w *watching) pluginLog(auditLog string) string {
+	return pluginLog(w.root, w.watchFlags.root, auditLog)
+}
+
+// server returns what serves the status, the metrics and the plugin's log.
+func (w *watching) server(late time.Duration) watch.Server {
+	return watch.Server{Store: w.store, Metrics: w.metrics, Late: late, Log: func() string { return w.pluginLog(w.store.AuditLog()) }}
+}
+
 // run watches until ctx ends.
 func (f watchFlags) run(ctx context.Context) error {
-	log := f.log
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	n := node.New(f.root, f.mapFile, false)
-	n.NoKubelet, n.LockTimeout = f.noKubelet, otherWait
-	root := input.NewRoot(f.root)
-	store := watch.NewStatusStore(version, n.Map)
-	if f.restart {
-		store.SetRestartKubelet()
-	}
-	logOf := func(auditLog string) string { return pluginLog(root, f.root, auditLog) }
-	metrics := watch.NewMetrics(store, logOf)
-	events := watch.NewEvents(log)
-	events.Root = f.root
-	defer events.Close()
-
-	told, err := newService(log)
+	w, err := newWatching(f)
+	defer w.events.Close()
 	if err != nil {
 		return err
 	}
@@ -131,95 +158,56 @@ func (f watchFlags) run(ctx context.Context) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	servers, err := f.serve(ctx, cancel, watch.Server{Store: store, Metrics: metrics, Late: late, Log: func() string { return logOf(store.AuditLog()) }})
+	servers, err := f.serve(ctx, cancel, w.server(late))
 	if err != nil {
 		return err
 	}
 	stopHup := relay(ctx, hup, func() {
-		log.Info("reconcile requested", "signal", "SIGHUP")
-		events.Hint()
+		f.log.Info("reconcile requested", "signal", "SIGHUP")
+		w.events.Hint()
 	})
-	alive := told.keepAlive(ctx, store, late)
-	restarts := watch.Restarts{Kubelet: &kubeletUnit{named: f.unit, node: n}, Jitter: f.jitter, Stamp: filepath.Join(f.root, "/", restartStamp), Root: root, Unable: store.SetNoRestart, Log: log}
+	alive := w.service.keepAlive(ctx, w.store, late)
 
-	store.SetFileWatching(events.Watch(n.Watched()))
-	log.Info("watching", "map", n.Map, "version", version)
-	watch.New(n, events.Hints(), watch.Options{
-		Tick: f.tick, Log: log,
-		MapTime: func() time.Time { return modified(root, n.Map) },
+	w.reconcile(ctx)
+
+	err = context.Cause(ctx)
+	cancel(nil)
+	_ = w.service.Stopping("")
+	stopHup()
+	alive()
+	servers()
+	if errors.Is(err, context.Canceled) {
+		f.log.Info("stopped")
+		return nil
+	}
+	return err
+}
+
+// reconcile keeps the node in sync with its map until ctx ends.
+func (w *watching) reconcile(ctx context.Context) {
+	w.store.SetFileWatching(w.events.Watch(w.node.Watched()))
+	w.log.Info("watching", "map", w.node.Map, "version", version)
+	watch.New(w.node, w.events.Hints(), watch.Options{
+		Tick: w.tick, Log: w.log,
+		MapTime: func() time.Time { return modified(w.root, w.node.Map) },
 		Done: func(r watch.Report) {
-			before := store.Status().Map
-			r.Source = n.Source()
-			store.Record(r)
-			if s := store.Status(); s.Map != before {
-				log.Info("another map counts", "map", s.Map, "delivered", s.Delivered)
+			before := w.store.Status().Map
+			r.Source = w.node.Source()
+			w.store.Record(r)
+			if s := w.store.Status(); s.Map != before {
+				w.log.Info("another map counts", "map", s.Map, "delivered", s.Delivered)
 			}
-			metrics.Observe(r)
-			store.SetFileWatching(events.Watch(n.Watched()))
-			told.tell(store.Status())
-			if f.restart {
-				restarts.Consider(ctx, r)
+			w.metrics.Observe(r)
+			w.store.SetFileWatching(w.events.Watch(w.node.Watched()))
+			w.service.tell(w.store.Status())
+			if w.restart {
+				w.restarts.Consider(ctx, r)
 			}
 			if len(r.Plan.Changes) == 0 {
 				debug.FreeOSMemory() // what the reconcile allocated is garbage now
 			}
 		},
 	}).Run(ctx)
-
-	err = context.Cause(ctx)
-	cancel(nil)
-	_ = told.Stopping("")
-	stopHup()
-	alive()
-	servers()
-	if errors.Is(err, context.Canceled) {
-		log.Info("stopped")
-		return nil
-	}
-	return err
-}
-
-// serve starts to serve the status and, if wanted, the metrics. The
-// function that it returns waits for both to end after ctx did. A server that
-// fails ends ctx with its error.
-func (f watchFlags) serve(ctx context.Context, cancel context.CancelCauseFunc, server watch.Server) (wait func(), err error) {
-	done := make(chan struct{}, 2)
-	start := func(serve func() error) {
-		go func() {
-			if err := serve(); err != nil {
-				cancel(err)
-			}
-			done <- struct{}{}
-		}()
-	}
-	socket, err := watch.Listen(input.NewRoot(f.root), f.socket)
-	if err != nil {
-		return nil, err
-	}
-	count := 1
-	if f.metrics != "" {
-		listener, err := listenLoopback(f.metrics)
-		if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
-			socket.Close()
-			return nil, err
-		}
-		count++
-		start(func() error {
-			if listener == nil {
-				listener = f.untilFree(ctx)
-			}
-			if listener == nil {
-				return nil
-			}
-			return server.ServeMetrics(ctx, listener)
-		})
-	}
-	start(func() error { return server.ServeSocket(ctx, socket) })
-	return func() {
-		for range count {
-			<-done
-		}
-	}, nil
 }
 
 // pluginLog returns the path of the plugin's log for an audit_log of the map, ""
@@ -236,39 +224,6 @@ func pluginLog(root *input.Root, dir, auditLog string) string {
 		return ""
 	}
 	return path
-}
-
-// portCheck is how often a port is tried that another program has.
-const portCheck = time.Second
-
-// untilFree listens for the metrics once no other program does, or returns nil
-// when ctx has ended. Any user can take the port first, and that must not stop
-// the watcher.
-func (f watchFlags) untilFree(ctx context.Context) net.Listener {
-	f.log.Error("metrics not served", "error", fmt.Sprintf("--metrics-address=%s: another program listens there; find it with: ss -tlnp, and stop it, or name another port", f.metrics))
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(portCheck):
-		}
-		if listener, err := listenLoopback(f.metrics); err == nil {
-			f.log.Info("metrics served", "address", f.metrics)
-			return listener
-		}
-	}
-}
-
-// listenLoopback listens on an address that only this machine can reach.
-func listenLoopback(address string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("--metrics-address=%s: write a host and a port, such as 127.0.0.1:9469", address)
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("--metrics-address=%s is not a loopback address, and there is no access control; write 127.0.0.1:9469", address)
-	}
-	return net.Listen("tcp", address)
 }
 
 // relay calls request for each signal until ctx ends; the returned function

@@ -1,7 +1,6 @@
 package bootstrap
 
 import (
-	"fmt"
 	"path"
 
 	"github.com/mirrorcred/mirrorcred/hosts"
@@ -58,40 +57,6 @@ func (n *Node) ofPackage() (packaged, error) {
 func (n *Node) isProgram(name string) bool {
 	info, err := n.disk.tree.Stat(n.disk.at(name))
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
-}
-
-// planUnit plans one unit: none if a package has it, and then an earlier one of bake's
-// is removed.
-func (b *Baking) planUnit(p *Plan, u systemd.Unit, found packaged) error {
-	old, err := b.Look(u.Path)
-	if err != nil {
-		return err
-	}
-	isOurs := old != nil && old.isRegular() && !systemd.Edited(old.Data)
-	inPackage := found.units[u.Name]
-	switch {
-	case old != nil && old.Link != "":
-		p.Notes = append(p.Notes, fmt.Sprintf("%s: it is a link to %s, which stays", u.Path, old.Link))
-	case old != nil && !isOurs:
-		p.Notes = append(p.Notes, u.Path+": it was edited, or another program wrote it, so it stays; move the changes into a drop-in, remove it and run this again")
-	case inPackage == "":
-		return b.install(p, "", u.Path, u.Data, 0o644)
-	case isOurs:
-		p.Steps = append(p.Steps, Step{Text: "the package has its own, " + inPackage, Path: u.Path, Old: old})
-	}
-	return nil
-}
-
-// unitPath returns the path of a unit of mirrorcred's that systemd uses: the file in
-// /etc, unless only a package has it.
-func (n *Node) unitPath(u systemd.Unit) (string, error) {
-	for _, name := range append([]string{u.Path}, u.InPackage()...) {
-		f, err := n.Look(name)
-		if err != nil || f != nil {
-			return name, err
-		}
-	}
-	return "", nil
 }
 
 // installed returns the hashes of mirrorcred's programs, by their file names: those that

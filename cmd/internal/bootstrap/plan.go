@@ -141,3 +141,10 @@ type Part string
 // parts are the functions that do that. Each returns the file without mirrorcred's part:
 // unchanged if that is no longer in it, and nil if nothing else is.
 var parts = map[Part]func(data []byte) ([]byte, error){}
+
+// refuse adds a refusal, if there is one.
+func (p *Plan) refuse(r *Refusal) {
+	if r != nil {
+		p.Refusals = append(p.Refusals, *r)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -179,4 +180,91 @@ func (r record) copies() map[string]bool {
 		}
 	}
 	return names
+}
+
+// note records the steps that are about to be made, and keeps copies of the files that
+// they replace.
+func (n *Node) note(r *record, phase Phase, p Plan) error {
+	var keep []*File
+	for _, s := range p.Steps {
+		if s.Path == "" {
+			owe(r, n.offline, s.Command)
+			continue
+		}
+		old, err := r.add(phase, s)
+		if err != nil {
+			return err
+		}
+		if old != nil && old.isRegular() {
+			keep = append(keep, old)
+		}
+	}
+	for _, f := range keep {
+		if err := n.keep(f); err != nil {
+			return err
+		}
+	}
+	return n.writeRecord(*r)
+}
+
+func owe(r *record, offline bool, command []string) {
+	if !offline && !slices.ContainsFunc(r.Owed, func(c []string) bool { return slices.Equal(c, command) }) {
+		r.Owed = append(r.Owed, command)
+	}
+}
+
+// keep keeps a copy of a file.
+func (n *Node) keep(f *File) error {
+	if err := n.mkdirAll(copyDir, 0o700); err != nil {
+		return err
+	}
+	name := save(f).copyOf()
+	old, err := n.disk.look(name)
+	if err != nil {
+		return err
+	}
+	return n.disk.put(name, old, n.own(f.Data))
+}
+
+// own returns a file that only the user of this process can read.
+func (n *Node) own(data []byte) *File {
+	return &File{Data: data, Mode: 0o600, UID: os.Geteuid(), GID: os.Getegid()}
+}
+
+// record reads the node's record.
+func (n *Node) record() (record, error) {
+	f, err := n.disk.look(recordFile)
+	if err != nil || f == nil {
+		return record{}, err
+	}
+	return decodeRecord(n.disk.at(recordFile), f.Data)
+}
+
+// writeRecord replaces the record. An empty one is removed.
+func (n *Node) writeRecord(r record) error {
+	old, err := n.disk.look(recordFile)
+	if err != nil {
+		return err
+	}
+	if len(r.Entries) == 0 && len(r.Owed) == 0 {
+		if err := n.disk.put(recordFile, old, nil); err != nil {
+			return err
+		}
+		return n.disk.sync()
+	}
+	data, err := r.encode()
+	if err != nil {
+		return err
+	}
+	if err := n.mkdirAll(plan.StateDir, 0o755); err != nil {
+		return err
+	}
+	// The copies come first: without them the record is worth nothing.
+	if err := n.disk.sync(); err != nil {
+		return err
+	}
+	if err := n.disk.put(recordFile, old, n.own(data)); err != nil {
+		return err
+	}
+	return n.disk.sync()
 }

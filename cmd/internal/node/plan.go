@@ -47,30 +47,12 @@ func (n *Node) plan(ctx context.Context, hold func(source string) bool) (plan.Pl
 		return plan.Plan{}, plan.About(plan.PartContainerd, err)
 	}
 	n.rearmed = &verdict.Record
-	version, err := hosts.ParseVersion(m.Containerd.Version)
-	if err != nil {
-		return plan.Plan{}, plan.About(plan.PartMap, fmt.Errorf("%s: %w", n.Map, err))
-	}
-	wanted := make(map[string]bool, len(m.Mirrors))
-	for _, one := range m.Mirrors {
-		wanted[hosts.Namespace(one.Source)] = true
-	}
-	seen := background(func() (plan.Observed, error) {
-		return n.observe(m, wanted, routes)
-	})
-	defer seen()
-	d := n.desire(m, hold)
-	d.Version, d.Wanted = version, wanted
-	if d.Files, err = hosts.Render(m, hosts.Options{Version: version, Secrets: secrets.values}); err != nil {
-		return plan.Plan{}, plan.About(plan.PartMap, err)
-	}
-	o, err := seen()
+	d, o, err := n.states(reading{m, secrets, routes}, hold)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	o.HeaderFaults = secrets.faults
 	o.Loss, o.Warnings = verdict.Loss, verdict.Warnings
-	if err := n.observeFurther(&o, d, wanted); err != nil {
+	if err := n.observeFurther(&o, d, d.Wanted); err != nil {
 		return plan.Plan{}, err
 	}
 	now, err := n.now()
@@ -89,6 +71,36 @@ func (n *Node) plan(ctx context.Context, hold func(source string) bool) (plan.Pl
 	n.warn(&p, d, o, verdict.Logins)
 	n.noteSource(&p)
 	return p, nil
+}
+
+// A reading is the map, and the routes that are read meanwhile.
+type reading struct {
+	m       *mirror.Map
+	secrets headerValues
+	routes  func() (plan.RouteFiles, error)
+}
+
+// states returns the desired state, and what the disk shows of the observed one. The disk
+// is read while the map is rendered.
+func (n *Node) states(r reading, hold func(source string) bool) (plan.Desired, plan.Observed, error) {
+	version, err := hosts.ParseVersion(r.m.Containerd.Version)
+	if err != nil {
+		return plan.Desired{}, plan.Observed{}, plan.About(plan.PartMap, fmt.Errorf("%s: %w", n.Map, err))
+	}
+	wanted := make(map[string]bool, len(r.m.Mirrors))
+	for _, one := range r.m.Mirrors {
+		wanted[hosts.Namespace(one.Source)] = true
+	}
+	seen := background(func() (plan.Observed, error) { return n.observe(r.m, wanted, r.routes) })
+	defer seen()
+	d := n.desire(r.m, hold)
+	d.Version, d.Wanted = version, wanted
+	if d.Files, err = hosts.Render(r.m, hosts.Options{Version: version, Secrets: r.secrets.values}); err != nil {
+		return d, plan.Observed{}, plan.About(plan.PartMap, err)
+	}
+	o, err := seen()
+	o.HeaderFaults = r.secrets.faults
+	return d, o, err
 }
 
 // now reads both clocks.

@@ -97,71 +97,101 @@ type options struct {
 // bindings are the flags of AKS identity bindings.
 type bindings struct{ sni, clientID, tenantID, apiserver, ca string }
 
-// parseFlags parses the arguments. azure.json may come before, between or after
-// the flags; AKS puts it first.
-func parseFlags(args []string, stdout io.Writer) (options, error) {
-	var o options
+// A commandLine is what flags say before they are judged.
+type commandLine struct {
+	options
+	mirrorList, auditFile string // of --registry-mirror and --audit-log, as written
+	version, help         bool
+}
+
+// flags returns the flags that set l.
+func (l *commandLine) flags() *pflag.FlagSet {
 	flags := pflag.NewFlagSet("mirror-credential-provider", pflag.ContinueOnError)
 	flags.Usage = func() {}
 	flags.SetOutput(io.Discard)
-	mirrors := flags.StringP("registry-mirror", "r", "", "")
-	flags.StringVar(&o.credential, "credential", "", "")
-	flags.StringVar(&o.audience, "audience", "", "")
-	flags.StringVar(&o.root, "root", "", "")
-	flags.StringVar(&o.tokenCache, "token-cache", defaultCache(), "")
-	auditLog := flags.String("audit-log", audit.DefaultFile, "")
-	flags.DurationVar(&o.timeout, "timeout", 45*time.Second, "")
-	flags.StringVar(&o.bindings.sni, "ib-sni-name", "", "")
-	flags.StringVar(&o.bindings.clientID, "ib-default-client-id", "", "")
-	flags.StringVar(&o.bindings.tenantID, "ib-default-tenant-id", "", "")
-	flags.StringVar(&o.bindings.apiserver, "ib-apiserver-ip", "", "")
-	flags.StringVar(&o.bindings.ca, "ib-ca", "/etc/kubernetes/certs/ca.crt", "")
+	flags.StringVarP(&l.mirrorList, "registry-mirror", "r", "", "")
+	flags.StringVar(&l.credential, "credential", "", "")
+	flags.StringVar(&l.audience, "audience", "", "")
+	flags.StringVar(&l.root, "root", "", "")
+	flags.StringVar(&l.tokenCache, "token-cache", defaultCache(), "")
+	flags.StringVar(&l.auditFile, "audit-log", audit.DefaultFile, "")
+	flags.DurationVar(&l.timeout, "timeout", 45*time.Second, "")
+	flags.StringVar(&l.bindings.sni, "ib-sni-name", "", "")
+	flags.StringVar(&l.bindings.clientID, "ib-default-client-id", "", "")
+	flags.StringVar(&l.bindings.tenantID, "ib-default-tenant-id", "", "")
+	flags.StringVar(&l.bindings.apiserver, "ib-apiserver-ip", "", "")
+	flags.StringVar(&l.bindings.ca, "ib-ca", "/etc/kubernetes/certs/ca.crt", "")
+	flags.BoolVar(&l.version, "version", false, "")
+	flags.BoolVarP(&l.help, "help", "h", false, "")
+	// Those of acr-credential-provider that have no effect here.
 	flags.StringP("v", "v", "0", "")
 	flags.String("vmodule", "", "")
 	flags.Duration("log-flush-frequency", 5*time.Second, "")
-	version := flags.Bool("version", false, "")
-	help := flags.BoolP("help", "h", false, "")
+	return flags
+}
+
+// parseFlags parses the arguments. azure.json may come before, between or after
+// the flags; AKS puts it first.
+func parseFlags(args []string, stdout io.Writer) (options, error) {
+	var l commandLine
+	flags := l.flags()
 	if err := flags.Parse(args); err != nil {
 		return options{}, fmt.Errorf("%w; run it with --help for the flags", err)
 	}
-	switch {
-	case *help:
-		o.done = true
-		_, err := io.WriteString(stdout, usage)
-		return o, err
-	case *version:
-		o.done = true
-		_, err := fmt.Fprintf(stdout, "mirror-credential-provider version %s\n", Version)
-		return o, err
-	}
-	if dir, ok := strings.CutPrefix(*mirrors, "@"); ok {
-		if !hasRoutes {
-			return options{}, fmt.Errorf("--registry-mirror=%q: the manager that writes routes runs on Linux only; write a list source:target,source:target", *mirrors)
-		}
-		o.routes = dir
-		if !filepath.IsAbs(dir) {
-			return options{}, fmt.Errorf("--registry-mirror=%q: the directory of routes is not an absolute path; write @/var/lib/mirrorcred/routes", *mirrors)
-		}
-	} else {
-		o.mirrors = *mirrors
-	}
 	var err error
-	if o.root != "" && !hasRoutes {
-		return options{}, errors.New("--root is for Linux only, because links cannot be kept inside a directory elsewhere; leave it out")
+	switch {
+	case l.help:
+		_, err = io.WriteString(stdout, usage)
+		return options{done: true}, err
+	case l.version:
+		_, err = fmt.Fprintf(stdout, "mirror-credential-provider version %s\n", Version)
+		return options{done: true}, err
 	}
-	if o.root != "" {
-		// The program of an exec credential has an absolute path, and may run
-		// elsewhere.
-		if o.root, err = filepath.Abs(o.root); err != nil {
-			return options{}, fmt.Errorf("--root: %w; write an absolute path", err)
-		}
+	o := l.options
+	if err := o.setMirrors(l.mirrorList); err != nil {
+		return options{}, err
 	}
-	if o.auditLog, err = audit.ParseDestination(*auditLog); err != nil {
-		return options{}, fmt.Errorf("--audit-log=%q: %w", *auditLog, err)
+	if err := o.setRoot(); err != nil {
+		return options{}, err
+	}
+	if o.auditLog, err = audit.ParseDestination(l.auditFile); err != nil {
+		return options{}, fmt.Errorf("--audit-log=%q: %w", l.auditFile, err)
 	}
 	return o, o.check(flags.Args())
 }
 
+// setMirrors takes the value of --registry-mirror: a list, or @DIR.
+func (o *options) setMirrors(value string) error {
+	dir, isDir := strings.CutPrefix(value, "@")
+	switch {
+	case !isDir:
+		o.mirrors = value
+	case !hasRoutes:
+		return fmt.Errorf("--registry-mirror=%q: the manager that writes routes runs on Linux only; write a list source:target,source:target", value)
+	case !filepath.IsAbs(dir):
+		return fmt.Errorf("--registry-mirror=%q: the directory of routes is not an absolute path; write @/var/lib/mirrorcred/routes", value)
+	default:
+		o.routes = dir
+	}
+	return nil
+}
+
+// setRoot makes the root an absolute path: the program of an exec credential has one,
+// and may run elsewhere.
+func (o *options) setRoot() (err error) {
+	if o.root == "" {
+		return nil
+	}
+	if !hasRoutes {
+		return errors.New("--root is for Linux only, because links cannot be kept inside a directory elsewhere; leave it out")
+	}
+	if o.root, err = filepath.Abs(o.root); err != nil {
+		return fmt.Errorf("--root: %w; write an absolute path", err)
+	}
+	return nil
+}
+
+// check judges the flags together, and the arguments beside them.
 func (o *options) check(rest []string) error {
 	switch {
 	case o.tokenCache != "" && !filepath.IsAbs(o.tokenCache):

@@ -22,7 +22,6 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/explain"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/provider"
-	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/internal/input"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -168,77 +167,6 @@ func registryOf(e hosts.Endpoint) string {
 		return strings.TrimSuffix(e.Host, ":80")
 	}
 	return strings.TrimSuffix(e.Host, ":443")
-}
-
-// A login is the credential for one registry.
-type login struct {
-	credential.Credential
-	wanted bool   // the map names one for it
-	name   string // in the map
-}
-
-// credentials runs the plugin, and returns the credential for each registry. containerd
-// would offer each credential to all of them; here a registry gets only the one that the
-// map names for it.
-func (p *Prober) credentials(ctx context.Context, a aim, seen explain.Observed, e explain.Explanation) map[string]login {
-	logins := map[string]login{}
-	var order []string
-	add := func(registry, name string) {
-		if _, twice := logins[registry]; name != "" && !twice {
-			logins[registry] = login{wanted: true, name: name}
-			order = append(order, registry)
-		}
-	}
-	stock := p.Mirrors.Kubelet.Stock // it answers without routes, by the map's arguments
-	for _, o := range e.Plugin.Offers {
-		add(o.Registry, o.Credential)
-	}
-	for _, t := range a.mirror.Targets {
-		if stock {
-			add(t.Host().String(), t.Credential)
-		}
-	}
-	if len(order) == 0 {
-		return logins
-	}
-	var answers []map[string]credential.Credential
-	ran := false
-	for _, entry := range seen.Providers {
-		if _, ok := provider.Match(entry, a.image); !ok || entry.Routes() == "" && !stock {
-			continue
-		}
-		ran = true
-		response, err := p.Runner.Run(ctx, entry, a.image)
-		if err != nil {
-			what, repair, _ := strings.Cut(err.Error(), "; ")
-			if repair == "" {
-				repair = "mirrorcred events"
-			}
-			p.add(doctor.ProbeCredential, a.mirror.Source.String(), "the plugin returns no credential: "+what, repair)
-		}
-		answers = append(answers, response.Auth)
-	}
-	failed := slices.ContainsFunc(p.found, func(f doctor.Finding) bool {
-		return f.Name == doctor.ProbeCredential && f.Where == a.mirror.Source.String()
-	})
-	if !ran {
-		p.add(doctor.ProbeCredential, a.mirror.Source.String(), "the kubelet does not run the plugin for this source", "mirrorcred apply")
-	}
-	list := slices.DeleteFunc(credential.Attempts(answers, a.image.Name()), credential.Credential.Anonymous)
-	if ran && !failed && len(list) == 0 {
-		p.add(doctor.ProbeCredential, a.mirror.Source.String(), "the plugin answers, but without a credential for this source", "mirrorcred events")
-	}
-	for i, registry := range order {
-		l := logins[registry]
-		switch {
-		case len(list) == len(order):
-			l.Credential = list[i]
-		case len(list) == 1:
-			l.Credential = list[0] // the same for all
-		}
-		logins[registry] = l
-	}
-	return logins
 }
 
 // endpoint asks one registry, first without a credential and then with it. It reports

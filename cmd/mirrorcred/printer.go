@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
+)
+
+// printChange prints a change that was made.
+func printChange(w io.Writer, c plan.Change) {
+	what := "changed"
+	switch {
+	case c.New == nil:
+		what = "removed"
+	case c.Old == nil:
+		what = "created"
+	}
+	fmt.Fprintf(w, "%-9s%s\n", what, c.Path)
+}
+
+// printRest prints for a person what remains to do, after the diff or the
+// changes.
+func printRest(w io.Writer, todo plan.Plan, dryRun bool) error {
+	p := printer{w: w}
+	for _, audience := range todo.NewAudiences {
+		p.printf("%-9spods with a service account need a cluster rule before they get this credential: allow the group system:nodes the verb request-serviceaccounts-token-audience on the resource %q (docs/credentials.md)\n", "note", audience)
+	}
+	p.undone(9, todo.Pending, todo.Draining, todo.Conflicts)
+	p.loss(9, todo.Loss)
+	if todo.Stopped != "" {
+		p.printf("%-9sthe plugin returns no credentials until \"mirrorcred apply\": %s\n", "stopped", todo.Stopped)
+	}
+	p.waits(9, "fault", todo.Faults)
+	p.warnings(9, todo.Warnings)
+	for _, note := range todo.Notes {
+		p.printf("%-9s%s\n", "note", note)
+	}
+	switch {
+	case outcome(todo, dryRun) == nil:
+		p.printf("in sync: %s\n", count(todo.Sources, "source"))
+	case dryRun:
+		p.printf("%s\n", newPreview(todo).counted())
+	default:
+		p.printf("not in sync: %s\n", rest(todo))
+	}
+	return p.err
+}
+
+// rest says in a few words what keeps a node from being in sync.
+func rest(todo plan.Plan) string {
+	pending := len(todo.Pending)
+	if todo.Loss != "" {
+		pending++
+	}
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{pending, "pending"}, {len(todo.Draining), "draining"}} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
+		}
+	}
+	if n := len(todo.Conflicts); n > 0 {
+		parts = append(parts, count(n, "conflict"))
+	}
+	if n := len(todo.Faults); n > 0 {
+		parts = append(parts, count(n, "fault"))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// A printer keeps the first error of a writer.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) printf(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format, args...)
+	}
+}
+
+// undone prints what does not match the map yet, a line each, after a column of
+// the given width.
+func (p *printer) undone(width int, pending, draining []plan.Pending, left []plan.Conflict) {
+	p.waits(width, "pending", pending)
+	p.waits(width, "draining", draining)
+	for _, one := range left {
+		p.printf("%-*s%s: %s\n", width, "conflict", one.Path, one.Reason)
+	}
+}
+
+// loss prints why containerd will not read the tree after its next start.
+func (p *printer) loss(width int, reason string) {
+	if reason != "" {
+		p.printf("%-*scontainerd reads the mirrors now, but will not after its next start: %s\n", width, "pending", reason)
+	}
+}
+
+// warnings prints what will make pulls fail although the node is in sync.
+func (p *printer) warnings(width int, list []doctor.Finding) {
+	for _, w := range list {
+		p.printf("%-*s%s\n", width, "warning", w)
+	}
+}
+
+// waits prints sources that do not match the map, and why.
+func (p *printer) waits(width int, what string, list []plan.Pending) {
+	for _, wait := range list {
+		p.printf("%-*s%s: %s\n", width, what, wait.Source, wait.Reason)
+	}
+}

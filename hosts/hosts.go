@@ -17,8 +17,8 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// Default is the directory that containerd falls back to for hosts without a
-// directory of their own.
+// Default is the directory that containerd falls back to for a host that has no
+// directory.
 const Default = "_default"
 
 // FileName is the name of the one file in a namespace that containerd reads.

@@ -15,8 +15,8 @@ type Fault struct {
 	File string
 	Line int // from 1; 0 if the fault is not on one line
 	Text string
-	// Name is a stable name, one of those below, for the faults that scripts tell
-	// from others; "" for most.
+	// Name is a stable name, one of those below, for faults that scripts recognise;
+	// "" for most.
 	Name string
 }
 

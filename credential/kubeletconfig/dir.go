@@ -61,7 +61,7 @@ func (e Entry) Routes() string {
 // (pkg/credentialprovider/plugin/config.go).
 func Read(files ...File) ([]Entry, error) { return new(Reader).Read(files...) }
 
-// Read is [Read].
+// Read is the function [Read], with what the Reader remembers.
 func (r *Reader) Read(files ...File) ([]Entry, error) {
 	var entries []Entry
 	var errs []error
@@ -94,7 +94,7 @@ func (r *Reader) Read(files ...File) ([]Entry, error) {
 // false if there is none. The error holds the faults of the file that it is in.
 func Find(files []File, name string) (Provider, bool, error) { return new(Reader).Find(files, name) }
 
-// Find is [Find].
+// Find is the function [Find], with what the Reader remembers.
 func (r *Reader) Find(files []File, name string) (Provider, bool, error) {
 	for _, file := range files {
 		doc, faults := r.decode(file.Data)
@@ -116,7 +116,7 @@ func Dir(files map[string][]byte, ours Ours) (name string, data []byte, err erro
 	return new(Reader).Dir(files, ours)
 }
 
-// Dir is [Dir].
+// Dir is the function [Dir], with what the Reader remembers.
 func (r *Reader) Dir(files map[string][]byte, ours Ours) (name string, data []byte, err error) {
 	ours.reader = r
 	if ours, err = ours.checked(); err != nil {

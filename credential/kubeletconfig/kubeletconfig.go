@@ -54,7 +54,7 @@ type Ours struct {
 // own result.
 func Config(old []byte, ours Ours) ([]byte, error) { return new(Reader).Config(old, ours) }
 
-// Config is [Config].
+// Config is the function [Config], with what the Reader remembers.
 func (r *Reader) Config(old []byte, ours Ours) ([]byte, error) {
 	ours.reader = r
 	ours, err := ours.checked()

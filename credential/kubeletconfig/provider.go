@@ -41,7 +41,7 @@ type TokenAttributes struct {
 	OptionalServiceAccountAnnotationKeys []string  `json:"optionalServiceAccountAnnotationKeys,omitempty"`
 }
 
-// A CacheType is what the kubelet caches the answers of a provider by that gets
+// A CacheType says by what the kubelet caches the answers of a provider that gets
 // tokens.
 type CacheType string
 

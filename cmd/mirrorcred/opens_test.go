@@ -33,7 +33,7 @@ var openers = map[string]string{
 	"cmd/internal/durable.removeAll":                        "it opens nothing but directories",
 	"cmd/internal/audit.open":                               "it appends, and checks for itself that it is a file, without a wait",
 	"cmd/internal/tokens.openLock":                          "it locks a file and reads nothing; it does not wait for a FIFO",
-	"cmd/internal/tokens.Cache.write":                       "it makes a file that must not be there",
+	"cmd/internal/tokens.files.write":                       "it makes a file that must not be there",
 	"cmd/internal/process/machinetest":                      "it makes the machines of tests",
 	"cmd/internal/nodetest.Node.WriteFile":                  "it makes the nodes of tests",
 	"cmd/internal/nodetest.install":                         "it makes the nodes of tests",

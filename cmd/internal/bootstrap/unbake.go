@@ -27,11 +27,7 @@ func (n *Node) StopService(ctx context.Context) error {
 	}
 	command := []string{"systemctl", "disable", "--now"}
 	for _, u := range units {
-		at, err := n.unitPath(u)
-		if err != nil {
-			return err
-		}
-		f, err := n.Look(at)
+		f, err := n.unit(u)
 		if err != nil {
 			return err
 		}

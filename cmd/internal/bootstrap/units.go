@@ -80,16 +80,15 @@ func (b *Baking) planUnit(p *Plan, u systemd.Unit, found packaged) error {
 	return nil
 }
 
-// unitPath returns the path of a unit of mirrorcred's that systemd uses: the file in
-// /etc, unless only a package has it.
-func (n *Node) unitPath(u systemd.Unit) (string, error) {
+// unit returns the file of a unit of mirrorcred's that systemd uses: the one in /etc, or
+// else a package's; nil if there is none.
+func (n *Node) unit(u systemd.Unit) (*File, error) {
 	for _, name := range append([]string{u.Path}, u.InPackage()...) {
-		f, err := n.Look(name)
-		if err != nil || f != nil {
-			return name, err
+		if f, err := n.Look(name); err != nil || f != nil {
+			return f, err
 		}
 	}
-	return "", nil
+	return nil, nil
 }
 
 var daemonReload = Step{Text: "systemd reads the units", Command: []string{"systemctl", "daemon-reload"}}

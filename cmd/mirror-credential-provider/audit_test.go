@@ -3,6 +3,7 @@
 package main_test
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"net"
@@ -16,8 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/credential/azure/azuretest"
+	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -96,6 +99,87 @@ func TestAudit(t *testing.T) {
 		for path, mode := range map[string]os.FileMode{n.log(): 0o600, filepath.Dir(n.log()): 0o700} {
 			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
 				t.Errorf("%s: %s: %v, %v; want %v", name, path, info, err, mode)
+			}
+		}
+	}
+}
+
+// TestAuditCode checks the code that each kind of run has in the log. Each code
+// that a run may have is in the table, so that an alert on it can fire.
+func TestAuditCode(t *testing.T) {
+	const two = "version = 1\n[[mirror]]\nsource = \"mcr.microsoft.com\"\nshare_credential = true\ntargets = [\"foo.azurecr.io/mcr\", \"bar.azurecr.io\"]\n"
+	refusing := azuretest.Echo(http.StatusForbidden)
+	withdraw := func(t *testing.T, n tree) {
+		n.writeRoute(t, mcr, route.Route{Source: mcr, HostsDir: mirror.DefaultHostsDir, Withdrawn: "its mirror was removed"})
+	}
+	seen := map[audit.Code]bool{}
+	for name, c := range map[string]struct {
+		text    string // of the map; toFoo if empty
+		stdin   string // the request for mcrImage if empty
+		prepare func(t *testing.T, n tree)
+		acr     azuretest.Fault // of foo.azurecr.io
+		turns   bool            // the mirror is retargeted during each fetch
+		args    []string
+		outcome audit.Outcome
+		want    audit.Code
+	}{
+		"a credential":           {outcome: audit.Answered},
+		"one of two":             {text: two, acr: refusing, outcome: audit.Answered, want: audit.Partial},
+		"no mirror":              {stdin: request("quay.io/x"), outcome: audit.Empty},
+		"no request":             {stdin: "{", outcome: audit.Refused, want: audit.BadRequest},
+		"a bad image":            {stdin: request("mcr.microsoft.com/a b"), outcome: audit.Refused, want: audit.BadRequest},
+		"no route":               {prepare: func(t *testing.T, n tree) { os.RemoveAll(filepath.Dir(n.route(mcr))) }, outcome: audit.Refused, want: audit.NoRoute},
+		"not armed":              {prepare: func(t *testing.T, n tree) { n.arm(t, armed.Record{HostsDir: "/etc/docker/certs.d", Alone: true}) }, outcome: audit.Refused, want: audit.NotArmed},
+		"stopped by the manager": {prepare: func(_ *testing.T, n tree) { armed.Stop(n.root, "config_path is another") }, outcome: audit.Refused, want: audit.NotArmed},
+		"a removed mirror":       {prepare: withdraw, outcome: audit.Refused, want: audit.Draining},
+		"a missing hosts.toml":   {prepare: func(_ *testing.T, n tree) { os.Remove(n.hosts(mcr)) }, outcome: audit.Refused, want: audit.HostsChanged},
+		"an edited hosts.toml": {prepare: func(t *testing.T, n tree) {
+			replace(t, n.hosts(mcr), func() error { return os.WriteFile(n.hosts(mcr), []byte("# mine\n"), 0o644) })
+		}, outcome: audit.Refused, want: audit.HostsChanged},
+		"another's hosts.toml": {stdin: request("foo.azurecr.io/x"), prepare: func(t *testing.T, n tree) {
+			writeFile(t, n.root, mirror.DefaultHostsDir+"/foo.azurecr.io/hosts.toml", "# mine\n")
+		}, outcome: audit.Refused, want: audit.NotInMap},
+		"no azure.json":           {prepare: func(_ *testing.T, n tree) { os.Remove(filepath.Join(n.root, mirror.DefaultAzureConfig)) }, outcome: audit.Refused, want: audit.Misconfigured},
+		"no azure.json, by flags": {stdin: request("foo.azurecr.io/x"), args: []string{"/nowhere.json"}, outcome: audit.Refused, want: audit.Misconfigured},
+		"no token of the pod":     {text: tokenMaps["pods"], args: []string{fromRoute, "--credential=pods", "--audience=aud"}, outcome: audit.Refused, want: audit.PodToken},
+		"the registry refuses":    {acr: refusing, outcome: audit.Failed, want: audit.Fetch},
+		"a restless mirror":       {turns: true, outcome: audit.Refused, want: audit.Retargeted},
+		"no time":                 {acr: azuretest.Hang(), args: []string{fromRoute, "--timeout=300ms"}, outcome: audit.Failed, want: audit.Timeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cloud, acrs := startCloud(t, "foo.azurecr.io", "bar.azurecr.io")
+			if c.acr != nil {
+				acrs["foo.azurecr.io"].Fail("/oauth2/exchange", c.acr)
+			}
+			n := plant(t, cmp.Or(c.text, toFoo), toBar)
+			if c.turns {
+				turn := func(text string) azuretest.Fault {
+					return func(*azuretest.Exchange) bool { n.writeHosts(t, text); return false }
+				}
+				acrs["foo.azurecr.io"].Fail("/oauth2/exchange", turn(toBar))
+				acrs["bar.azurecr.io"].Fail("/oauth2/exchange", turn(toFoo))
+			}
+			if c.prepare != nil {
+				c.prepare(t, n)
+			}
+			if c.args == nil {
+				c.args = []string{fromRoute}
+			}
+			run(t, cloud, names[0], cmp.Or(c.stdin, request(mcrImage)), append(c.args, "--token-cache=", "--root="+n.root)...)
+			events := readEvents(t, n)
+			if len(events) != 1 || events[0].Outcome != c.outcome || events[0].Code != c.want {
+				t.Errorf("the log has %+v; want one %s with the code %q", events, c.outcome, c.want)
+			}
+			if seen[c.want] = true; len(events) == 1 && events[0].Counted() != c.want {
+				t.Errorf("it counts as %q; want %q", events[0].Counted(), c.want)
+			}
+		})
+	}
+	seen[audit.Stopped] = true // in TestStop
+	for _, outcome := range audit.Outcomes() {
+		for _, code := range outcome.Codes() {
+			if !seen[code] {
+				t.Errorf("no run has the code %q", code)
 			}
 		}
 	}

@@ -222,7 +222,8 @@ func TestStop(t *testing.T) {
 			close(asked)
 			return azuretest.Hang()(x)
 		})
-		process, wait := start(t, cloud, request(mcrImage), fromRoute, "--root="+plant(t, toFoo).root)
+		n := plant(t, toFoo)
+		process, wait := start(t, cloud, request(mcrImage), fromRoute, "--root="+n.root)
 		<-asked
 		dir := fmt.Sprintf("/proc/%d/", process.Pid)
 		if cmdline := read(t, dir+"cmdline"); bytes.Contains(cmdline, []byte(azuretest.Canary)) {
@@ -245,6 +246,9 @@ func TestStop(t *testing.T) {
 		got := wait()
 		if got.code != 1 || !strings.Contains(got.stderr, "registry token exchange: context canceled after ") || !strings.Contains(got.stderr, "(told to stop: "+name) || got.took > 5*time.Second {
 			t.Errorf("%s: it exits %d after %s with %s%s", name, got.code, got.took, got.stdout, got.stderr)
+		}
+		if events := readEvents(t, n); len(events) != 1 || events[0].Code != audit.Stopped {
+			t.Errorf("%s: the log has %+v; want one event with the code %q", name, events, audit.Stopped)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func (r *Route) check(image mirror.Image, namespace string, now Observed) error 
 		return fmt.Errorf("the route is for %s, but containerd reads %s; run \"mirrorcred apply\"", r.HostsDir, now.Dir)
 	}
 	if r.Withdrawn != "" {
-		return fmt.Errorf("%q: %s", image.Host(), r.Withdrawn)
+		return because(ErrWithdrawn, "%q: %s", image.Host(), r.Withdrawn)
 	}
 	if now.Namespace != namespace && hosts.OwnerOf(now.Hosts) == hosts.Ours {
 		return fmt.Errorf("%s/%s/hosts.toml is mirrorcred's, but its route is missing; run \"mirrorcred apply\"", now.Dir, now.Namespace)
@@ -133,7 +133,7 @@ func (r *Route) direct(image mirror.Image, now Observed) ([]Offer, error) {
 		return nil, nil
 	}
 	if now.Namespace != "" {
-		return nil, fmt.Errorf("%s/%s/hosts.toml sends %q elsewhere and is not in the mirror map; name it there as [registry.%q] or as a source, or remove the directory", now.Dir, now.Namespace, image.Host(), image.Host())
+		return nil, because(ErrNotInMap, "%s/%s/hosts.toml sends %q elsewhere and is not in the mirror map; name it there as [registry.%q] or as a source, or remove the directory", now.Dir, now.Namespace, image.Host(), image.Host())
 	}
 	return []Offer{{credential.Query{Registry: host, Image: image.Name()}, r.Direct}}, nil
 }
@@ -181,11 +181,11 @@ func (r *Route) notInForce(own string, now Observed) error {
 	path := r.HostsDir + "/" + own + "/hosts.toml"
 	switch {
 	case now.Namespace == "":
-		return fmt.Errorf("%s is missing, so containerd asks the source itself; run \"mirrorcred apply\"", path)
+		return because(ErrNotInForce, "%s is missing, so containerd asks the source itself; run \"mirrorcred apply\"", path)
 	case now.Namespace != own:
-		return fmt.Errorf("containerd reads %s/%s instead of %s; run \"mirrorcred apply\", or remove that directory", r.HostsDir, now.Namespace, path)
+		return because(ErrNotInForce, "containerd reads %s/%s instead of %s; run \"mirrorcred apply\", or remove that directory", r.HostsDir, now.Namespace, path)
 	case len(now.Hosts) == 0:
-		return fmt.Errorf("%s is missing or empty, so containerd asks the source itself; run \"mirrorcred apply\"", path)
+		return because(ErrNotInForce, "%s is missing or empty, so containerd asks the source itself; run \"mirrorcred apply\"", path)
 	}
-	return fmt.Errorf("%s is not as mirrorcred wrote it; restore it with \"mirrorcred apply --adopt\", or remove %q from the mirror map", path, r.Source)
+	return because(ErrNotInForce, "%s is not as mirrorcred wrote it; restore it with \"mirrorcred apply --adopt\", or remove %q from the mirror map", path, r.Source)
 }

@@ -38,8 +38,9 @@ type Event struct {
 	Image   string  `json:"image,omitempty"`
 	Source  string  `json:"source,omitempty"`
 	Outcome Outcome `json:"outcome"`
-	// Reason is the error of a run that returned nothing, or what was left out of
-	// an answer.
+	// Code is the kind of reason. Reason is the error of a run that returned
+	// nothing, or what was left out of an answer.
+	Code   Code   `json:"code,omitempty"`
 	Reason string `json:"reason,omitempty"`
 	// Targets are the registries that a credential was wanted for.
 	Targets []Target `json:"targets,omitempty"`
@@ -109,7 +110,7 @@ func (e Event) Encode() ([]byte, error) {
 // cut returns e with texts of at most that many bytes, each on one line.
 func (e Event) cut(most int) Event {
 	e.Image, e.Source, e.Reason = clip(e.Image, most), clip(e.Source, most), clip(e.Reason, most)
-	e.Outcome = Outcome(clip(string(e.Outcome), most))
+	e.Outcome, e.Code = Outcome(clip(string(e.Outcome), most)), Code(clip(string(e.Code), most))
 	targets := e.Targets
 	e.Targets = nil
 	for _, t := range targets {

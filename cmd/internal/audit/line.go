@@ -66,6 +66,7 @@ func (e Event) line() []byte {
 	w.text("image", e.Image)
 	w.text("source", e.Source)
 	w.text("outcome", string(e.Outcome))
+	w.text("code", string(e.Code))
 	w.text("reason", e.Reason)
 	w.list("targets", len(e.Targets), func(i int) { e.Targets[i].write(w) })
 	w.took(e.Took)

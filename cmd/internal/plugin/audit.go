@@ -16,7 +16,9 @@ const auditLimit = 500 * time.Millisecond
 
 // A journal collects what a run will log when it is over.
 type journal struct {
-	answered bool // with a credential
+	answered bool       // with a credential
+	partial  bool       // but one is missing
+	code     audit.Code // of the error, if there is one
 
 	mu      sync.Mutex
 	targets []audit.Target
@@ -47,7 +49,7 @@ func (n *node) ask(ctx context.Context, c mirror.Credential, source credential.S
 func (n *node) write(ctx context.Context, o options, started time.Time, err error) {
 	now := time.Now()
 	event := audit.Event{
-		Time: audit.Time{Time: now}, Outcome: n.outcome(ctx, err),
+		Time: audit.Time{Time: now}, Outcome: n.outcome(ctx, err), Code: n.journal.code,
 		Targets: n.journal.targets, Took: audit.Took(now.Sub(started)),
 	}
 	if n.request != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/credential/azure"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -30,17 +31,17 @@ func (n *node) byFlags(ctx context.Context, o options) (credential.Response, err
 	// and not only at the first private image.
 	config, err := await(n, "azure.json; look for a dead mount", func() (azure.Config, error) { return n.azureConfig(o.azureJSON) })
 	if err != nil {
-		return credential.Response{}, err
+		return credential.Response{}, withCode(audit.Misconfigured, err)
 	}
 	served, mapping := credential.Apply(mappings, n.request.Image)
 	image, err := mirror.ParseImage(served)
 	if err != nil {
-		return credential.Response{}, fmt.Errorf("image %q: %w", n.request.Image, err)
+		return credential.Response{}, withCode(audit.BadRequest, fmt.Errorf("image %q: %w", n.request.Image, err))
 	}
 	source := azure.New(config, n.azure)
 	host, ok, err := source.LoginServer(ctx, image)
 	if err != nil {
-		return credential.Response{}, fmt.Errorf("no credential for %s: %w", n.request.Image, err)
+		return credential.Response{}, withCode(audit.Misconfigured, fmt.Errorf("no credential for %s: %w", n.request.Image, err))
 	}
 	if !ok {
 		return credential.Response{CacheKey: credential.CacheByRegistry}, nil

@@ -22,6 +22,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/tokens"
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/credential/azure"
@@ -91,6 +92,7 @@ func (r run) over(ctx context.Context, line []byte, err error) int {
 	if n.tokens != nil {
 		n.notes = append(n.notes, n.tokens.Notes()...)
 	}
+	n.journal.code = n.codeOf(ctx, err)
 	if err != nil {
 		// The notes go into the same line: the kubelet shows one error, and what was
 		// left out may be the cause.
@@ -208,11 +210,11 @@ func (n *node) respond(ctx context.Context, o options, stdin io.Reader) ([]byte,
 		return readAll(stdin, "the request on standard input")
 	})
 	if err != nil {
-		return nil, err
+		return nil, withCode(audit.BadRequest, err)
 	}
 	request, err := credential.DecodeRequest(data)
 	if err != nil {
-		return nil, err
+		return nil, withCode(audit.BadRequest, err)
 	}
 	n.request = &request
 	n.azure = azure.Options{

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/credential/azure"
 	"github.com/mirrorcred/mirrorcred/credential/route"
@@ -23,7 +24,7 @@ import (
 func (n *node) byRoutes(ctx context.Context, o options) (credential.Response, error) {
 	image, err := mirror.ParseImage(n.request.Image)
 	if err != nil {
-		return credential.Response{}, fmt.Errorf("image %q: %w", n.request.Image, err)
+		return credential.Response{}, withCode(audit.BadRequest, fmt.Errorf("image %q: %w", n.request.Image, err))
 	}
 	credentials, err := n.byRoute(ctx, o.routes, image)
 	if err != nil {
@@ -53,7 +54,7 @@ func (n *node) byRoute(ctx context.Context, dir string, image mirror.Image) ([]*
 			return credentials, nil
 		}
 	}
-	return nil, errors.New("its mirror changed each time a credential was ready; pull again")
+	return nil, withCode(audit.Retargeted, errors.New("its mirror changed each time a credential was ready; pull again"))
 }
 
 // mostTurns is how often credentials are fetched for one image.
@@ -67,14 +68,14 @@ func (n *node) settled(dir string, image mirror.Image) ([]route.Offer, error) {
 		if err != nil {
 			offers, err = n.offers(dir, image)
 		}
-		return offers, err
+		return offers, routeError(err)
 	})
 }
 
 // offers reads the routes of an image and its present hosts.toml.
 func (n *node) offers(dir string, image mirror.Image) ([]route.Offer, error) {
 	if err := armed.Stopped(n.root); err != nil {
-		return nil, err
+		return nil, withCode(audit.NotArmed, err)
 	}
 	own, err := n.readRoute(dir, hosts.Candidates(image.Host())[0])
 	if err != nil {
@@ -99,7 +100,7 @@ func (n *node) offers(dir string, image mirror.Image) ([]route.Offer, error) {
 	}
 	offers, err := route.Decide(image, own, wildcard, now)
 	if err == nil && slices.ContainsFunc(offers, func(o route.Offer) bool { return o.Credential != nil }) {
-		err = armed.Check(n.root, dir, now.Dir)
+		err = withCode(audit.NotArmed, armed.Check(n.root, dir, now.Dir))
 	}
 	return offers, err
 }
@@ -156,8 +157,9 @@ func (n *node) collect(ctx context.Context, offers []route.Offer) ([]*credential
 	wait.Wait()
 	if err := oneLine(errs...); err != nil {
 		if !slices.ContainsFunc(got, func(c *credential.Credential) bool { return c != nil && !c.Anonymous() }) {
-			return nil, err
+			return nil, withCode(firstCode(errs), err)
 		}
+		n.journal.partial = true
 		n.notes = append(n.notes, fmt.Errorf("answered without one of the targets: %w", err))
 	}
 	if slices.ContainsFunc(offers, func(o route.Offer) bool { return !n.answers(o) }) {
@@ -183,11 +185,11 @@ func (n *node) credential(ctx context.Context, offer route.Offer) (*credential.C
 	}
 	source, err := n.source(*offer.Credential)
 	if err != nil {
-		return nil, err
+		return nil, withCode(audit.Misconfigured, err)
 	}
 	query, err := n.withToken(offer)
 	if err != nil {
-		return nil, err
+		return nil, withCode(audit.PodToken, err)
 	}
 	c, err := n.ask(ctx, *offer.Credential, source, query)
 	if err != nil {

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"io/fs"
+	"time"
 
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -20,6 +21,8 @@ type Facts struct {
 	Files map[string]File
 	// Docker are the docker configurations among them that could be parsed.
 	Docker map[string]Keys
+	// Clients are the client certificates that the map names.
+	Clients []Lifetime
 	// Helpers are the docker credential helpers that are installed, by the
 	// names that a docker configuration has for them. Nil if that is unknown.
 	Helpers map[string]bool
@@ -60,6 +63,9 @@ type AzureFile struct {
 	Lacks     string // what is missing, and what to set; "" if it names an identity
 	HasSecret bool   // there is a password in it
 	Suffix    string // of the registries of its cloud; "" if that is not known
+	// From and Until are those of the certificate that the identity signs in with;
+	// zero if it uses none.
+	From, Until time.Time
 }
 
 // Keys are the registries that a docker configuration knows.
@@ -67,6 +73,9 @@ type Keys interface {
 	// Lacks returns why the file has no credential for the images that begin
 	// with the one asked for, and what to do; "" if it may have one.
 	Lacks(query credential.Query) (what, repair string)
+	// Lifetime returns when the password was issued and when it ends, each zero if
+	// that is not known.
+	Lifetime(query credential.Query) (from, until time.Time)
 	// Helper returns the name of the helper that is asked, "" if none is.
 	Helper(query credential.Query) string
 }

@@ -9,8 +9,9 @@ import (
 )
 
 // checkCertificates checks the files that ca and client name, as containerd
-// opens them at each pull: for each target of each mirror.
-func (n *Node) checkCertificates(m *mirror.Map) [][][]tlsfiles.Problem {
+// opens them at each pull: for each target of each mirror. It also returns the
+// client certificates among them.
+func (n *Node) checkCertificates(m *mirror.Map) ([][][]tlsfiles.Problem, []tlsfiles.Client) {
 	safe := n.newTrust()
 	read := func(path string) ([]byte, error) {
 		if err := safe.check(path); err != nil {
@@ -30,7 +31,7 @@ func (n *Node) checkCertificates(m *mirror.Map) [][][]tlsfiles.Problem {
 			}
 		}
 	}
-	return list
+	return list, checker.Clients()
 }
 
 // certificateFiles returns the files that ca and client name.

@@ -22,7 +22,7 @@ func (n *Node) observeFurther(o *plan.Observed, d plan.Desired, wanted map[strin
 	if err := n.observeMove(o, hostsDir); err != nil {
 		return err
 	}
-	o.Certificates = n.checkCertificates(d.Map)
+	o.Certificates, o.Clients = n.checkCertificates(d.Map)
 	o.Obstacles = map[string]string{}
 	note := func(name string) {
 		if reason := n.obstacle(hostsDir, name); reason != "" {

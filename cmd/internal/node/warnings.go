@@ -28,7 +28,11 @@ func (n *Node) warn(p *plan.Plan, d plan.Desired, o plan.Observed, logins []doct
 	for _, c := range d.Map.Credentials {
 		n.credentialFiles(&facts, c)
 	}
+	for _, one := range o.Clients {
+		facts.Clients = append(facts.Clients, doctor.Lifetime{Credential: one.File, From: one.From, Until: one.Until})
+	}
 	p.Warnings = append(p.Warnings, doctor.Check(&facts)...)
+	p.Lifetimes = doctor.Lifetimes(&facts)
 }
 
 // credentialFiles checks the files that the map's credentials need.
@@ -37,7 +41,7 @@ func (n *Node) credentialFiles(facts *doctor.Facts, c mirror.Credential) {
 	case mirror.Azure:
 		f, data := n.inspectFile(c.File)
 		if f.Err == nil && f.Fault == "" {
-			readAzure(&f, data)
+			n.readAzure(&f, data)
 		}
 		facts.Files[c.File] = f
 		if c.Binding != nil {
@@ -66,7 +70,7 @@ func (n *Node) credentialFiles(facts *doctor.Facts, c mirror.Credential) {
 }
 
 // readAzure reads what an azure.json says about the node's identity.
-func readAzure(f *doctor.File, data []byte) {
+func (n *Node) readAzure(f *doctor.File, data []byte) {
 	file, err := azurejson.Read(data)
 	if err != nil {
 		f.Fault = err.Error()
@@ -78,6 +82,14 @@ func readAzure(f *doctor.File, data []byte) {
 	}
 	if err := file.Incomplete(); err != nil {
 		f.Azure.Lacks = err.Error()
+	}
+	if !file.ByCertificate() {
+		return
+	}
+	if _, data := n.inspectFile(file.CertPath); data != nil {
+		if cert, ok := azurejson.Certificate(data, file.CertPassword); ok {
+			f.Azure.From, f.Azure.Until = cert.NotBefore, cert.NotAfter
+		}
 	}
 }
 

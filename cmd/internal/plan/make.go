@@ -121,7 +121,7 @@ func (c *configuring) emptyPlan() Plan {
 	return Plan{
 		Changes: []Change{}, Pending: []Pending{}, Draining: []Pending{}, Held: []Pending{}, Conflicts: []Conflict{}, Faults: []Pending{},
 		Warnings: append([]doctor.Finding{}, c.seen.Warnings...), Loss: c.seen.Loss, Sources: len(c.Files),
-		Notes: notesOf(m), Generation: c.Generation, AuditLog: m.Kubelet.AuditLog, Wanted: c.Wanted,
+		Notes: notesOf(m), Generation: c.Generation, AuditLog: m.Kubelet.AuditLog, Credentials: credentialsOf(m), Wanted: c.Wanted,
 		HostsDir: m.Containerd.HostsDir, BinDir: m.Kubelet.BinDir, KubeletConfig: m.Kubelet.Config, Leftovers: c.seen.Leftovers,
 		remembered: state,
 		Next: State{
@@ -129,6 +129,14 @@ func (c *configuring) emptyPlan() Plan {
 			Adopted: map[string]string{}, Lasting: map[string]Moment{}, OldTrees: state.nextTrees(m.Containerd.HostsDir),
 		},
 	}
+}
+
+func credentialsOf(m *mirror.Map) []string {
+	names := make([]string, len(m.Credentials))
+	for i, c := range m.Credentials {
+		names[i] = c.Name
+	}
+	return names
 }
 
 func notesOf(m *mirror.Map) []string {

@@ -39,8 +39,9 @@ type Observed struct {
 	// that may have to change.
 	Obstacles map[string]string
 	// Certificates are the problems of the files that the targets of each mirror
-	// name.
+	// name. Clients are the client certificates among these files.
 	Certificates [][][]tlsfiles.Problem
+	Clients      []tlsfiles.Client
 	// HeaderFaults say why the value of a header cannot be read, by the file that
 	// it is in. Files rendered with such a header must not be written.
 	HeaderFaults map[string]error

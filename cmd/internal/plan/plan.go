@@ -76,6 +76,10 @@ type Plan struct {
 	Generation string `json:"-"`
 	// AuditLog is where the plugin logs its runs, as in [mirror.Kubelet].
 	AuditLog string `json:"-"`
+	// Credentials are the names of the map's credentials, and Lifetimes say when some
+	// of them end.
+	Credentials []string          `json:"-"`
+	Lifetimes   []doctor.Lifetime `json:"-"`
 	// NewAudiences are the audiences of pods' tokens that the kubelet requests from
 	// this plan on. The cluster must allow its nodes to request them.
 	NewAudiences []string `json:"new_token_audiences,omitempty"`

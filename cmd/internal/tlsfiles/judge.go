@@ -43,6 +43,7 @@ func (c *Checker) client(certFile, keyFile string) []Problem {
 	if pair, err := tls.X509KeyPair(cert, key); err != nil {
 		return []Problem{pairProblem(certFile, keyFile, cert, key, err)}
 	} else if leaf, err := x509.ParseCertificate(pair.Certificate[0]); err == nil {
+		c.found = append(c.found, Client{certFile, leaf.NotBefore, leaf.NotAfter})
 		if text := c.validity(leaf); text != "" {
 			return []Problem{{File: certFile, Text: text, Expired: true}}
 		}

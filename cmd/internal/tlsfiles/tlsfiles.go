@@ -39,7 +39,18 @@ type Checker struct {
 	now   time.Time
 	files map[string]content
 	known map[[3]string][]Problem // by the key and the files
+	found []Client
 }
+
+// A Client is a client certificate and when it is valid.
+type Client struct {
+	File        string // on this machine
+	From, Until time.Time
+}
+
+// Clients returns the client certificates that were checked and can be used, in
+// the order of their first check.
+func (c *Checker) Clients() []Client { return c.found }
 
 // content is what a file holds, or why it cannot be read.
 type content struct {

@@ -57,13 +57,34 @@ type Restarts struct {
 	// Unable, if not nil, is called with why the kubelet cannot be restarted from
 	// here, and with "" once it can.
 	Unable func(reason string)
-	Log    *slog.Logger
+	// Ended, if not nil, is called with the outcome of each attempt.
+	Ended func(outcome RestartOutcome)
+	Log   *slog.Logger
 
 	due, last time.Time // zero if there is none
 	stamped   bool      // Stamp was read
 	asked     time.Time // when the kubelet was last asked whether it is ready; zero before
 	unable    string    // why it cannot be restarted, "" if it can
 	refused   bool      // which showed only at an attempt
+}
+
+// A RestartOutcome is how an attempt to restart the kubelet ended.
+type RestartOutcome string
+
+// The outcomes of an attempt.
+const (
+	Restarted    RestartOutcome = "restarted"
+	NotAttempted RestartOutcome = "not-attempted" // it runs as before
+	RolledBack   RestartOutcome = "rolled-back"   // it runs with its old configuration
+	RestartFault RestartOutcome = "failed"        // it may not run
+)
+
+var restartOutcomes = []RestartOutcome{Restarted, NotAttempted, RolledBack, RestartFault}
+
+func (r *Restarts) ended(outcome RestartOutcome) {
+	if r.Ended != nil {
+		r.Ended(outcome)
+	}
 }
 
 // askAgain is how long to wait before asking again if the kubelet can be
@@ -210,28 +231,37 @@ func (r *Restarts) restart(ctx context.Context, now time.Time) {
 		r.last = before
 		r.stamp()
 		r.isUnable(not.Reason, now)
+		r.ended(NotAttempted)
 		return
 	}
 	r.isUnable(nil, now)
 	if err == nil {
 		r.Log.Info("kubelet restarted")
+		r.ended(Restarted)
 		return
 	}
 	if ctx.Err() != nil {
 		return
 	}
 	r.Log.Error("kubelet did not start with its new configuration; restoring the old one", "error", err)
+	r.ended(r.restore(ctx, try))
+}
+
+// restore restarts the kubelet with its old configuration.
+func (r *Restarts) restore(ctx context.Context, try func() error) RestartOutcome {
+	var not *NotRestartedError
 	if err := r.Kubelet.Restore(ctx); err != nil {
 		r.Log.Error("kubelet's old configuration not restored", "error", err)
-		return
+		return RestartFault
 	}
 	switch err := try(); {
 	case errors.As(err, &not):
 		r.Log.Error("kubelet's old configuration restored but the kubelet not restarted; restart it yourself", "reason", err)
-		return
+		return RestartFault
 	case err != nil:
 		r.Log.Error("kubelet did not start with its old configuration either", "error", err)
-		return
+		return RestartFault
 	}
 	r.Log.Warn("kubelet runs with its old configuration; the new sources stay pending")
+	return RolledBack
 }

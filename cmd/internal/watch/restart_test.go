@@ -73,10 +73,18 @@ func TestRestarts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				kubelet := &fakeKubelet{start: time.Now(), fail: test.fail}
-				r := Restarts{Kubelet: kubelet, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+				var ended []RestartOutcome
+				r := Restarts{Kubelet: kubelet, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Ended: func(o RestartOutcome) { ended = append(ended, o) }}
 				for second := range 500 {
 					r.Consider(t.Context(), test.reports(second))
 					time.Sleep(time.Second) // in the bubble's time
+				}
+				outcome := Restarted
+				if test.fail > 0 {
+					outcome = RolledBack
+				}
+				if (len(ended) > 0) != (len(test.want) > 0) || slices.ContainsFunc(ended, func(o RestartOutcome) bool { return o != outcome }) {
+					t.Errorf("the outcomes are %q; want only %q", ended, outcome)
 				}
 				if name == "another soon after" {
 					kubelet.done = kubelet.done[:2]

@@ -2,20 +2,20 @@ package watch
 
 import (
 	"slices"
-	"strings"
+	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 )
 
 // Metrics are a watcher's metrics for Prometheus.
 type Metrics struct {
-	registry   *prometheus.Registry
-	reconciles *prometheus.CounterVec
-	took       prometheus.Histogram
+	store *StatusStore
+	runs  *pluginRuns
+
+	mu         sync.Mutex
+	reconciles map[string]float64 // by result
+	took       histogram
 }
 
 // results are the results of a reconcile.
@@ -25,58 +25,41 @@ var results = []string{"unchanged", "changed", "held", "backoff", "error"}
 // the path of the plugin's log for an audit_log of the map, "" if it is no file.
 func NewMetrics(b *StatusStore, logFile func(auditLog string) string) *Metrics {
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		reconciles: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "mirrorcred_reconciles_total",
-			Help: "Reconcile passes by result: unchanged, changed, held (a removal waits for a stable map), backoff (another program keeps reverting files), error.",
-		}, []string{"result"}),
-		took: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "mirrorcred_reconcile_duration_seconds",
-			Help:    "How long a reconcile pass took, changes included.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 4, 7),
-		}),
+		store:      b,
+		runs:       newPluginRuns(b.Status().Started, func() string { return logFile(b.AuditLog()) }),
+		reconciles: map[string]float64{},
+		took:       newHistogram(0.001, 4, 7),
 	}
 	for _, result := range results {
-		m.reconciles.WithLabelValues(result) // a rate needs the initial 0
+		m.reconciles[result] = 0 // a rate needs the initial 0
 	}
-	started := b.Status().Started
-	m.registry.MustRegister(m.reconciles, m.took, statusCollector{b},
-		newPluginRuns(started, func() string { return logFile(b.AuditLog()) }),
-		collectors.NewGoCollector(), ownProcess{collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})})
 	return m
 }
 
-// ownProcess is the process collector without its network metrics, which cover
-// the whole host.
-type ownProcess struct{ prometheus.Collector }
-
-// Collect implements [prometheus.Collector].
-func (c ownProcess) Collect(ch chan<- prometheus.Metric) {
-	all := make(chan prometheus.Metric)
-	go func() {
-		defer close(all)
-		c.Collector.Collect(all)
-	}()
-	for m := range all {
-		if !strings.Contains(m.Desc().String(), "process_network_") {
-			ch <- m
-		}
-	}
+// expose returns the page that Prometheus scrapes.
+func (m *Metrics) expose() []byte {
+	var e exposition
+	s := m.store.Status()
+	exposeStatus(&e, s)
+	m.exposeReconciles(&e)
+	m.runs.expose(&e)
+	exposeProcess(&e, s.Started)
+	exposeGo(&e)
+	return e.text.Bytes()
 }
 
-// A statusCollector makes metrics of the status.
-type statusCollector struct{ store *StatusStore }
+func (m *Metrics) exposeReconciles(e *exposition) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e.labelled(counter, "mirrorcred_reconciles_total",
+		"Reconcile passes by result: unchanged, changed, held (a removal waits for a stable map), backoff (another program keeps reverting files), error.",
+		"result", m.reconciles)
+	e.histogram("mirrorcred_reconcile_duration_seconds", "How long a reconcile pass took, changes included.", m.took)
+}
 
-// Describe implements [prometheus.Collector]: the labels depend on the map.
-func (statusCollector) Describe(chan<- *prometheus.Desc) {}
-
-// Collect implements [prometheus.Collector].
-func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
-	s := c.store.Status()
-	emit := func(kind prometheus.ValueType, value float64, name, help string, labels prometheus.Labels) {
-		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("mirrorcred_"+name, help, nil, labels), kind, value)
-	}
-	gauge := func(value float64, name, help string) { emit(prometheus.GaugeValue, value, name, help, nil) }
+// exposeStatus makes metrics of the status.
+func exposeStatus(e *exposition, s Status) {
+	value := func(value float64, name, help string) { e.metric(gauge, "mirrorcred_"+name, help, value) }
 	truth := func(is bool) float64 {
 		if is {
 			return 1
@@ -84,37 +67,32 @@ func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
 		return 0
 	}
 
-	emit(prometheus.GaugeValue, 1, "build_info", "Always 1; the label is the version of mirrorcred.", prometheus.Labels{"version": s.Version})
+	e.info("mirrorcred_build_info", "Always 1; the label is the version of mirrorcred.", "version", s.Version)
 	if s.Generation != "" {
-		emit(prometheus.GaugeValue, 1, "plan_generation_info", "Always 1; the label identifies the map of the last plan, and is the same on each node with that map.", prometheus.Labels{"generation": s.Generation})
+		e.info("mirrorcred_plan_generation_info", "Always 1; the label identifies the map of the last plan, and is the same on each node with that map.", "generation", s.Generation)
 	}
-	gauge(truth(s.InSync), "in_sync", "1 if the node matches its map, else 0.")
-	for _, state := range []struct {
-		name  string
-		count int
-	}{
-		{"active", s.Active()}, {"pending", len(s.Pending)}, {"draining", len(s.Draining)}, {"held", len(s.Held)},
-		{"conflict", s.ConflictingSources}, {"failed", len(s.Faults)},
-	} {
-		emit(prometheus.GaugeValue, float64(state.count), "sources",
-			"Sources by state: active, pending (waits for the kubelet), draining (removed, but running pulls may still use it), held (removed, waits for a stable map), conflict (another program's file blocks it), failed (has its own fault, such as an invalid CA).",
-			prometheus.Labels{"state": state.name})
-	}
-	gauge(float64(len(s.Conflicts)), "conflicting_files", "Files not written by mirrorcred that block a mirror.")
+	value(truth(s.InSync), "in_sync", "1 if the node matches its map, else 0.")
+	e.labelled(gauge, "mirrorcred_sources",
+		"Sources by state: active, pending (waits for the kubelet), draining (removed, but running pulls may still use it), held (removed, waits for a stable map), conflict (another program's file blocks it), failed (has its own fault, such as an invalid CA).",
+		"state", map[string]float64{
+			"active": float64(s.Active()), "pending": float64(len(s.Pending)), "draining": float64(len(s.Draining)), "held": float64(len(s.Held)),
+			"conflict": float64(s.ConflictingSources), "failed": float64(len(s.Faults)),
+		})
+	value(float64(len(s.Conflicts)), "conflicting_files", "Files not written by mirrorcred that block a mirror.")
+	faults := map[string]float64{}
 	for _, part := range node.Parts {
-		emit(prometheus.GaugeValue, truth(slices.Contains(s.FaultParts, part)), "config_error",
-			"1 if the map is not applied because of a fault in this part of the node: map, containerd, kubelet or disk.",
-			prometheus.Labels{"reason": part})
+		faults[part] = truth(slices.Contains(s.FaultParts, part))
 	}
-	for name, count := range s.warnings() {
-		emit(prometheus.GaugeValue, float64(count), "warnings", "Problems that make pulls fail although the node matches its map, by name.", prometheus.Labels{"warning": name})
-	}
-	gauge(truth(s.NeedsRestart), "kubelet_restart_required", "1 if a source waits for a restart of the kubelet, else 0.")
-	gauge(truth(s.Loss != ""), "containerd_restart_unsafe", "1 if containerd reads the mirrors now but will not after its next start, else 0.")
-	gauge(truth(s.Degraded == ""), "file_watching", "1 if file watching works, 0 if mirrorcred polls for some changes.")
-	emit(prometheus.CounterValue, float64(s.Dropped), "file_events_dropped_total", "How often the system dropped file events; a full pass follows each time.", nil)
-	gauge(seconds(s.LastReconcile), "last_reconcile_timestamp_seconds", "When the last reconcile pass began; 0 if never.")
-	gauge(seconds(s.LastChange), "last_change_timestamp_seconds", "When the node was last changed; 0 if never.")
+	e.labelled(gauge, "mirrorcred_config_error",
+		"1 if the map is not applied because of a fault in this part of the node: map, containerd, kubelet or disk.", "reason", faults)
+	e.labelled(gauge, "mirrorcred_warnings",
+		"Problems that make pulls fail although the node matches its map, by name.", "warning", s.warnings())
+	value(truth(s.NeedsRestart), "kubelet_restart_required", "1 if a source waits for a restart of the kubelet, else 0.")
+	value(truth(s.Loss != ""), "containerd_restart_unsafe", "1 if containerd reads the mirrors now but will not after its next start, else 0.")
+	value(truth(s.Degraded == ""), "file_watching", "1 if file watching works, 0 if mirrorcred polls for some changes.")
+	e.metric(counter, "mirrorcred_file_events_dropped_total", "How often the system dropped file events; a full pass follows each time.", float64(s.Dropped))
+	value(seconds(s.LastReconcile), "last_reconcile_timestamp_seconds", "When the last reconcile pass began; 0 if never.")
+	value(seconds(s.LastChange), "last_change_timestamp_seconds", "When the node was last changed; 0 if never.")
 }
 
 func seconds(t time.Time) float64 {
@@ -137,6 +115,8 @@ func (m *Metrics) Observe(r Report) {
 	case len(r.Plan.Held) > 0:
 		result = "held"
 	}
-	m.reconciles.WithLabelValues(result).Inc()
-	m.took.Observe(r.Took.Seconds())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reconciles[result]++
+	m.took.observe(r.Took.Seconds())
 }

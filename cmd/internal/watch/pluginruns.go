@@ -4,23 +4,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 )
 
 // maxRegistries bounds how many registries have their own metric: with "*",
 // pods choose the names.
 const maxRegistries = 100
-
-var (
-	runsDesc = prometheus.NewDesc("mirrorcred_plugin_runs_total",
-		"Runs of the credential plugin since this watcher started, by outcome; from the plugin's log, if that is a file.",
-		[]string{"outcome"}, nil)
-	successDesc = prometheus.NewDesc("mirrorcred_plugin_last_success_timestamp_seconds",
-		"When the credential plugin last returned a credential for a registry; from the plugin's log, if that is a file.",
-		[]string{"registry"}, nil)
-)
 
 // pluginRuns are the metrics of the plugin's log, which is read when Prometheus
 // scrapes. It is safe for use by several goroutines.
@@ -40,25 +29,25 @@ func newPluginRuns(started time.Time, file func() string) *pluginRuns {
 	return &pluginRuns{started: started, file: file, runs: map[audit.Outcome]int{}, success: map[string]time.Time{}}
 }
 
-// Describe implements [prometheus.Collector].
-func (p *pluginRuns) Describe(ch chan<- *prometheus.Desc) {
-	ch <- runsDesc
-	ch <- successDesc
-}
-
-// Collect implements [prometheus.Collector].
-func (p *pluginRuns) Collect(ch chan<- prometheus.Metric) {
+// expose reads the log and adds its metrics, none if there is no log.
+func (p *pluginRuns) expose(e *exposition) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.read() {
 		return
 	}
+	runs := map[string]float64{}
 	for _, outcome := range []audit.Outcome{audit.Answered, audit.Empty, audit.Refused, audit.Failed} {
-		ch <- prometheus.MustNewConstMetric(runsDesc, prometheus.CounterValue, float64(p.runs[outcome]), string(outcome))
+		runs[string(outcome)] = float64(p.runs[outcome])
 	}
+	e.labelled(counter, "mirrorcred_plugin_runs_total",
+		"Runs of the credential plugin since this watcher started, by outcome; from the plugin's log, if that is a file.", "outcome", runs)
+	success := map[string]float64{}
 	for registry, at := range p.success {
-		ch <- prometheus.MustNewConstMetric(successDesc, prometheus.GaugeValue, seconds(at), registry)
+		success[registry] = seconds(at)
 	}
+	e.labelled(gauge, "mirrorcred_plugin_last_success_timestamp_seconds",
+		"When the credential plugin last returned a credential for a registry; from the plugin's log, if that is a file.", "registry", success)
 }
 
 // read reads the new lines of the log, and reports whether there is a log. An

@@ -159,8 +159,8 @@ func (s Status) Active() int {
 }
 
 // warnings counts the warnings by name.
-func (s Status) warnings() map[string]int {
-	counts := map[string]int{}
+func (s Status) warnings() map[string]float64 {
+	counts := map[string]float64{}
 	for _, w := range s.Warnings {
 		counts[w.Name]++
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
@@ -122,15 +123,22 @@ func newWatching(f watchFlags) (*watching, error) {
 	if f.restart {
 		w.store.SetRestartKubelet()
 	}
-	w.metrics = watch.NewMetrics(w.store, w.pluginLog)
+	w.metrics = watch.NewMetrics(w.store, w.pluginLog, w.armed)
 	w.events.Root = f.root
 	w.restarts = watch.Restarts{
 		Kubelet: &kubeletUnit{named: f.unit, node: w.node}, Jitter: f.jitter, Stamp: filepath.Join(f.root, "/", restartStamp),
-		Root: w.root, Unable: w.store.SetNoRestart, Log: f.log,
+		Root: w.root, Unable: w.store.SetNoRestart, Ended: w.metrics.CountRestart, Log: f.log,
 	}
 	var err error
 	w.service, err = newService(f.log)
 	return w, err
+}
+
+// armed reports whether the plugin may return credentials for the mirrors in a
+// hosts_dir, as it decides that itself.
+func (w *watching) armed(hostsDir string) bool {
+	root := w.watchFlags.root
+	return armed.Stopped(root) == nil && armed.Check(root, routesDir, hostsDir) == nil
 }
 
 // pluginLog is [pluginLog] for the node.

@@ -26,7 +26,7 @@ func TestCrowd(t *testing.T) {
 	served := make(chan error)
 	accepted := make(chan net.Conn, 1000)
 	go func() {
-		served <- newServer(b, NewMetrics(b, noLog)).ServeMetrics(ctx, &counted{listener, accepted})
+		served <- newServer(b, NewMetrics(b, noLog, isArmed)).ServeMetrics(ctx, &counted{listener, accepted})
 	}()
 	var crowd []net.Conn
 	for range mostScrapes + 20 {

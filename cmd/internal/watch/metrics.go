@@ -13,22 +13,31 @@ type Metrics struct {
 	store *StatusStore
 	runs  *pluginRuns
 
+	armed func(hostsDir string) bool
+
 	mu         sync.Mutex
 	reconciles map[string]float64 // by result
 	took       histogram
+	restarts   map[string]float64 // of the kubelet, by outcome
 }
 
 // results are the results of a reconcile.
 var results = []string{"unchanged", "changed", "held", "backoff", "error"}
 
 // NewMetrics returns metrics that read their gauges from the status. logFile returns
-// the path of the plugin's log for an audit_log of the map, "" if it is no file.
-func NewMetrics(b *StatusStore, logFile func(auditLog string) string) *Metrics {
+// the path of the plugin's log for an audit_log of the map, "" if it is no file. armed
+// reports whether the plugin may return credentials for the mirrors in a hosts_dir.
+func NewMetrics(b *StatusStore, logFile func(auditLog string) string, armed func(hostsDir string) bool) *Metrics {
 	m := &Metrics{
 		store:      b,
 		runs:       newPluginRuns(b.Status().Started, func() string { return logFile(b.AuditLog()) }),
+		armed:      armed,
 		reconciles: map[string]float64{},
 		took:       newHistogram(0.001, 4, 7),
+		restarts:   map[string]float64{},
+	}
+	for _, outcome := range restartOutcomes {
+		m.restarts[string(outcome)] = 0
 	}
 	for _, result := range results {
 		m.reconciles[result] = 0 // a rate needs the initial 0
@@ -41,8 +50,11 @@ func (m *Metrics) expose() []byte {
 	var e exposition
 	s := m.store.Status()
 	exposeStatus(&e, s)
+	last := m.store.lastPlan()
+	exposeMap(&e, last)
+	m.exposeArmed(&e, last)
 	m.exposeReconciles(&e)
-	m.runs.expose(&e)
+	m.runs.expose(&e, last.credentials)
 	exposeProcess(&e, s.Started)
 	exposeGo(&e)
 	return e.text.Bytes()
@@ -55,6 +67,9 @@ func (m *Metrics) exposeReconciles(e *exposition) {
 		"Reconcile passes by result: unchanged, changed, held (a removal waits for a stable map), backoff (another program keeps reverting files), error.",
 		"result", m.reconciles)
 	e.histogram("mirrorcred_reconcile_duration_seconds", "How long a reconcile pass took, changes included.", m.took)
+	e.labelled(counter, "mirrorcred_kubelet_restarts_total",
+		"Attempts of this watcher to restart the kubelet, by result: restarted, not-attempted (it runs as before), rolled-back (it runs with its old configuration), failed.",
+		"result", m.restarts)
 }
 
 // exposeStatus makes metrics of the status.
@@ -68,9 +83,6 @@ func exposeStatus(e *exposition, s Status) {
 	}
 
 	e.info("mirrorcred_build_info", "Always 1; the label is the version of mirrorcred.", "version", s.Version)
-	if s.Generation != "" {
-		e.info("mirrorcred_plan_generation_info", "Always 1; the label identifies the map of the last plan, and is the same on each node with that map.", "generation", s.Generation)
-	}
 	value(truth(s.InSync), "in_sync", "1 if the node matches its map, else 0.")
 	e.labelled(gauge, "mirrorcred_sources",
 		"Sources by state: active, pending (waits for the kubelet), draining (removed, but running pulls may still use it), held (removed, waits for a stable map), conflict (another program's file blocks it), failed (has its own fault, such as an invalid CA).",

@@ -69,7 +69,7 @@ type Status struct {
 type StatusStore struct {
 	mu     sync.Mutex
 	status Status
-	log    string // the map's audit_log
+	last   lastPlan
 }
 
 // NewStatusStore returns a store for a watcher that has just started.
@@ -106,7 +106,7 @@ func (b *StatusStore) Record(r Report) {
 	s.Sources, s.Pending, s.Draining, s.Held, s.Conflicts = r.Plan.Sources, r.Plan.Pending, r.Plan.Draining, r.Plan.Held, r.Plan.Conflicts
 	s.Faults, s.Warnings, s.Loss = r.Plan.Faults, r.Plan.Warnings, r.Plan.Loss
 	s.ConflictingSources, s.NeedsRestart, s.Generation = r.Plan.ConflictingSources(), r.Plan.NeedsRestart, r.Plan.Generation
-	b.log = r.Plan.AuditLog
+	b.last.record(r)
 	s.InSync = r.inSync()
 }
 
@@ -147,10 +147,13 @@ func (b *StatusStore) Status() Status {
 }
 
 // AuditLog returns the audit_log of the last applied map.
-func (b *StatusStore) AuditLog() string {
+func (b *StatusStore) AuditLog() string { return b.lastPlan().auditLog }
+
+// lastPlan returns what the metrics need of the last plan.
+func (b *StatusStore) lastPlan() lastPlan {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.log
+	return b.last
 }
 
 // Active returns how many sources of the map are active.

@@ -19,6 +19,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
@@ -74,7 +77,7 @@ func newServer(b *StatusStore, m *Metrics) Server {
 	return Server{Store: b, Metrics: m, Late: time.Minute, Log: func() string { return "" }}
 }
 
-func socketServer(b *StatusStore) Server { return newServer(b, NewMetrics(b, noLog)) }
+func socketServer(b *StatusStore) Server { return newServer(b, NewMetrics(b, noLog, isArmed)) }
 
 // serving serves a store on a socket until the test ends.
 func serving(t *testing.T, b *StatusStore, socket string) {
@@ -170,17 +173,21 @@ func TestListen(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	b := NewStatusStore("1.2.3", "/map")
-	m := NewMetrics(b, noLog)
+	m := NewMetrics(b, noLog, isArmed)
 	reports := []Report{
 		{Plan: plan.Plan{
 			Sources: 7, Pending: []plan.Pending{{}, {}}, Draining: []plan.Pending{{}}, Conflicts: []plan.Conflict{{}, {}, {}}, Held: []plan.Pending{{}}, Faults: []plan.Pending{{}},
-			Warnings: []doctor.Finding{{Name: doctor.CAMissing}}, Loss: "gone", NeedsRestart: true, Generation: "abc",
-		}, Took: time.Millisecond},
+			Warnings: []doctor.Finding{{Name: doctor.CAMissing}}, Loss: "gone", NeedsRestart: true, Generation: "abc", Routed: true,
+			Lifetimes: []doctor.Lifetime{{Credential: "harbor", From: time.Unix(1.6e9, 0), Until: time.Unix(1.8e9, 0)}, {Credential: `/etc/a"b.crt`, Until: time.Unix(1.9e9, 0)}},
+		}, Took: time.Millisecond, MapTime: time.Unix(1.7e9, 0)},
 		{Plan: restoring("/a", "one")}, {Plan: plan.Plan{}}, {Plan: restoring("/a", "one"), BackingOff: true}, {Err: errors.New("fault")},
 	}
 	b.Record(began(reports[0]))
 	for _, r := range reports {
 		m.Observe(r)
+	}
+	for _, outcome := range []RestartOutcome{Restarted, RolledBack, Restarted} {
+		m.CountRestart(outcome)
 	}
 	text := scrape(t, m, b, "/metrics")
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
@@ -193,7 +200,10 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		`mirrorcred_build_info{version="1.2.3"} 1`, `mirrorcred_plan_generation_info{generation="abc"} 1`, "mirrorcred_in_sync 0",
+		`mirrorcred_build_info{version="1.2.3"} 1`, `mirrorcred_map_info{hash="abc"} 1`, "mirrorcred_map_changed_timestamp_seconds 1.7e+09",
+		"mirrorcred_armed 1", `mirrorcred_credential_expiry_timestamp_seconds{credential="harbor"} 1.8e+09`, `mirrorcred_credential_expiry_timestamp_seconds{credential="/etc/a\"b.crt"} 1.9e+09`,
+		`mirrorcred_credential_issued_timestamp_seconds{credential="harbor"} 1.6e+09`,
+		`mirrorcred_kubelet_restarts_total{result="restarted"} 2`, `mirrorcred_kubelet_restarts_total{result="rolled-back"} 1`, `mirrorcred_kubelet_restarts_total{result="failed"} 0`, "mirrorcred_in_sync 0",
 		`mirrorcred_config_error{reason="map"} 0`, `mirrorcred_config_error{reason="containerd"} 0`,
 		`mirrorcred_config_error{reason="kubelet"} 0`, `mirrorcred_config_error{reason="disk"} 0`,
 		`mirrorcred_sources{state="active"} 4`, `mirrorcred_sources{state="pending"} 2`, `mirrorcred_sources{state="draining"} 1`,
@@ -232,54 +242,94 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestMetricsDocumented checks that docs/operations.md names each metric, and
-// no other.
+// TestMetricsDocumented checks that the table in docs/operations.md has each metric
+// with its labels, and no other, and that the page names no metric but those.
 func TestMetricsDocumented(t *testing.T) {
 	data, err := os.ReadFile("../../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := NewStatusStore("1.2.3", "/map")
-	b.Record(began(Report{Plan: plan.Plan{Generation: "abc", Warnings: []doctor.Finding{{Name: doctor.CAMissing}}}}))
+	b.Record(began(Report{Plan: plan.Plan{
+		Generation: "abc", Routed: true, Warnings: []doctor.Finding{{Name: doctor.CAMissing}},
+		Lifetimes: []doctor.Lifetime{{Credential: "a", From: time.Unix(1.6e9, 0), Until: time.Unix(1.8e9, 0)}},
+	}}))
 	log := filepath.Join(t.TempDir(), "plugin.jsonl")
-	if err := audit.Append(log, audit.Event{Time: audit.Time{Time: time.Now()}, Outcome: audit.Answered, Targets: []audit.Target{{Host: "a.corp"}}}); err != nil {
+	if err := audit.Append(log, audit.Event{Time: audit.Time{Time: time.Now()}, Outcome: audit.Answered, Targets: []audit.Target{{Host: "a.corp", Credential: "a"}}}); err != nil {
 		t.Fatal(err)
 	}
 	name := regexp.MustCompile(`mirrorcred_[a-z_]+[a-z]`)
-	there := map[string]bool{}
-	for line := range strings.Lines(scrape(t, NewMetrics(b, func(string) string { return log }), b, "/metrics")) {
-		if help, ok := strings.CutPrefix(line, "# HELP "); ok && strings.HasPrefix(help, "mirrorcred_") {
-			there[name.FindString(help)] = true
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(scrape(t, NewMetrics(b, func(string) string { return log }, isArmed), b, "/metrics")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := map[string]string{} // the labels in the order of their names, by metric
+	for metric, family := range families {
+		if strings.HasPrefix(metric, "mirrorcred_") {
+			served[metric] = labelNames(family)
 		}
 	}
-	documented := map[string]bool{}
+	documented := map[string]string{}
+	for _, cell := range regexp.MustCompile("`(mirrorcred_[a-z_]+)(?:{([a-z,]*)})?`").FindAllStringSubmatch(metricsTable(t, string(data)), -1) {
+		labels := strings.Split(cell[2], ",")
+		slices.Sort(labels)
+		documented[cell[1]] = strings.Join(labels, ",")
+	}
+	if !maps.Equal(served, documented) {
+		t.Errorf("the metrics are\n%v\nand those of the table\n%v", served, documented)
+	}
 	for _, metric := range name.FindAllString(string(data), -1) {
-		documented[metric] = true
+		if _, ok := served[metric]; !ok {
+			t.Errorf("docs/operations.md names %s, which is not served", metric)
+		}
 	}
-	if !maps.Equal(there, documented) {
-		t.Errorf("the metrics are\n%v\nand the documented ones\n%v", slices.Sorted(maps.Keys(there)), slices.Sorted(maps.Keys(documented)))
+}
+
+// labelNames returns the names of a metric's labels.
+func labelNames(family *dto.MetricFamily) string {
+	names := map[string]bool{}
+	for _, m := range family.GetMetric() {
+		for _, l := range m.GetLabel() {
+			names[l.GetName()] = true
+		}
 	}
+	return strings.Join(slices.Sorted(maps.Keys(names)), ",")
+}
+
+// metricsTable returns the lines of the table of metrics.
+func metricsTable(t *testing.T, page string) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(page, "\n| metric |")
+	if !ok {
+		t.Fatal("there is no table of metrics")
+	}
+	table, _, _ := strings.Cut(rest, "\n\n")
+	return table
 }
 
 // noLog is for metrics of a plugin without a log.
 func noLog(string) string { return "" }
+
+// isArmed is for metrics of a node on which the plugin may answer.
+func isArmed(string) bool { return true }
 
 // TestPluginRuns checks what the metrics make of the plugin's log: runs count from
 // the watcher's start, and the last success of a registry is found before it.
 func TestPluginRuns(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "plugin.jsonl")
 	b := NewStatusStore("", "")
-	b.Record(Report{Plan: plan.Plan{AuditLog: "the map's"}})
+	b.Record(Report{Plan: plan.Plan{AuditLog: "the map's", Credentials: []string{"azure", "harbor"}}})
 	m := NewMetrics(b, func(auditLog string) string {
 		if auditLog != "the map's" {
 			return ""
 		}
 		return file
-	})
+	}, isArmed)
 	started := b.Status().Started
-	ran := func(after time.Duration, outcome audit.Outcome, targets ...audit.Target) {
+	ran := func(after time.Duration, outcome audit.Outcome, code audit.Code, targets ...audit.Target) {
 		t.Helper()
-		if err := audit.Append(file, audit.Event{Time: audit.Time{Time: started.Add(after)}, Outcome: outcome, Targets: targets}); err != nil {
+		if err := audit.Append(file, audit.Event{Time: audit.Time{Time: started.Add(after)}, Outcome: outcome, Code: code, Targets: targets, Took: audit.Took(100 * time.Millisecond)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -297,24 +347,35 @@ func TestPluginRuns(t *testing.T) {
 	if text := scrape(t, m, b, "/metrics"); strings.Contains(text, "last_success") {
 		t.Errorf("without a log the metrics are\n%s", text)
 	}
-	ran(-time.Hour, audit.Answered, audit.Target{Host: "old.corp"})
-	ran(-time.Hour, audit.Failed)
-	ran(time.Second, audit.Answered, audit.Target{Host: "a.corp"}, audit.Target{Host: "b.corp", Failure: "no"})
-	ran(2*time.Second, audit.Refused, audit.Target{Host: "c.corp"})
+	ran(-time.Hour, audit.Answered, "", audit.Target{Host: "old.corp"})
+	ran(-time.Hour, audit.Failed, audit.Fetch)
+	ran(time.Second, audit.Answered, "", audit.Target{Host: "b.corp", Credential: "harbor", Failure: "no"}, audit.Target{Host: "a.corp", Credential: "azure"})
+	ran(2*time.Second, audit.Refused, audit.NotArmed, audit.Target{Host: "c.corp"})
+	ran(2*time.Second, audit.Refused, "mcr.microsoft.com/chosen-by-a-pod")
+	ran(2*time.Second, audit.Failed, audit.Timeout, audit.Target{Host: "b.corp", Credential: "harbor", Failure: "no"})
 	text := scrape(t, m, b, "/metrics")
-	has(text, `mirrorcred_plugin_runs_total{outcome="answered"} 1`, `mirrorcred_plugin_runs_total{outcome="refused"} 1`,
-		`mirrorcred_plugin_runs_total{outcome="failed"} 0`, `mirrorcred_plugin_runs_total{outcome="empty"} 0`,
+	runs := func(outcome audit.Outcome, code audit.Code, credential string, n int) string {
+		return fmt.Sprintf(`mirrorcred_plugin_runs_total{outcome="%s",reason="%s",credential="%s"} %d`, outcome, code, credential, n)
+	}
+	uses := func(credential, result string, n int) string {
+		return fmt.Sprintf(`mirrorcred_plugin_credentials_total{credential="%s",result="%s"} %d`, credential, result, n)
+	}
+	has(text, runs(audit.Answered, "", "azure", 1), runs(audit.Refused, audit.NotArmed, "", 1), runs(audit.Refused, audit.Other, "", 1),
+		runs(audit.Failed, audit.Fetch, "azure", 0), runs(audit.Failed, audit.Timeout, "harbor", 1), runs(audit.Empty, "", "", 0),
+		runs(audit.Refused, audit.Draining, "", 0), uses("azure", useFetched, 1), uses("azure", useCached, 0), uses("harbor", useFailed, 2),
+		`mirrorcred_plugin_run_duration_seconds_bucket{le="0.064"} 0`, `mirrorcred_plugin_run_duration_seconds_bucket{le="0.256"} 4`,
+		"mirrorcred_plugin_run_duration_seconds_count 4",
 		`mirrorcred_plugin_last_success_timestamp_seconds{registry="old.corp"} `+at(-time.Hour),
 		`mirrorcred_plugin_last_success_timestamp_seconds{registry="a.corp"} `+at(time.Second))
 	if strings.Contains(text, "b.corp") || strings.Contains(text, "c.corp") {
 		t.Errorf("a run without a credential is a success:\n%s", text)
 	}
-	ran(3*time.Second, audit.Answered, audit.Target{Host: "a.corp"})
+	ran(3*time.Second, audit.Answered, "", audit.Target{Host: "a.corp", Credential: "azure"})
 	for i := range 2 * maxRegistries {
-		ran(4*time.Second, audit.Answered, audit.Target{Host: fmt.Sprintf("r%d.corp", i)})
+		ran(4*time.Second, audit.Answered, "", audit.Target{Host: fmt.Sprintf("r%d.corp", i), Credential: fmt.Sprint("c", i)})
 	}
 	text = scrape(t, m, b, "/metrics")
-	has(text, `mirrorcred_plugin_runs_total{outcome="answered"} 202`,
+	has(text, runs(audit.Answered, "", "azure", 2), runs(audit.Answered, "", "c97", 1), runs(audit.Answered, "", "other", 102),
 		`mirrorcred_plugin_last_success_timestamp_seconds{registry="a.corp"} `+at(3*time.Second))
 	if n := strings.Count(text, "last_success_timestamp_seconds{"); n != maxRegistries {
 		t.Errorf("there are %d registries; want %d at most", n, maxRegistries)
@@ -326,7 +387,7 @@ func TestHealth(t *testing.T) {
 	b := NewStatusStore("", "")
 	b.status.Started = time.Now().Add(-time.Hour)
 	w := httptest.NewRecorder()
-	newServer(b, NewMetrics(b, noLog)).metricsHandler().ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
+	newServer(b, NewMetrics(b, noLog, isArmed)).metricsHandler().ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
 	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), ", longer ago than 1m0s") {
 		t.Errorf("the health is %d %q", w.Code, w.Body)
 	}

@@ -59,6 +59,8 @@ type Report struct {
 	Err error
 	// BackingOff says that another program keeps reverting mirrorcred's files.
 	BackingOff bool
+	// MapTime is when the map's file was last written, as in Options.
+	MapTime time.Time
 	// Began is when the pass began, and Took how long it took.
 	Began time.Time
 	Took  time.Duration
@@ -150,7 +152,7 @@ func (w *Watcher) reconcile(ctx context.Context) (r Report, next time.Duration) 
 		return r.BackingOff
 	}
 	r.Plan, r.Err = w.node.ApplyUnless(ctx, hold, veto)
-	r.Took = time.Since(r.Began)
+	r.Took, r.MapTime = time.Since(r.Began), w.o.MapTime()
 	switch {
 	case r.Err != nil:
 		w.backoff.reset() // what was not written was not reverted

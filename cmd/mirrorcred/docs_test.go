@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -85,7 +84,7 @@ func documents(t *testing.T) map[string]string {
 func TestDocs(t *testing.T) {
 	counts := map[string]int{}
 	for file, text := range documents(t) {
-		d := &document{name: file, all: text}
+		d := &document{name: file}
 		for _, b := range blocks(text) {
 			what, err := d.check(t, b)
 			if err != nil {
@@ -94,7 +93,7 @@ func TestDocs(t *testing.T) {
 			counts[what]++
 		}
 	}
-	for what, least := range map[string]int{"map": 20, "hosts.toml": 5, "provider": 2, "containerd": 3, "nodeadm": 1, "rule": 1, "go": 1, "console": 1, "images": 1} {
+	for what, least := range map[string]int{"map": 20, "hosts.toml": 5, "provider": 2, "containerd": 3, "nodeadm": 1, "rule": 1, "go": 1, "console": 1, "images": 1, "scrape": 1} {
 		if counts[what] < least {
 			t.Errorf("found %d of %q in the documents, want at least %d; does the test recognise them?", counts[what], what, least)
 		}
@@ -104,7 +103,6 @@ func TestDocs(t *testing.T) {
 // A document remembers the last map in it.
 type document struct {
 	name string
-	all  string
 	last *mirror.Map
 	text string // of it
 }
@@ -130,8 +128,8 @@ func (d *document) check(t *testing.T, b block) (string, error) {
 		return "nodeadm", readsNodeConfig(b.text)
 	case b.language == "yaml" && strings.HasPrefix(b.text, "# rbac\n"):
 		return "rule", isRule(d.last, b.text)
-	case b.language == "yaml" && strings.HasPrefix(b.text, "groups:\n"):
-		return "alerts", d.areAlerts(b.text)
+	case b.language == "yaml" && strings.HasPrefix(b.text, "scrape_configs:\n"):
+		return "scrape", scrapes(b.text)
 	case b.language == "yaml" && strings.HasPrefix(b.text, "#cloud-config\n"), b.language == "yaml" && strings.HasPrefix(b.text, "# kind.yaml\n"), b.language == "bash":
 		return "script", nil // TestJoinPage
 	case b.language == "yaml" && file == "":
@@ -230,30 +228,35 @@ func readsNodeConfig(text string) error {
 	return readsHostsDir("version = 3\n" + config.Spec.Containerd.Config)
 }
 
-// metric matches the name of a metric of mirrorcred's.
-var metric = regexp.MustCompile(`mirrorcred_[a-z_]+`)
-
-// areAlerts checks that the metrics in some alerts are in the document's table.
-func (d *document) areAlerts(text string) error {
-	var all struct {
-		Groups []struct {
-			Rules []struct{ Alert, Expr string }
-		}
+// scrapes checks a scrape configuration of Prometheus: it has no unknown key, the job
+// has the name that the rules of the alerts expect, and each rule about labels does
+// something.
+func scrapes(text string) error {
+	var config struct {
+		Jobs []struct {
+			Name      string `yaml:"job_name"`
+			Discovery []struct {
+				Role string `yaml:"role"`
+			} `yaml:"kubernetes_sd_configs"`
+			Relabel []struct {
+				From   []string `yaml:"source_labels"`
+				Regex  string   `yaml:"regex"`
+				Action string   `yaml:"action"`
+				To     string   `yaml:"target_label"`
+			} `yaml:"relabel_configs"`
+		} `yaml:"scrape_configs"`
 	}
-	if err := yaml.Unmarshal([]byte(text), &all); err != nil {
+	decoder := yaml.NewDecoder(strings.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&config); err != nil {
 		return err
 	}
-	for _, g := range all.Groups {
-		for _, rule := range g.Rules {
-			names := metric.FindAllString(rule.Expr, -1)
-			if len(names) == 0 {
-				return fmt.Errorf("alert %s has no metric", rule.Alert)
-			}
-			for _, name := range names {
-				if !regexp.MustCompile("(?m)^\\|.*`" + name + "[`{]").MatchString(d.all) {
-					return fmt.Errorf("alert %s: the table has no metric %s", rule.Alert, name)
-				}
-			}
+	if len(config.Jobs) != 1 || config.Jobs[0].Name != "mirrorcred" || len(config.Jobs[0].Discovery) != 1 || config.Jobs[0].Discovery[0].Role != "pod" {
+		return fmt.Errorf("it is not one job \"mirrorcred\" of pods: %+v", config.Jobs)
+	}
+	for _, rule := range config.Jobs[0].Relabel {
+		if len(rule.From) == 0 || (rule.To == "") == (rule.Action == "") {
+			return fmt.Errorf("the relabel rule %+v does nothing", rule)
 		}
 	}
 	return nil

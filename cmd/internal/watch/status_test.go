@@ -251,14 +251,14 @@ func TestMetricsDocumented(t *testing.T) {
 	}
 	b := NewStatusStore("1.2.3", "/map")
 	b.Record(began(Report{Plan: plan.Plan{
-		Generation: "abc", Routed: true, Warnings: []doctor.Finding{{Name: doctor.CAMissing}},
+		Generation: "abc", Routed: true, Credentials: []string{"a"}, Warnings: []doctor.Finding{{Name: doctor.CAMissing}},
 		Lifetimes: []doctor.Lifetime{{Credential: "a", From: time.Unix(1.6e9, 0), Until: time.Unix(1.8e9, 0)}},
 	}}))
 	log := filepath.Join(t.TempDir(), "plugin.jsonl")
 	if err := audit.Append(log, audit.Event{Time: audit.Time{Time: time.Now()}, Outcome: audit.Answered, Targets: []audit.Target{{Host: "a.corp", Credential: "a"}}}); err != nil {
 		t.Fatal(err)
 	}
-	name := regexp.MustCompile(`mirrorcred_[a-z_]+[a-z]`)
+	name := regexp.MustCompile(`\bmirrorcred_[a-z_]+[a-z]`)
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(scrape(t, NewMetrics(b, func(string) string { return log }, isArmed), b, "/metrics")))
 	if err != nil {

@@ -130,8 +130,11 @@ func newWatching(f watchFlags) (*watching, error) {
 		Root: w.root, Unable: w.store.SetNoRestart, Ended: w.metrics.CountRestart, Log: f.log,
 	}
 	var err error
-	w.service, err = newService(f.log)
-	return w, err
+	if w.service, err = newService(f.log); err != nil {
+		w.events.Close()
+		return nil, err
+	}
+	return w, nil
 }
 
 // armed reports whether the plugin may return credentials for the mirrors in a
@@ -158,10 +161,10 @@ func (f watchFlags) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w, err := newWatching(f)
-	defer w.events.Close()
 	if err != nil {
 		return err
 	}
+	defer w.events.Close()
 	late := 4*f.tick + 4*time.Minute // a restart of the kubelet takes a while
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)

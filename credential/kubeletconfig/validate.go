@@ -111,7 +111,7 @@ func validateToken(p Provider, report func(field, format string, args ...any)) {
 func validateKeys(field string, keys, others []string, report func(field, format string, args ...any)) {
 	for i, key := range keys {
 		at := fmt.Sprintf("%s[%d]", field, i)
-		if content.IsQualifiedName(strings.ToLower(key)) != nil {
+		if content.IsLabelKey(strings.ToLower(key)) != nil {
 			report(at, "%q is not an annotation's key; write one like \"example.com/client-id\"", key)
 		}
 		if slices.Contains(keys[:i], key) || slices.Contains(others, key) {

@@ -41,17 +41,15 @@ func (n *Node) lock(ctx context.Context, meanwhile func() error) (unlock func(),
 		return nil, errors.Join(err, meanwhile())
 	}
 	free, err := tryLock(f)
-	if err == nil && !free {
+	if !free {
 		found := meanwhile()
-		if err = n.wait(ctx, f); err != nil {
-			err = errors.Join(err, found)
+		if err == nil {
+			err = n.wait(ctx, f)
 		}
-	} else if err != nil {
-		err = errors.Join(err, meanwhile())
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
+		if err != nil {
+			f.Close()
+			return nil, errors.Join(err, found)
+		}
 	}
 	return func() { f.Close() }, nil
 }

@@ -23,6 +23,7 @@ import (
 	resolver "github.com/containerd/containerd/v2/core/remotes/docker/config"
 	"golang.org/x/sys/unix"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd/containerdtest"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/process/machinetest"
 	"github.com/mirrorcred/mirrorcred/hosts"
@@ -494,9 +495,32 @@ func (f *fire) ask(r *rand.Rand) {
 	case drains && strings.Contains(why, "is being drained"):
 		f.count(&f.killed.Drained)
 	case id == after && len(missing) > 0:
-		f.fault("GAP: %s: containerd asks %q by %s, and the plugin returns no credentials: %s", source, list, id, why)
+		f.fault("GAP: %s: containerd asks %q by %s, and the plugin returns no credentials: %s\n%s", source, list, id, why, f.state(source))
 	}
 	f.pause(r, time.Millisecond, 20*time.Millisecond)
+}
+
+// state returns what decides about a source, as it is a moment after a fault.
+func (f *fire) state(source string) string {
+	var b strings.Builder
+	show := func(path string, text []byte, err error) {
+		if err != nil {
+			text = []byte(err.Error())
+		}
+		fmt.Fprintf(&b, "--- %s\n%s\n", path, text)
+	}
+	for _, name := range []string{hosts.Candidates(source)[0], hosts.Default} {
+		data, err := os.ReadFile(filepath.Join(fireTree, name, hosts.FileName))
+		show(filepath.Join(fireTree, name), fmt.Appendf(data, "(its hash is %s)", hosts.Hash(data)), err)
+	}
+	for _, path := range []string{
+		filepath.Join(routes, hosts.Candidates(source)[0]+".json"), filepath.Join(routes, hosts.Default+".json"),
+		filepath.Join(filepath.Dir(routes), armed.FileName), armed.Marker, fireMap, fireConfig,
+	} {
+		data, err := os.ReadFile(path)
+		show(path, data, err)
+	}
+	return b.String()
 }
 
 // hold is a pull that is slow: the kubelet was given a credential and containerd

@@ -15,8 +15,8 @@ import (
 )
 
 // ApplyUnless is [Node.Apply] with two vetoes. For each source that is no
-// longer in the map, hold reports whether it stays as it is for now; a drain
-// that has begun goes on. veto reports whether the whole plan is only returned,
+// longer in the map, or that loses a credential with it, hold reports whether
+// it stays as it is for now; a drain that has begun goes on. veto reports whether the whole plan is only returned,
 // not carried out. Neither applies to routes that must not exist: those are
 // removed. If ctx ends, the run ends before its next change, with an
 // [InterruptedError].

@@ -140,6 +140,44 @@ func theKubeletFile(t *testing.T, n *Node) kubeletconfig.File {
 	return kubeletconfig.File{Name: "config.yaml", Data: data}
 }
 
+// TestHeldLosesNoCredential checks that a map without its last tables takes no
+// credential away while it is held, and that the whole map then changes nothing.
+func TestHeldLosesNoCredential(t *testing.T) {
+	const tables = "[registry.\"harbor.corp\"]\ncredential = \"harbor\"\n[credential.harbor]\nkind = \"docker-config\"\npath = \"/etc/mirrorcred/harbor.json\"\n"
+	text := "version = 1\n" + mirrorOf("mcr.microsoft.com", "harbor.corp")
+	n, host := newNode(t, text+tables)
+	apply(t, n)
+	host.startKubelet(theFlags...)
+	wantLeft(t, apply(t, n), "")
+	before := tree(t, n.Root, true)
+	if todo := holding(t, n, text); len(todo.Held) != 2 || len(todo.Changes) > 0 {
+		t.Errorf("held are %v and changes %d; want mcr.microsoft.com and harbor.corp held and nothing changed", todo.Held, len(todo.Changes))
+	}
+	wantAnswer(t, n, "mcr.microsoft.com", "harbor.corp")
+	write(t, n.Map, text+tables)
+	wantLeft(t, apply(t, n), "")
+	sameTree(t, tree(t, n.Root, true), before)
+}
+
+// TestHeldIfReplaced checks that a removal is held if the map is another file by the
+// time that it is asked whether the map was still.
+func TestHeldIfReplaced(t *testing.T) {
+	n, _ := newNode(t, oneMap)
+	apply(t, n)
+	write(t, n.Map, emptyMap)
+	isStill := func(string) bool {
+		write(t, n.Map+".new", oneMap)
+		if err := os.Rename(n.Map+".new", n.Map); err != nil {
+			t.Fatal(err)
+		}
+		return false
+	}
+	todo, err := n.ApplyUnless(t.Context(), isStill, func(plan.Plan) bool { return false })
+	if err != nil || len(todo.Held) != 1 {
+		t.Errorf("held are %v, %v; want mcr.microsoft.com, which the map names again", todo.Held, err)
+	}
+}
+
 // TestDrainIsNotHeld checks that a drain which has begun comes to its end.
 func TestDrainIsNotHeld(t *testing.T) {
 	n, host := removing(t, oneMap)

@@ -152,6 +152,7 @@ func (n *Node) readMapFile() ([]byte, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	n.source.File = n.Map
+	n.mapStamp = n.stampOfMap() // before it is read: a change in between is seen
 	read, most := n.tree.Read, int64(0)
 	if n.source.Delivered {
 		read, most = n.tree.ReadNoFollow, MaxDelivered

@@ -74,7 +74,9 @@ type Node struct {
 	source Source
 	// closed says that only its owner can read the map.
 	closed bool
-	dry    bool // while a plan is made only to be shown
+	// mapStamp identifies the file of the map that was last read.
+	mapStamp string
+	dry      bool // while a plan is made only to be shown
 	// rearmed is what the node is armed by, even if its map has a fault.
 	rearmed *armed.Record
 	disk    disk

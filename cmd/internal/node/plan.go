@@ -23,8 +23,8 @@ func (n *Node) Plan(ctx context.Context) (plan.Plan, error) {
 	return p, err
 }
 
-// plan is [Node.Plan], except that the removed sources for which hold returns
-// true stay as they are.
+// plan is [Node.Plan], except that the sources for which hold returns true stay as
+// they are if the map removes them or takes a credential away from them.
 func (n *Node) plan(ctx context.Context, hold func(source string) bool) (plan.Plan, error) {
 	if err := n.checkRoot(); err != nil {
 		return plan.Plan{}, err
@@ -112,12 +112,14 @@ func (n *Node) now() (plan.Moments, error) {
 // desire returns the desired state without the rendered files.
 func (n *Node) desire(m *mirror.Map, hold func(source string) bool) plan.Desired {
 	asked := map[string]bool{}
+	// Whether the map has been still is asked of its file as it is by then.
+	isReplaced := sync.OnceValue(func() bool { return !n.elsewhere && n.stampOfMap() != n.mapStamp })
 	return plan.Desired{
 		Map: m, MapFile: n.Map, Generation: n.source.generation(), Root: n.Root, Elsewhere: n.elsewhere, Adopt: n.Adopt, Retry: n.Retry, NoKubelet: n.NoKubelet,
 		Hold: func(source string) bool { // asked once, even if the plan is made again
 			answer, ok := asked[source]
 			if !ok {
-				answer = hold(source)
+				answer = hold(source) || isReplaced()
 				asked[source] = answer
 			}
 			return answer

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
@@ -57,7 +58,7 @@ func (n *Node) settles(path string, v plan.Version, content string, isBroken boo
 // Apply makes the node match its map as far as possible now, and returns the
 // plan that it carried out. It waits a few seconds for files that another
 // program may be writing: the kubelet's configuration, and a map that removes
-// sources. After an error, or when ctx ends, the node is in a good state
+// sources or credentials. After an error, or when ctx ends, the node is in a good state
 // between two changes, and the next run goes on from there.
 func (n *Node) Apply(ctx context.Context) (plan.Plan, error) {
 	for began := time.Now(); ; {
@@ -74,7 +75,8 @@ func (n *Node) Apply(ctx context.Context) (plan.Plan, error) {
 		})
 		if err != nil || !mayWait || left == 0 {
 			for _, w := range todo.Held {
-				todo.Pending = append(todo.Pending, plan.Pending{Source: w.Source, Reason: "its mirror was removed from the map less than 2s ago; run this again"})
+				cause, _, _ := strings.Cut(w.Reason, ";")
+				todo.Pending = append(todo.Pending, plan.Pending{Source: w.Source, Reason: cause + " less than 2s ago; run this again"})
 			}
 			return todo, err
 		}
@@ -84,6 +86,12 @@ func (n *Node) Apply(ctx context.Context) (plan.Plan, error) {
 		case <-time.After(min(left, patience-time.Since(began))):
 		}
 	}
+}
+
+// stampOfMap identifies the file of the map as it is now.
+func (n *Node) stampOfMap() string {
+	v, _ := versionOf(nil, n.Map) // without it, the map cannot be read either
+	return v.Stamp
 }
 
 // mapSettles is [Node.settles] for the map.

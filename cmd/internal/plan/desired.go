@@ -21,7 +21,8 @@ type Desired struct {
 	Elsewhere bool
 	// Adopt, Retry and NoKubelet are as in node.Node.
 	Adopt, Retry, NoKubelet bool
-	// Hold reports whether the removal of a source is held.
+	// Hold reports whether a source stays as it is for now although the map removes it,
+	// or takes a credential away from it; nil if none does.
 	Hold   func(source string) bool
 	Wanted map[string]bool // the namespaces of the map
 }

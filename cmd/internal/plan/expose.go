@@ -6,7 +6,6 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/hosts"
-	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // An exposure is a possible leak when a mirror's targets change: a pull that got its
@@ -68,9 +67,6 @@ func (s *source) exposed() *exposure {
 	}
 	return nil
 }
-
-// isOwnTarget reports whether a mirror has its source serve itself.
-func isOwnTarget(m mirror.Mirror) bool { return slices.ContainsFunc(m.Targets, mirror.Target.Self) }
 
 // itself stands in a list of registries for the source itself.
 const itself = ""

@@ -12,15 +12,16 @@ import (
 // heldBack is what stays as it is for now although the map changes or removes it.
 type heldBack struct {
 	share
-	// names are the namespaces that the map does not name any more.
-	names map[string]bool
-	// providers are ours as the kubelet has them, if any removal is held.
+	// removals are the namespaces that the map does not name any more, and mirrors
+	// those whose mirror it changes.
+	removals, mirrors map[string]bool
+	// providers are ours as the kubelet has them, if anything is held.
 	providers []kubeletconfig.Provider
 }
 
-// holdRemovals returns the namespaces that stay as they are although the map does
-// not name them any more.
-func holdRemovals(d *Desired, o *Observed, p plugin, r routes, t tree) heldBack {
+// hold returns the namespaces that stay as they are although the map removes or changes
+// them.
+func hold(d *Desired, o *Observed, p plugin, r routes, t tree) heldBack {
 	var names []string
 	for name := range t.namespaces {
 		if !d.Wanted[name] && t.isOurs(name) {
@@ -28,31 +29,32 @@ func holdRemovals(d *Desired, o *Observed, p plugin, r routes, t tree) heldBack 
 		}
 	}
 	slices.Sort(names)
-	h := heldBack{names: map[string]bool{}}
+	h := heldBack{removals: map[string]bool{}, mirrors: map[string]bool{}}
 	for _, name := range names {
 		if own, _ := r.of(name); isHeld(d, o, p, name, own) {
-			h.names[name] = true
-			h.share.held = append(h.share.held, heldSource(name))
+			h.removals[name] = true
+			h.share.held = append(h.share.held, Pending{hosts.HostOf(name), "its mirror was removed from the map; applied once the map has not changed for 2 s"})
 		}
 	}
-	if len(h.names) > 0 {
+	for _, name := range mayBeCutShort(d, p, r, t) {
+		if own, _ := r.of(name); isHeld(d, o, p, name, own) {
+			h.mirrors[name] = true // planSource reports it
+		}
+	}
+	if len(h.removals)+len(h.mirrors) > 0 {
 		h.providers = o.Kubelet.ourProviders(false)
 	}
 	return h
 }
 
-// isHeld reports whether the removal of a namespace's mirror is held. A mirror that is
-// already withdrawn is not held: its drain goes on to the end.
+// isHeld reports whether the removal or change of a namespace's mirror is held. A mirror
+// that is already withdrawn is not held: its drain goes on to the end.
 func isHeld(d *Desired, o *Observed, p plugin, name string, own route.Route) bool {
 	_, begun := o.State.Drains[name]
-	return !p.isDecided(own.Withdrawn != "", begun) && d.Hold(hosts.HostOf(name))
+	return !p.isDecided(own.Withdrawn != "", begun) && d.Hold != nil && d.Hold(hosts.HostOf(name))
 }
 
-func heldSource(name string) Pending {
-	return Pending{hosts.HostOf(name), "removed from the map; applied once the map has not changed for 2 s"}
-}
-
-// missing returns the providers that only held mirrors still need. list are the map's
+// missing returns the providers that only what is held still needs. list are the map's
 // providers that get tokens.
 func (h heldBack) missing(list []kubeletconfig.Provider) []kubeletconfig.Provider {
 	var kept []kubeletconfig.Provider
@@ -63,23 +65,6 @@ func (h heldBack) missing(list []kubeletconfig.Provider) []kubeletconfig.Provide
 		}
 	}
 	return kept
-}
-
-// holdSwitches returns the namespaces that stay as they are for now because their
-// source would serve itself again.
-func holdSwitches(in *situation) map[string]bool {
-	held := map[string]bool{}
-	for i, m := range in.Map.Mirrors {
-		f := in.Files[i]
-		if !isOwnTarget(m) || in.tree.namespaces[f.Namespace].Holds(f) {
-			continue
-		}
-		s := newSource(in, m, f)
-		if e := s.judge().exposure; e != nil && e.self && isHeld(in.Desired, in.seen, in.kubelets.plugin, f.Namespace, s.own) {
-			held[f.Namespace] = true
-		}
-	}
-	return held
 }
 
 // moveHeld puts the present hosts_dir into the routes of held mirrors if it has

@@ -27,7 +27,7 @@ func Make(d Desired, o Observed, now Moments) (Plan, []Question, error) {
 		blocked[name] = true
 	}
 	routes := newRoutes(&o, tree.dir)
-	c.tree, c.blocked, c.held = tree, blocked, holdRemovals(&d, &o, c.plugin, routes, tree)
+	c.tree, c.blocked, c.held = tree, blocked, hold(&d, &o, c.plugin, routes, tree)
 	next, err := settledConfiguration(c)
 	switch {
 	case err != nil:
@@ -48,7 +48,7 @@ func Make(d Desired, o Observed, now Moments) (Plan, []Question, error) {
 	} else {
 		all = all.and(planSources(&situation{
 			Desired: &d, seen: &o, now: now, tree: tree, routes: routes, kubelets: ks,
-			blocked: blocked, stuck: stuck, held: c.held.names, lasting: lasting,
+			blocked: blocked, stuck: stuck, held: c.held.removals, kept: c.held.mirrors, lasting: lasting,
 		}))
 	}
 	all = all.and(waitForFile(d.Map.Kubelet.Config, next.unsettled, all.pending))
@@ -86,7 +86,6 @@ func newKubelets(c *configuring, next configuration, read reads) *kubelets {
 
 // planSources returns the share of all sources, of the map and of before.
 func planSources(in *situation) share {
-	in.switches = holdSwitches(in)
 	in.direct = direct(in)
 	var all share
 	if !in.routes.needed {
@@ -105,12 +104,11 @@ func planSources(in *situation) share {
 // direct returns the credential of login servers without a mirror. It does not change
 // while something is held.
 func direct(in *situation) *mirror.Credential {
+	if r, _ := in.routes.of(hosts.Default); r.Direct != nil && len(in.held)+len(in.kept) > 0 {
+		return r.Direct
+	}
 	if c, ok := in.Map.Azure(); ok {
 		return &c
-	}
-	if len(in.held)+len(in.switches) > 0 {
-		r, _ := in.routes.of(hosts.Default)
-		return r.Direct
 	}
 	return nil
 }

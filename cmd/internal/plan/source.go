@@ -23,9 +23,9 @@ type situation struct {
 	// which nothing can be changed, with the reasons.
 	blocked map[string]bool
 	stuck   map[string]string
-	// held are the namespaces whose removal is held. switches are those where the
-	// source would serve itself again, which is held too.
-	held, switches map[string]bool
+	// held are the namespaces whose removal is held, and kept those of the map whose
+	// change is held.
+	held, kept map[string]bool
 	// lasting are the namespaces whose routes have forgotten a credential that
 	// does not expire, and that a kubelet may still have.
 	lasting map[string]Moment
@@ -58,6 +58,9 @@ func newSource(in *situation, m mirror.Mirror, f hosts.File) *source {
 // planSource returns the share of one mirror: its route, and its hosts.toml if
 // that may change now.
 func planSource(in *situation, m mirror.Mirror, f hosts.File) share {
+	if in.kept[f.Namespace] {
+		return keepMirror(in, m, f)
+	}
 	isThere, isWithdrawn := in.tree.namespaces[f.Namespace].Holds(f), in.routes.isWithdrawn(f.Namespace)
 	if isThere && !isWithdrawn {
 		return keepSource(in, m, f)
@@ -77,9 +80,6 @@ func planSource(in *situation, m mirror.Mirror, f hosts.File) share {
 	case v.stays && isLost:
 		return s.finishDrain()
 	case v.stays:
-		return found.and(s.answer(now))
-	case v.exposure != nil && v.exposure.self && in.switches[f.Namespace]:
-		found.held = append(found.held, heldSource(f.Namespace))
 		return found.and(s.answer(now))
 	case v.exposure != nil:
 		return found.and(s.switchTo(*v.exposure))

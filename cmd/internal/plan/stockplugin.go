@@ -118,7 +118,7 @@ func (p *stockPlugin) mirrors(c *configuring, before map[string]string) (mirrors
 	for _, m := range p.m.Mirrors {
 		add(m.Source.String(), p.mapping(c, m, before))
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.held.names)) {
+	for _, name := range slices.Sorted(maps.Keys(c.held.removals)) {
 		source := hosts.HostOf(name)
 		add(source, before[source])
 	}

@@ -187,6 +187,8 @@ func (w *world) Change(_ context.Context, stage Stage, changes []Change, p *Plan
 		dir, name := path.Split(c.Path)
 		var in map[string][]byte
 		switch {
+		case c.Link: // to the plugin
+			continue
 		case stage == StageKubelet:
 			w.kubelet, w.written = c.New, w.now
 			w.stamp++

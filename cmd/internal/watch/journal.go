@@ -164,7 +164,7 @@ func (j *journal) waits(todo plan.Plan, told map[string]bool) {
 		name, begins, ends string
 		before, now        []plan.Pending
 	}{
-		{"held", "removal held until the map is stable", "removal no longer held", j.last.Held, todo.Held},
+		{"held", "change held until the map is stable", "change no longer held", j.last.Held, todo.Held},
 		{"draining", "source draining", "source no longer draining", j.last.Draining, todo.Draining},
 		{"pending", "source pending", "source no longer pending", j.last.Pending, todo.Pending},
 	} {

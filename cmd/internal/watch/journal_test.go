@@ -75,10 +75,10 @@ INFO mirror settings changed source=quay.io target=contoso.azurecr.io
 INFO in sync sources=3
 `},
 		{report: Report{Plan: plan.Plan{Generation: "4", Sources: 2, Held: []plan.Pending{{Source: "gcr.io"}}}}, want: `
-INFO removal held until the map is stable source=gcr.io
+INFO change held until the map is stable source=gcr.io
 `},
 		{after: 2 * time.Second, report: Report{Plan: plan.Plan{Generation: "4", Sources: 2, Draining: draining}}, want: `
-INFO removal no longer held source=gcr.io after=2s
+INFO change no longer held source=gcr.io after=2s
 INFO source draining source=gcr.io reason="` + pullsInProgress + `"
 `},
 		{after: time.Minute, report: Report{Plan: plan.Plan{Generation: "4", Sources: 2, Changes: []plan.Change{change(plan.StageRemove, "gcr.io", contoso, nil)}}}, want: `

@@ -2,8 +2,8 @@ package watch
 
 import "time"
 
-// removals record since when each removed source has been missing from every
-// map that was read.
+// removals record since when each source has been missing from every map that was
+// read, itself or its credential.
 type removals struct {
 	since map[string]time.Time
 	asked map[string]time.Time // those that the current pass asked for

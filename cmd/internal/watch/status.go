@@ -34,7 +34,8 @@ type Status struct {
 	Sources  int            `json:"sources"`
 	Pending  []plan.Pending `json:"pending"`
 	Draining []plan.Pending `json:"draining"`
-	// Held are removed sources that stay as they are until the map is stable.
+	// Held are sources that the map removes, or takes a credential away from, and that
+	// stay as they are until the map is stable.
 	Held      []plan.Pending  `json:"held"`
 	Conflicts []plan.Conflict `json:"conflicts"`
 	// Loss is as in [node.Plan].

@@ -36,7 +36,7 @@ type Options struct {
 	// s.
 	Recheck time.Duration
 	// Still is how long the map must not have changed before a source is
-	// removed, since half a map may parse; 2 s.
+	// removed or loses a credential, since half a map may parse; 2 s.
 	Still time.Duration
 	// Missing is how long a source must have been missing from each map that was
 	// read, if the map keeps changing. Writing a map never takes that long; 1 min.

@@ -1,0 +1,115 @@
+package plan
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"slices"
+
+	"github.com/mirrorcred/mirrorcred/credential/route"
+	"github.com/mirrorcred/mirrorcred/hosts"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// A map that is only half written may parse. What is missing then is its end: whole
+// mirrors, and also the [registry] and [credential] tables of the mirrors that are
+// there, whose targets look as if they needed no credential. Without a wait, pulls of
+// such a mirror would get none, or it would drain because its new target seems to be
+// a public registry. So these changes are held like removals.
+
+// mayBeCutShort returns the mirrors of the map that a half-written map could have
+// made of those in force, by namespace.
+func mayBeCutShort(d *Desired, p plugin, r routes, t tree) []string {
+	if p.waitsForFile() && len(r.files) == 0 {
+		return nil // the credentials are in the kubelet's file
+	}
+	var names []string
+	credentials := credentialTexts(d.Map)
+	for i, m := range d.Map.Mirrors {
+		f := d.Files[i]
+		ns, exists := t.namespaces[f.Namespace]
+		switch {
+		case exists && len(ns.Hosts) > 0 && !t.isOurs(f.Namespace):
+			continue // it does not change for now, whatever is held
+		case ns.Holds(f) && hasCredentials(r.files[f.Namespace], m, credentials):
+			continue
+		}
+		own, _ := r.of(f.Namespace)
+		if _, known := inForce(own, ns); t.isOurs(f.Namespace) && !known {
+			continue // what is in force has no answer that could stay
+		}
+		if losesCredential(own, ns, route.NewGeneration(d.Map, m, hosts.Hash(f.Data))) {
+			names = append(names, f.Namespace)
+		}
+	}
+	return names
+}
+
+// losesCredential reports whether a new generation has a registry without the
+// credential that it has in the generation before, or a new registry without any.
+func losesCredential(own route.Route, ns Namespace, next route.Generation) bool {
+	before, ok := inForce(own, ns)
+	if i := slices.IndexFunc(own.Generations, func(g route.Generation) bool { return g.SHA256 == next.SHA256 }); !ok && i >= 0 {
+		before = own.Generations[i] // another program took its hosts.toml away
+	}
+	return slices.ContainsFunc(next.Targets, func(t route.Target) bool {
+		i := slices.IndexFunc(before.Targets, func(b route.Target) bool { return b.Registry == t.Registry })
+		if i < 0 {
+			return !hasCredential(t)
+		}
+		b := before.Targets[i]
+		return hasCredential(b) && !(reflect.DeepEqual(b.Credential, t.Credential) && reflect.DeepEqual(b.Below, t.Below))
+	})
+}
+
+// credentialTexts returns the credentials of a map as they are in a route file.
+func credentialTexts(m *mirror.Map) map[string][]byte {
+	texts := map[string][]byte{}
+	for _, c := range m.Credentials {
+		texts[c.Name], _ = json.Marshal(c) // without it the route is decoded
+	}
+	return texts
+}
+
+// hasCredentials reports whether a route file has exactly the credentials of a mirror.
+// It does not decode the route: nearly all of 10,000 are as the map says.
+func hasCredentials(file []byte, m mirror.Mirror, texts map[string][]byte) bool {
+	count := 0
+	has := func(name string) bool {
+		if name == "" {
+			return true
+		}
+		count++
+		return len(texts[name]) > 0 && bytes.Contains(file, texts[name])
+	}
+	for _, t := range m.Targets {
+		if !has(t.Credential) {
+			return false
+		}
+		for _, below := range t.Below {
+			if !has(below.Credential) {
+				return false
+			}
+		}
+	}
+	return bytes.Count(file, []byte(`"credential":{`)) == count
+}
+
+// keepMirror returns the share of a mirror that stays as it is for now although the
+// map changes it.
+func keepMirror(in *situation, m mirror.Mirror, f hosts.File) share {
+	s := newSource(in, m, f)
+	found := share{held: []Pending{{m.Source.String(), "its targets or their credentials changed in the map; applied once the map has not changed for 2 s"}}}
+	if s.ns.Holds(f) {
+		found = found.and(in.tree.ignored(m, s.ns))
+	} else {
+		conflict, adopted := in.tree.conflict(m)
+		if found.adopted = adopted; conflict.Reason != "" {
+			found.conflicts = []Conflict{conflict}
+		}
+	}
+	if s.own.Source == "" && !m.Source.Any() {
+		return found // it has no route yet
+	}
+	return found.and(s.route(StageRoutes, s.own.Generations))
+}

@@ -19,14 +19,14 @@ type Moments struct {
 // the observed state and call Make again.
 func Make(d Desired, o Observed, now Moments) (Plan, []Question, error) {
 	c := newConfiguring(&d, &o, now)
-	all, tree := carryOver(c.tree, o.oldNamespaces())
+	routes := newRoutes(&o, c.tree.dir)
+	all, tree := carryOver(c.tree, o.oldNamespaces(), routes)
 	certs, blocked := certificates(&d, o.Certificates, tree)
 	certs = certs.and(headers(&d, o.HeaderFaults, blocked))
 	stuck := obstacles(d.Files, tree)
 	for name := range stuck {
 		blocked[name] = true
 	}
-	routes := newRoutes(&o, tree.dir)
 	c.tree, c.blocked, c.held = tree, blocked, hold(&d, &o, c.plugin, routes, tree)
 	next, err := settledConfiguration(c)
 	switch {

@@ -14,10 +14,13 @@ import (
 // the old tree are copied into the new one, and its leftovers there are removed. The
 // plan goes on from there, as if containerd had always read the new tree, and drains
 // end there. The old tree stays as it is, since containerd may be switched back to it.
+//
+// A run that is killed may leave some of that undone. A namespace whose route is for
+// the new tree is moved: what is there is newer than what is in the old tree.
 
 // carryOver returns the changes that copy mirrorcred's files from the old tree into
 // the new one, and the new tree as it is after them.
-func carryOver(t tree, old map[string]Namespace) (share, tree) {
+func carryOver(t tree, old map[string]Namespace, r routes) (share, tree) {
 	if old == nil {
 		return share{}, t
 	}
@@ -25,7 +28,7 @@ func carryOver(t tree, old map[string]Namespace) (share, tree) {
 	t.namespaces = maps.Clone(t.namespaces)
 	for _, name := range slices.Sorted(maps.Keys(old)) {
 		ns := old[name]
-		if ns.Unusable != "" || ns.Owner() != hosts.Ours || t.isInTheWay(name, ns) {
+		if ns.Unusable != "" || ns.Owner() != hosts.Ours || r.isMoved(name) || t.isInTheWay(name, ns) {
 			continue
 		}
 		now, exists := t.namespaces[name]
@@ -38,7 +41,7 @@ func carryOver(t tree, old map[string]Namespace) (share, tree) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.namespaces)) {
 		ns := t.namespaces[name]
-		if ns.Unusable != "" || ns.Owner() != hosts.Ours || old[name].Owner() == hosts.Ours || !ns.Alone {
+		if ns.Unusable != "" || ns.Owner() != hosts.Ours || old[name].Owner() == hosts.Ours || r.isMoved(name) || !ns.Alone {
 			continue
 		}
 		s.changes = append(s.changes, Change{Stage: StageCarry, Path: t.file(name), Old: ns.Hosts, secret: ns.secret(), Dir: true})
@@ -91,7 +94,7 @@ func TreeOfBefore(o Observed, hostsDir string) string {
 // CarryOver plans only the first step after hosts_dir changes: mirrorcred's files in
 // the old tree are copied into the new one.
 func CarryOver(o Observed, hostsDir string) Plan {
-	s, _ := carryOver(tree{dir: hostsDir, namespaces: o.Namespaces}, o.oldNamespaces())
+	s, _ := carryOver(tree{dir: hostsDir, namespaces: o.Namespaces}, o.oldNamespaces(), newRoutes(&o, hostsDir))
 	sortChanges(s.changes)
 	return Plan{HostsDir: hostsDir, Refused: map[string]bool{}, Changes: s.changes}
 }

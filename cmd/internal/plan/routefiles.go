@@ -85,6 +85,12 @@ func (r routes) isWithdrawn(name string) bool {
 	return one.Withdrawn != ""
 }
 
+// isMoved reports whether the route of a namespace is for the present hosts_dir.
+func (r routes) isMoved(name string) bool {
+	one, ok := r.of(name)
+	return ok && one.HostsDir == r.dir
+}
+
 // path returns the file of a namespace's route.
 func (r routes) path(name string) string { return path.Join(RoutesDir, name+".json") }
 

@@ -48,9 +48,9 @@ func Decide(image mirror.Image, own, wildcard *Route, now Observed) ([]Offer, er
 	switch {
 	case own == nil:
 		r, namespace = wildcard, hosts.Default
-	case own.Withdrawn == "" && now.Namespace == hosts.Default && wildcard.rendered(now):
+	case own.Withdrawn == "" && now.Namespace == hosts.Default && (wildcard.rendered(now) || wildcard.drains(now)):
 		// The source's own hosts.toml is not in place yet; until then the mirror of
-		// "*" serves it.
+		// "*" serves it, or drains.
 		r, namespace = wildcard, hosts.Default
 	}
 	if r == nil {
@@ -123,6 +123,13 @@ func (r *Route) rendered(now Observed) bool {
 	}
 	_, ok := r.generation(now)
 	return ok
+}
+
+// drains reports whether a wildcard route, which may be nil, is withdrawn while
+// containerd reads a generated hosts.toml of "*". The route may not have that file's
+// generation, if it was lost before.
+func (r *Route) drains(now Observed) bool {
+	return r != nil && r.Withdrawn != "" && r.HostsDir == now.Dir && r.isOf(hosts.Default) && hosts.OwnerOf(now.Hosts) == hosts.Ours
 }
 
 // direct handles a host that is not in the map, if containerd asks that host

@@ -78,7 +78,8 @@ func TestDecideNoLeak(t *testing.T) {
 	withdrawn, other, moved := mcrRoute(), mcrRoute(), mcrRoute()
 	withdrawn.Withdrawn = "its mirror was removed"
 	other.Source, moved.HostsDir = "quay.io", "/elsewhere"
-	route, wildcard := mcrRoute(), wildcardRoute()
+	route, wildcard, draining := mcrRoute(), wildcardRoute(), wildcardRoute()
+	draining.Withdrawn, draining.Generations = "it is being drained", nil
 	for name, c := range map[string]struct {
 		own, wildcard *Route
 		now           Observed
@@ -100,6 +101,8 @@ func TestDecideNoLeak(t *testing.T) {
 		"generated, and its route lost":   {nil, &wildcard, observed(mcr, ours(t)), "is mirrorcred's, but its route is missing"},
 		"only * has a route":              {nil, &wildcard, observed("_default", "any"), "any.azurecr.io/x"},
 		"* until its own is in place":     {&route, &wildcard, observed("_default", "any"), "any.azurecr.io/x"},
+		"* drains until then":             {&route, &draining, observed("_default", ours(t)), "it is being drained"},
+		"another _default, and * drains":  {&route, &draining, observed("_default", "new"), "containerd reads /certs.d/_default instead"},
 		"another _default, and * has one": {&route, &wildcard, observed("_default", "new"), "containerd reads /certs.d/_default instead"},
 		"the wildcard of another source":  {nil, &route, observed("_default", "new"), "is that of the source \"mcr.microsoft.com\""},
 		"another wildcard in its place":   {&route, &route, observed("_default", "new"), "containerd reads /certs.d/_default instead"},

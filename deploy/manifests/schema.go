@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"strings"
 
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -104,9 +103,9 @@ func schemaOf(t reflect.Type) schema {
 func object(t reflect.Type) schema {
 	properties, required := schema{}, []string(nil)
 	for i := range t.NumField() {
-		name, option, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		name := t.Field(i).Tag.Get("json")
 		properties[name] = schemaOf(t.Field(i).Type)
-		if option == "required" {
+		if t.Field(i).Tag.Get("schema") == "required" {
 			required = append(required, name)
 		}
 	}

@@ -33,7 +33,7 @@ type imageValues struct {
 }
 
 type ringValues struct {
-	Name            label          `json:"name,required"`
+	Name            label          `json:"name" schema:"required"`
 	Label           string         `json:"label"`
 	Values          []string       `json:"values"`
 	Map             mapValue       `json:"map"`
@@ -64,8 +64,8 @@ type mirrorMap struct {
 }
 
 type mirrorValues struct {
-	Source          string                 `json:"source,required"`
-	Targets         []string               `json:"targets,required"`
+	Source          string                 `json:"source" schema:"required"`
+	Targets         []string               `json:"targets" schema:"required"`
 	ShareCredential bool                   `json:"share_credential"`
 	Header          map[string]headerValue `json:"header"`
 }
@@ -98,8 +98,8 @@ type credentialValues struct {
 }
 
 type bindingValues struct {
-	SNIName   string `json:"sni_name,required"`
-	APIServer string `json:"api_server,required"`
+	SNIName   string `json:"sni_name" schema:"required"`
+	APIServer string `json:"api_server" schema:"required"`
 	CA        string `json:"ca"`
 }
 

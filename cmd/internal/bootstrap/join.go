@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/kubeletflags"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/internal/input"
@@ -36,9 +37,6 @@ type JoinPlan struct {
 	kubelet *kubeletflags.Kubelet
 }
 
-// allowedFile says what a map from the cluster may name.
-const allowedFile = "/etc/mirrorcred/allowed.toml"
-
 // PlanAllowed plans to put the file from, on this machine, in the place of the node's
 // list of what a map from the cluster may name. It plans nothing if from is "" or
 // missing.
@@ -57,7 +55,7 @@ func (j *Joining) PlanAllowed(from string) (Plan, error) {
 	if err != nil {
 		return p, describe(err)
 	}
-	if err := j.install(&p, "what a map from the cluster may name", allowedFile, data, 0o644); err != nil {
+	if err := j.install(&p, "what a map from the cluster may name", node.AllowedFile, data, 0o644); err != nil {
 		return p, err
 	}
 	p.Steps, err = j.withDirs(p.Steps)

@@ -33,7 +33,7 @@ const (
 	unitLog   = dir + "/bootstrap.log"
 	bakeConf  = "/etc/systemd/system/" + systemd.BootstrapUnit + ".d/installer.conf"
 	flagsConf = "/etc/systemd/system/" + systemd.WatchUnit + ".d/installer.conf"
-	delivered = "/etc/mirrorcred/delivered"
+	delivered = node.DeliveredDir
 )
 
 // mostFile is the largest file that is copied, in bytes.
@@ -225,13 +225,30 @@ func (i *Installer) deliver() error {
 	if err != nil {
 		return err
 	}
-	if _, err := mirror.Parse(i.Map, data); err != nil {
+	if err := i.judge(data); err != nil {
 		return err
 	}
 	if err := i.mounted(delivered); err != nil {
 		return err
 	}
 	return i.write(delivered+"/mirrors.toml", data, 0o644)
+}
+
+// judge parses the map as the node will: with the list of what it may name, if that
+// comes with it. The node's own list is out of the pod's reach.
+func (i *Installer) judge(data []byte) error {
+	var list *mirror.Allowed
+	if i.Allowed != "" {
+		text, err := input.ReadFile(i.Allowed, mostFile)
+		if err != nil {
+			return err
+		}
+		if list, err = mirror.ParseAllowed(i.Allowed, text); err != nil {
+			return err
+		}
+	}
+	_, err := mirror.ParseDelivered(i.Map, data, list)
+	return err
 }
 
 // write puts a file in place, whole or not at all, if it differs.

@@ -122,6 +122,9 @@ func TestDelivered(t *testing.T) {
 		if strings.HasPrefix(line, "credential") && strings.Contains(line, "harbor") {
 			isFree = true // a docker config.json is bound to its registries
 		}
+		if strings.HasPrefix(line, "kind") && (strings.Contains(line, "exec") || strings.Contains(line, "token")) {
+			isFree = false // what these answer is not
+		}
 		_, err := ParseDelivered("map", []byte(aDelivered), allowedBy(t, strings.Join(rest, "\n")))
 		switch text := fmt.Sprint(err); {
 		case strings.HasPrefix(line, "source"):

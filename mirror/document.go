@@ -3,6 +3,7 @@ package mirror
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -79,6 +80,9 @@ func (t *table) set(key string, v *value) {
 // parseDocument returns the document's root table, or a fault if data is not
 // TOML. go-toml stops at the first fault of syntax, and so do we.
 func parseDocument(file string, data []byte) (*table, error) {
+	if line := tooDeep(data); line > 0 {
+		return nil, &Fault{File: file, Line: line, Text: fmt.Sprintf("tables or lists are nested more than %d deep here; write the map's keys as docs/map.md has them", mostNesting)}
+	}
 	d := document{root: newTable(1), data: data, current: 1}
 	if err := d.build(); err != nil || d.doubtful {
 		if fault := judge(file, data); fault != nil {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // A Fault is one thing that is wrong in a map: where it is, what it is and,
@@ -49,8 +51,33 @@ type faults struct {
 // add adds a fault. It never repeats a string of the map that may hold a
 // password.
 func (f *faults) add(line int, format string, args ...any) {
-	f.list = append(f.list, &Fault{File: f.file, Line: line, Text: fmt.Sprintf(format, redact(args)...)})
+	f.list = append(f.list, &Fault{File: f.file, Line: line, Text: visible(fmt.Sprintf(format, redact(args)...))})
 }
+
+// mostText is the longest text of a fault, in bytes.
+const mostText = 2 << 10
+
+// visible writes out what a terminal would act on, such as control characters in the
+// name of a key, and shortens a very long text.
+func visible(text string) string {
+	if len(text) > mostText {
+		text = strings.ToValidUTF8(text[:mostText], "") + "…"
+	}
+	if !strings.ContainsFunc(text, isInvisible) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if quoted := strconv.QuoteRune(r); isInvisible(r) {
+			b.WriteString(quoted[1 : len(quoted)-1])
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func isInvisible(r rune) bool { return !unicode.IsPrint(r) }
 
 // name gives the fault that was added last its name.
 func (f *faults) name(name string) { f.list[len(f.list)-1].Name = name }
@@ -82,11 +109,18 @@ func errMore(what, s string) error {
 	return fmt.Errorf("%s has no query and no fragment; remove what begins with \"?\" or \"#\"", what)
 }
 
+// mostFaults is how many faults are told: all of them go into the log and to
+// everybody who asks for the status.
+const mostFaults = 1000
+
 // err returns the faults in the order of their lines as one error, each of
 // them a [Fault] and none of them twice, or nil.
 func (f *faults) err() error {
 	slices.SortStableFunc(f.list, func(a, b *Fault) int { return cmp.Compare(a.Line, b.Line) })
 	f.list = slices.CompactFunc(f.list, func(a, b *Fault) bool { return *a == *b })
+	if more := len(f.list) - mostFaults; more > 0 {
+		f.list = append(f.list[:mostFaults], &Fault{File: f.file, Text: fmt.Sprintf("there are %d more faults; repair these first", more)})
+	}
 	errs := make([]error, len(f.list))
 	for i, fault := range f.list {
 		errs[i] = fault

@@ -7,6 +7,14 @@ import (
 	"strings"
 )
 
+// mostBelow is how many [Target.Below] all targets of a map may have together: one
+// table of a map is there once for each mirror of its registry.
+const mostBelow = 250_000
+
+// mostHeaders is how many bytes the headers of all targets of a map may have, for the
+// same reason.
+const mostHeaders = 32 << 20
+
 // join gives each target the settings and the credential of its registry,
 // serves the other registries as themselves, and refuses contradictions.
 func (p *parser) join() {
@@ -20,6 +28,12 @@ func (p *parser) join() {
 		}
 		p.checkShared(*m)
 		p.checkMatchable(*m)
+	}
+	if p.below > mostBelow {
+		p.add(0, "each mirror of a registry has all tables of the registry's repositories, which are %d in this map; write %d at most", p.below, mostBelow)
+	}
+	if p.headerBytes > mostHeaders {
+		p.add(0, "each mirror of a registry has all headers of the registry, which are %d bytes in this map; write %d at most", p.headerBytes, mostHeaders)
 	}
 	declared := p.m.Mirrors
 	p.serveRegistries()
@@ -60,8 +74,10 @@ func (p *parser) credentialName(r registry) string {
 // map does not have.
 func (p *parser) noCredential(r registry, name string) {
 	var names []string
-	for _, c := range p.m.Credentials {
-		names = append(names, c.Name)
+	if len(p.list) < mostFaults { // each is compared with each
+		for _, c := range p.m.Credentials {
+			names = append(names, c.Name)
+		}
 	}
 	switch near := nearest(name, names); {
 	case near != "":
@@ -86,6 +102,9 @@ func (p *parser) dress(t *Target, headers []Header, line int) {
 				best = r
 			}
 		case isBelow(r.prefix, t.prefix):
+			if p.below++; p.below > mostBelow {
+				continue
+			}
 			t.Below = append(t.Below, PathCredential{r.prefix, r.credential})
 		}
 	}
@@ -106,6 +125,9 @@ func (p *parser) dress(t *Target, headers []Header, line int) {
 		p.add(line, "%s: target %q is plain http, and with this setting containerd would try https first; remove it, or write https://", key, t)
 	}
 	t.Settings = t.Settings.with(headers)
+	for _, h := range t.Settings.Header {
+		p.headerBytes += len(h.Name) + len(h.File) + len(strings.Join(h.Values, ""))
+	}
 }
 
 // tables returns the indices of the [registry] tables of a target's host, those

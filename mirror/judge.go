@@ -21,6 +21,8 @@ func (p *parser) judge(root *table) {
 		case !known, rule.need == nothing || rule.or != "" && entry(v) == rule.or:
 		case rule.need == byKind:
 			p.judgeCredential(k, v)
+		case rule.need == ofKind:
+			p.judgeKind(k, v, rule)
 		default:
 			p.judgeValue(k, v, rule)
 		}
@@ -133,8 +135,16 @@ func (p *parser) judgeCredential(k key, v *value) {
 	}
 }
 
-// judgeCommands refuses an allowed command without the arguments or the
-// environment that it is allowed with.
+// judgeKind checks the kind of a credential that is given to a registry by its name:
+// what was allowed as the answer of a program is not allowed as a pod's own token.
+func (p *parser) judgeKind(k key, v *value, rule rule) {
+	if kind := Kind(v.text); kind == Exec || kind == PodToken {
+		p.judgeValue(k, v, rule)
+	}
+}
+
+// judgeCommands refuses an allowed command without the arguments, the environment
+// or the pod's token that it is allowed with.
 func (p *parser) judgeCommands(all *value) {
 	if all == nil || all.table == nil {
 		return
@@ -151,7 +161,7 @@ func (p *parser) judgeCommands(all *value) {
 			env := t.find("env")
 			switch {
 			case !is:
-			case key == "args" && t.find("args") == nil,
+			case (key == "args" || key == "audience") && t.find(key) == nil,
 				isVariable && (env == nil || env.table == nil || env.table.find(variable) == nil):
 				p.add(t.line, "[credential.%s] has no %s, without which the node does not allow its command; copy it from %s", name, strings.ReplaceAll(key, "\x00", "."), p.allowed.file)
 			}

@@ -58,6 +58,9 @@ type parser struct {
 	registries []registry
 	byHost     map[string][]int // indices in registries
 	headers    map[int][]Header // of a mirror, by its index in m.Mirrors
+	below      int              // how many Below all targets have
+
+	headerBytes int // of all targets
 
 	credentialLines map[string]int // by name; 0 for one that is implied
 	pluginLine      int            // of plugin under [kubelet]
@@ -176,7 +179,7 @@ func (p *parser) mirror(t *table) {
 	r := p.reader(t, "[[mirror]]")
 	m := Mirror{Line: t.line, ShareCredential: false}
 	source := r.text("source")
-	targets := r.texts("targets", false)
+	targets := p.few(r, r.texts("targets", false))
 	m.ShareCredential = r.flag("share_credential")
 	headers := r.headers(&p.m.LiteralSecrets)
 	ok := true
@@ -213,6 +216,19 @@ func (p *parser) mirror(t *table) {
 	p.m.bySource[m.Source.name] = len(p.m.Mirrors)
 	p.headers[len(p.m.Mirrors)] = headers
 	p.m.Mirrors = append(p.m.Mirrors, m)
+}
+
+// mostTargets is how many targets a mirror may have: each is compared with each, and
+// containerd may ask all of them for each pull.
+const mostTargets = 100
+
+// few returns the targets that are read.
+func (p *parser) few(r *reader, targets []*value) []*value {
+	if len(targets) <= mostTargets {
+		return targets
+	}
+	p.add(targets[mostTargets].line, "%s has %d targets; write %d at most", r.what, len(targets), mostTargets)
+	return targets[:mostTargets]
 }
 
 // target reads one target of m; false means that it is invalid.

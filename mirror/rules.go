@@ -20,6 +20,8 @@ const (
 	amongAny
 	// byKind: whether the key is free depends on the credential that it names.
 	byKind
+	// ofKind is equal for the kinds that byKind is not free for.
+	ofKind
 	// withTargets is equal, and the list's mirror has all targets of this one.
 	withTargets
 )
@@ -54,7 +56,7 @@ var rules = map[string]rule{
 	"registry.*.header.*":      {},
 	"registry.*.header.*.file": {need: equal},
 
-	"credential.*.kind":    {},
+	"credential.*.kind":    {need: ofKind},
 	"credential.*.config":  {need: equal, or: DefaultAzureConfig},
 	"credential.*.path":    {need: equal}, // it may name a credential helper too
 	"credential.*.command": {need: equal},

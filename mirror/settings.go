@@ -97,6 +97,31 @@ func (r *reader) capabilities() []string {
 	return list
 }
 
+// mostHeader is how many bytes the names and values of a header table may have. All
+// mirrors of a registry have them in their hosts.toml, so few bytes of a map could
+// become very many on the disk.
+const mostHeader = 8 << 10
+
+// size is the number of bytes of all keys and values in a table.
+func (t *table) size() int {
+	n := 0
+	for i, key := range t.keys {
+		n += len(key) + t.list[i].size()
+	}
+	return n
+}
+
+func (v *value) size() int {
+	n := len(v.text)
+	for _, e := range v.list {
+		n += 1 + e.size()
+	}
+	if v.table != nil {
+		n += v.table.size()
+	}
+	return n
+}
+
 // headers reads the header table: a value, a list of values, or the file that
 // holds the value.
 func (r *reader) headers(secrets *[]LiteralSecret) []Header {
@@ -105,6 +130,10 @@ func (r *reader) headers(secrets *[]LiteralSecret) []Header {
 		return nil
 	}
 	headers := r.faults.reader(t, "header of "+r.what)
+	if size := t.size(); size > mostHeader {
+		r.add(r.at("header"), "header of %s has %d bytes, and servers refuse that many; write %d at most", r.what, size, mostHeader)
+		return nil
+	}
 	var list []Header
 	for _, name := range t.keys {
 		h := Header{Name: textproto.CanonicalMIMEHeaderKey(name)}

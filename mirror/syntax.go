@@ -10,7 +10,7 @@ import (
 // decoder's, which names characters and grammar; most documents have one of a few
 // mistakes that people make, and those are named instead, with the line to write.
 func syntaxFault(file string, data []byte, line int, problem string) *Fault {
-	fault := func(line int, text string) *Fault { return &Fault{File: file, Line: line, Text: text} }
+	fault := func(line int, text string) *Fault { return &Fault{File: file, Line: line, Text: visible(text)} }
 	if at, text := wrongFormat(data); text != "" {
 		return fault(at, text)
 	}

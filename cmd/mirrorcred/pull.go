@@ -35,7 +35,7 @@ whose registry the map does not name is refused, and so is one that would come f
 another registry than the map says.
 
       --sandbox      also pull the pause image of containerd's configuration, which
-                     containerd itself pulls without a credential, and see that it
+                     containerd itself pulls without a credential, and check that it
                      is pinned, so that the kubelet does not remove it
       --from FILE    also pull the images in FILE, one a line; "#" begins a comment,
                      and "-" is standard input

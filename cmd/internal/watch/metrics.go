@@ -64,7 +64,7 @@ func (m *Metrics) exposeReconciles(e *exposition) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e.labelled(counter, "mirrorcred_reconciles_total",
-		"Reconcile passes by result: unchanged, changed, held (a removal waits for a stable map), backoff (another program keeps reverting files), error.",
+		"Reconcile passes by result: unchanged, changed, held (a change waits for a stable map), backoff (another program keeps reverting files), error.",
 		"result", m.reconciles)
 	e.histogram("mirrorcred_reconcile_duration_seconds", "How long a reconcile pass took, changes included.", m.took)
 	e.labelled(counter, "mirrorcred_kubelet_restarts_total",
@@ -85,7 +85,7 @@ func exposeStatus(e *exposition, s Status) {
 	e.info("mirrorcred_build_info", "Always 1; the label is the version of mirrorcred.", "version", s.Version)
 	value(truth(s.InSync), "in_sync", "1 if the node matches its map, else 0.")
 	e.labelled(gauge, "mirrorcred_sources",
-		"Sources by state: active, pending (waits for the kubelet), draining (removed, but running pulls may still use it), held (removed, waits for a stable map), conflict (another program's file blocks it), failed (has its own fault, such as an invalid CA).",
+		"Sources by state: active, pending (waits for the kubelet), draining (removed, but running pulls may still use it), held (removed or without its credential, waits for a stable map), conflict (another program's file blocks it), failed (has its own fault, such as an invalid CA).",
 		"state", map[string]float64{
 			"active": float64(s.Active()), "pending": float64(len(s.Pending)), "draining": float64(len(s.Draining)), "held": float64(len(s.Held)),
 			"conflict": float64(s.ConflictingSources), "failed": float64(len(s.Faults)),

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
 // exposeProcess adds what this process takes of the machine, under the names that
@@ -19,7 +21,7 @@ func exposeProcess(e *exposition, started time.Time) {
 		e.metric(counter, "process_cpu_seconds_total", "User and system processor time in seconds.",
 			time.Duration(used.Utime.Nano()+used.Stime.Nano()).Seconds())
 	}
-	if data, err := os.ReadFile("/proc/self/statm"); err == nil {
+	if data, err := input.ReadFile("/proc/self/statm", 0); err == nil {
 		for i, field := range bytes.Fields(data)[:2] {
 			pages, _ := strconv.ParseFloat(string(field), 64)
 			name, help := "process_virtual_memory_bytes", "Virtual memory in bytes."

@@ -99,7 +99,14 @@ func Kubelet(ctx context.Context, source, version string, log io.Writer) (string
 // names. source is the directory of its module. Its modules and flags are the
 // kubelet's, so that Go compiles what they share only once.
 func ControlPlane(ctx context.Context, source string, log io.Writer) (string, error) {
-	return cached("controlplane-"+KubeletVersion, log, func(dir string) error {
+	files := map[string][]byte{}
+	for _, name := range []string{"go.mod", "main.go"} {
+		var err error
+		if files[name], err = os.ReadFile(filepath.Join(source, name)); err != nil {
+			return "", err
+		}
+	}
+	return cachedSource("controlplane-"+KubeletVersion, files, log, func(dir string) error {
 		c := command(ctx, log, "build", "-trimpath",
 			"-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion=v"+KubeletVersion,
 			"-o", filepath.Join(dir, "controlplane"), ".")

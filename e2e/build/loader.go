@@ -36,7 +36,7 @@ func Loader(ctx context.Context, version string, log io.Writer) (string, error) 
 		return "", err
 	}
 	empty := txtar.Parse(files["empty"+major+".txtar"])
-	return cachedLoader("loader-"+version, files, log, func(dir string) error {
+	return cachedSource("loader-"+version, files, log, func(dir string) error {
 		return withModule(containerdModule(version), version, func(source string) error {
 			if err := writeEmpty(ctx, source, version, log, empty); err != nil {
 				return err
@@ -53,7 +53,7 @@ func WholeLoader(ctx context.Context, version string, log io.Writer) (string, er
 	if err != nil {
 		return "", err
 	}
-	return cachedLoader("loader-whole-"+version, files, log, func(dir string) error {
+	return cachedSource("loader-whole-"+version, files, log, func(dir string) error {
 		return withModule(containerdModule(version), version, func(source string) error {
 			return buildLoader(ctx, source, version, files, log, dir)
 		})
@@ -88,8 +88,9 @@ func loaderFiles(names []string) (map[string][]byte, error) {
 	return files, nil
 }
 
-// cachedLoader is cached for a loader, which is another one if its source is.
-func cachedLoader(name string, files map[string][]byte, log io.Writer, build func(dir string) error) (string, error) {
+// cachedSource is cached for a program whose source is here: it is built again when
+// that changes.
+func cachedSource(name string, files map[string][]byte, log io.Writer, build func(dir string) error) (string, error) {
 	source, err := json.Marshal(files)
 	if err != nil {
 		return "", err

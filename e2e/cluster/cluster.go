@@ -99,8 +99,10 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 		return err
 	}
 	for name, args := range map[string][]string{
-		"kube-controller-manager": {"--root-ca-file=" + authority, "--service-account-private-key-file=" + privateKey},
-		"kube-scheduler":          nil,
+		"kube-controller-manager": {
+			"--root-ca-file=" + authority, "--service-account-private-key-file=" + privateKey, "--use-service-account-credentials",
+		},
+		"kube-scheduler": nil,
 	} {
 		file, err := c.Kubeconfig("system:" + name)
 		if err != nil {

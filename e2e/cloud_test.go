@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -44,6 +45,7 @@ const (
 	dead      = "dead.azurecr.io"      // there is no route to it
 	closed    = "closed.azurecr.io"    // nothing listens there
 	hanging   = "hanging.azurecr.io"   // takes connections and says nothing
+	harbor    = "harbor.example.com"   // takes the tokens of a cluster's pods (see judge) and one tenant's password
 )
 
 // The hosts that images name, which grant nothing. docker.io stands for
@@ -61,7 +63,9 @@ func setUp() error {
 	if w.network, err = node.NewNetwork(); err != nil {
 		return err
 	}
-	if w.cloud, err = azuretest.Start(azuretest.Options{}); err != nil {
+	if w.cloud, err = azuretest.Start(azuretest.Options{Federations: []azuretest.Federation{
+		{ClientID: podIdentity, Accept: func(token string) bool { return judge(token, azureAudience, "robot") }},
+	}}); err != nil {
 		return err
 	}
 	ca, err := os.ReadFile(w.cloud.CAFile())
@@ -91,6 +95,9 @@ func registries() error {
 		if err := addACR(world.cloud, name, everybody); err != nil {
 			return err
 		}
+	}
+	if err := addACR(world.cloud, harbor, azuretest.ACROptions{Accept: acceptedByHarbor}); err != nil {
+		return err
 	}
 	corp, err := azuretest.Start(azuretest.Options{})
 	if err != nil {
@@ -176,9 +183,12 @@ func push(t *testing.T, registry, repository, tag string) {
 	}
 }
 
-// workload is an image of one layer with one static program in it.
-var workload = sync.OnceValues(func() (v1.Image, error) {
-	layer, err := tarball.LayerFromOpener(programLayer)
+// workload is an image of one static program that waits.
+var workload = sync.OnceValues(func() (v1.Image, error) { return imageOf("workload") })
+
+// imageOf returns an image of one layer with programs, the first of which it starts.
+func imageOf(programs ...string) (v1.Image, error) {
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return programLayer(programs...) })
 	if err != nil {
 		return nil, err
 	}
@@ -192,9 +202,9 @@ var workload = sync.OnceValues(func() (v1.Image, error) {
 	}
 	file = file.DeepCopy()
 	file.OS, file.Architecture = "linux", architecture
-	file.Config.Entrypoint = []string{"/workload"}
+	file.Config.Entrypoint = []string{"/" + programs[0]}
 	return mutate.ConfigFile(image, file)
-})
+}
 
 // silent fails the test where a source has been asked anything at all.
 func silent(t *testing.T, host string) {

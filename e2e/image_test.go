@@ -10,19 +10,21 @@ import (
 
 const architecture = runtime.GOARCH
 
-// programLayer returns a layer, as a tar, with the workload's program.
-func programLayer() (io.ReadCloser, error) {
-	data, err := os.ReadFile(program("workload"))
-	if err != nil {
-		return nil, err
-	}
+// programLayer returns a layer, as a tar, with programs of ours.
+func programLayer(names ...string) (io.ReadCloser, error) {
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
-	if err := w.WriteHeader(&tar.Header{Name: "workload", Mode: 0o755, Size: int64(len(data))}); err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(data); err != nil {
-		return nil, err
+	for _, name := range names {
+		data, err := os.ReadFile(program(name))
+		if err != nil {
+			return nil, err
+		}
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(data))}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(data); err != nil {
+			return nil, err
+		}
 	}
 	return io.NopCloser(&layer), w.Close()
 }

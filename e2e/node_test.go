@@ -29,6 +29,7 @@ const (
 	providerConfig = "/var/lib/kubelet/credential-provider-config.yaml"
 	providerBin    = "/var/lib/kubelet/credential-provider"
 	stateDir       = "/var/lib/mirrorcred"
+	imageRecords   = "/var/lib/kubelet/image_manager" // whose credentials images were pulled with
 )
 
 // freshNode gives the test a node that is not set up yet, except for what an
@@ -37,7 +38,7 @@ const (
 func freshNode(t *testing.T) {
 	t.Helper()
 	forget()
-	for _, path := range []string{"/etc/mirrorcred", node.HostsDir, stateDir, "/run/mirrorcred", providerConfig, providerBin} {
+	for _, path := range []string{"/etc/mirrorcred", node.HostsDir, stateDir, "/run/mirrorcred", providerConfig, providerBin, imageRecords} {
 		if err := os.RemoveAll(path); err != nil {
 			t.Fatal(err)
 		}

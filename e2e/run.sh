@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the tests on a node in a box, as root, and gets what they need: runc and
 # systemd from the system's packages, all else from Go modules. Arguments go to
-# "go test".
+# "go test". The kubelet and the control plane of a cluster take minutes to build, once.
 #
 #	e2e/run.sh                          the containerds that every change is held against
 #	E2E_CONTAINERD=all e2e/run.sh       every line of containerd

@@ -113,11 +113,11 @@ func TestHostsDeletedWhileWatching(t *testing.T) {
 	t.Logf("the source was asked %d times, and %d times with the credential of a pull that had it when the file was deleted", len(source.Requests()), across)
 }
 
-// startWatcher starts "mirrorcred watch", and ends it with the test.
-func startWatcher(t *testing.T) {
+// startWatcher starts "mirrorcred watch" with flags, and ends it with the test.
+func startWatcher(t *testing.T, flags ...string) {
 	t.Helper()
 	var log bytes.Buffer
-	watcher := exec.Command(program("mirrorcred"), "watch")
+	watcher := exec.Command(program("mirrorcred"), append([]string{"watch"}, flags...)...)
 	watcher.Stderr = &log
 	check(t, watcher.Start())
 	t.Cleanup(func() {

@@ -136,3 +136,24 @@ func (c *Client) tokenFor(ctx context.Context, namespace, account, audience stri
 		map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}, &answer)
 	return answer.Status.Token, err
 }
+
+// Review has the API server judge a token for an audience, as a service does that
+// accepts the cluster's tokens. It returns the token's user, such as
+// "system:serviceaccount:default:robot".
+func (c *Client) Review(ctx context.Context, token, audience string) (string, error) {
+	var answer struct {
+		Status struct {
+			Authenticated bool
+			Error         string
+			User          struct{ Username string }
+		}
+	}
+	err := c.Do(ctx, http.MethodPost, "/apis/authentication.k8s.io/v1/tokenreviews", map[string]any{
+		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+		"spec": map[string]any{"token": token, "audiences": []string{audience}},
+	}, &answer)
+	if err == nil && !answer.Status.Authenticated {
+		err = fmt.Errorf("the token is not one for %s: %s", audience, answer.Status.Error)
+	}
+	return answer.Status.User.Username, err
+}

@@ -22,6 +22,9 @@ type ACROptions struct {
 	AllowAnonymous bool
 	// Open serves pulls without a token.
 	Open bool
+	// Accept judges a username and a password that are not Azure's, so that this can
+	// stand in for a registry of another kind; nil refuses them.
+	Accept func(username, password string) bool
 }
 
 // An ACR is one Azure Container Registry: its token service, and a real OCI
@@ -104,6 +107,9 @@ func (a *ACR) known(r *http.Request) bool {
 	}
 	if username == a.cloud.opts.ClientID {
 		return password == a.cloud.opts.ClientSecret
+	}
+	if a.opts.Accept != nil && username != TokenUsername {
+		return a.opts.Accept(username, password)
 	}
 	_, ok := a.cloud.tokens.check(password, "refresh", a.host)
 	return ok && username == TokenUsername

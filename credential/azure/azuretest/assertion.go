@@ -31,7 +31,7 @@ func (c *Cloud) prove(r *http.Request, id, tenant string) string {
 		return ""
 	}
 	if f, ok := c.federation(id, tenant); ok {
-		if assertion[0] != f.Assertion {
+		if !f.accepts(assertion[0]) {
 			return "AADSTS700213: No matching federated identity record found for presented assertion."
 		}
 		return ""

@@ -25,6 +25,16 @@ type Federation struct {
 	ClientID  string
 	Tenant    string // "" means that of Options
 	Assertion string // the token that is accepted
+	// Accept judges a token, as a service does that knows its issuer; nil means that
+	// only Assertion is accepted.
+	Accept func(assertion string) bool
+}
+
+func (f Federation) accepts(assertion string) bool {
+	if f.Accept != nil {
+		return f.Accept(assertion)
+	}
+	return assertion == f.Assertion
 }
 
 // Options say what the stand-in consists of. The zero value is a cloud with a

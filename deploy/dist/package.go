@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -45,7 +46,7 @@ func writePackage(repo, dir, format, arch string, r release, texts texts) (err e
 		PostRemove:  filepath.Join(scripts, "postremove.sh"),
 	}
 	// Not xz, which takes ten times as long and saves a twentieth.
-	info.Deb.Compression, info.RPM.Compression = "zstd:best", "zstd:best"
+	info.Deb.Compression, info.RPM.Compression = "none", "zstd:best" // see writeDeb
 	info.RPM.BuildHost = "localhost"
 	if format == "rpm" {
 		info.Release = "1"
@@ -59,7 +60,15 @@ func writePackage(repo, dir, format, arch string, r release, texts texts) (err e
 	if err != nil {
 		return err
 	}
-	return errors.Join(packager.Package(info, f), f.Close())
+	if format != "deb" {
+		return errors.Join(packager.Package(info, f), f.Close())
+	}
+	var plain bytes.Buffer
+	err = packager.Package(info, &plain)
+	if err == nil {
+		err = writeDeb(f, &plain)
+	}
+	return errors.Join(err, f.Close())
 }
 
 // listed writes files below work, and returns them as nfpm takes them.

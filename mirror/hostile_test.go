@@ -108,6 +108,21 @@ func TestInvisible(t *testing.T) {
 	}
 }
 
+// TestAnnotationKeys has the kubelet's rule: with one key that breaks it, a kubelet
+// does not start.
+func TestAnnotationKeys(t *testing.T) {
+	for key, want := range map[string]bool{
+		"a": true, "a.b/x": true, "1.2.3.4/x": true, "a.b/x_y.z-0": true,
+		"[::1]/x": false, "[::1]:5000/x": false, "a_b.c/x": false, "A.b/x": false, "a-.b/x": false, "a..b/x": false, "a.b./x": false, "a.b:1/x": false,
+		"/x": false, "a.b/": false, "a.b/x/y": false, "-x": false, "x.": false, "": false, strings.Repeat("x", 64): false,
+		strings.Repeat("a", 64) + ".b/x": false, strings.Repeat("a.", 127) + "b/x": false,
+	} {
+		if got := isAnnotationKey(key); got != want {
+			t.Errorf("%q: %v", key, got)
+		}
+	}
+}
+
 // TestOtherKind gives an allowed name another meaning.
 func TestOtherKind(t *testing.T) {
 	list, err := ParseAllowed("allowed.toml", []byte(`version = 1

@@ -109,7 +109,7 @@ func isAnnotationKey(s string) bool {
 	prefix, name, ok := strings.Cut(s, "/")
 	if !ok {
 		name = prefix
-	} else if host, err := ParseHost(prefix); err != nil || host.Port() != "" || host.String() != prefix {
+	} else if host, err := ParseHost(prefix); err != nil || host.Port() != "" || host.String() != prefix || strings.HasPrefix(prefix, "[") {
 		return false
 	}
 	rest := strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")

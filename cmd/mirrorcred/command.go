@@ -36,6 +36,7 @@ func commands() []command {
 		{"pull", pullUsage, runPull},
 		{"bootstrap", bootstrapUsage, runBootstrap},
 		{"install", installUsage, runInstall},
+		{"courier", courierUsage, runCourier},
 		{"completion", completionUsage, runCompletion},
 		{"version", versionUsage, runVersion},
 		{"help", usage, runHelp},

@@ -56,6 +56,7 @@ var layers = map[string][]string{
 		"credential/azure/azurejson", "credential/dockerconfig", "credential/kubeletconfig", "credential/route", "systemd", "systemd/unitfile",
 	},
 	"cmd/internal/installer": {"cmd/internal/durable", "cmd/internal/node", "internal/input", "mirror", "systemd"},
+	"cmd/internal/courier":   {"cmd/internal/audit", "cmd/internal/durable", "cmd/internal/node", "cmd/internal/watch", "hosts", "internal/input", "mirror"},
 	"cmd/internal/bootstrap": {
 		"cmd/internal/containerd", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/node", "cmd/internal/plan", "cmd/internal/process",
 		"internal/input", "mirror", "hosts", "hosts/containerdconfig", "credential/kubeletconfig", "systemd", "systemd/unitfile",

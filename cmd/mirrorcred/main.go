@@ -37,6 +37,7 @@ Commands:
   pull        pull images through their mirrors, the pause image too
   bootstrap   set this node up for mirrorcred, or take that back
   install     put mirrorcred on the node of a pod, or take it off
+  courier     in a pod: carry a map from the cluster to the host
   completion  print what a shell needs to complete these commands, or the manual
   version     print the version
   help        print the help of a command

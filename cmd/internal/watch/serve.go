@@ -21,7 +21,7 @@ type Server struct {
 
 // ServeMetrics serves /metrics and /healthz on a listener until ctx ends.
 func (s Server) ServeMetrics(ctx context.Context, listener net.Listener) error {
-	return serve(ctx, listener, &http.Server{Handler: s.metricsHandler(), ReadTimeout: patience, WriteTimeout: patience})
+	return Serve(ctx, listener, &http.Server{Handler: s.metricsHandler(), ReadTimeout: patience, WriteTimeout: patience})
 }
 
 // ServeSocket serves /status, /metrics and /events on a listener that only root
@@ -35,7 +35,7 @@ func (s Server) ServeSocket(ctx context.Context, listener net.Listener) error {
 	mux.Handle("GET /metrics", s.metricsHandler())
 	mux.Handle("GET /events", eventStream{ctx, s.Log, make(chan struct{}, mostFollowers)})
 	// Not ReadTimeout, after which a stream of events would be taken for abandoned.
-	return serve(ctx, listener, &http.Server{Handler: mux, ReadHeaderTimeout: patience, WriteTimeout: patience})
+	return Serve(ctx, listener, &http.Server{Handler: mux, ReadHeaderTimeout: patience, WriteTimeout: patience})
 }
 
 // metricsHandler answers /metrics and /healthz. The watcher is healthy if it
@@ -65,8 +65,8 @@ func (s Server) metricsHandler() http.Handler {
 // of the answer.
 const patience = 5 * time.Second
 
-// serve serves until ctx ends, a few connections at once.
-func serve(ctx context.Context, listener net.Listener, server *http.Server) error {
+// Serve serves until ctx ends, a few connections at once.
+func Serve(ctx context.Context, listener net.Listener, server *http.Server) error {
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	if err := server.Serve(newFewListener(patientListener{listener, ctx}, mostScrapes)); !errors.Is(err, http.ErrServerClosed) {

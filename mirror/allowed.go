@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/textproto"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -24,22 +23,18 @@ func ParseAllowed(file string, data []byte) (*Allowed, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := faults{file: file}
+	p := parser{faults: faults{file: file}}
+	p.version(p.reader(root, "the list"))
 	a := &Allowed{file: file, values: map[string]*value{}}
-	if v := root.find("version"); v == nil {
-		f.add(1, "version is missing; write \"version = %d\" at the top", version)
-	} else if v.kind != unstable.Integer || v.text != strconv.Itoa(version) {
-		f.add(v.line, "version is not %d; write version = %d", version, version)
-	}
 	eachKey(root, func(k key, v *value) {
 		switch rule, known := rules[k.pattern]; {
 		case !known:
-			f.add(v.line, "unknown key %q in %s; write tables of the map here, as docs/map.md has them", k.name, k.table())
+			p.add(v.line, "unknown key %q in %s; write tables of the map here, as docs/map.md has them", k.name, k.table())
 		case rule.need != nothing || k.pattern == "mirror.targets":
 			a.values[k.place()] = v
 		}
 	})
-	if err := f.err(); err != nil {
+	if err := p.err(); err != nil {
 		return nil, err
 	}
 	return a, nil

@@ -186,7 +186,7 @@ ca = "/etc/ssl/any-ca.pem"
 func TestParseAllowed(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                  `allowed.toml:1: version is missing; write "version = 1" at the top`,
-		"version = 2":                       "version is not 1",
+		"version = 2":                       "version 2 is newer than this program",
 		"version = 1\ncommands = []":        `unknown key "commands" in the map`,
 		"version = 1\n[credential.x]\nx=1":  `unknown key "x" in [credential.x]`,
 		"version = 1\n[[mirror]]\ntarget=1": `unknown key "target" in the mirror of ""`,

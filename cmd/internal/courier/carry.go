@@ -28,11 +28,13 @@ type carrier struct {
 	// step is called before each system call that changes something; an error
 	// stops the run there. nil in production.
 	step func(op string) error
+	// parsed is the hash of the last map that had no fault: it is not parsed again.
+	parsed string
 }
 
 // run copies the map unless it has a fault or lies there already, and returns its
 // hash. After an error, what lay there before still does.
-func (c carrier) run(from string) (hash string, err error) {
+func (c *carrier) run(from string) (hash string, err error) {
 	data, err := input.ReadFile(from, node.MaxDelivered)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("%s is gone; the map that was delivered last stays: mount the ConfigMap again, with the key %s", from, filepath.Base(from))
@@ -40,23 +42,27 @@ func (c carrier) run(from string) (hash string, err error) {
 	if err != nil {
 		return "", err
 	}
-	// What the node allows is not known here.
-	if _, err := mirror.ParseDelivered(from, data, nil); err != nil {
-		return "", err
+	hash = hosts.Hash(data)
+	if hash != c.parsed {
+		// What the node allows is not known here.
+		if _, err := mirror.ParseDelivered(from, data, nil); err != nil {
+			return "", err
+		}
+		c.parsed = hash
 	}
 	c.clean()
 	there, info, err := input.ReadNoFollow(c.to, node.MaxDelivered)
 	if err == nil && bytes.Equal(there, data) && info.Mode().Perm() == 0o644 {
-		return hosts.Hash(data), nil
+		return hash, nil
 	}
 	if err := c.write(data); err != nil {
 		return "", err
 	}
-	return hosts.Hash(data), nil
+	return hash, nil
 }
 
 // clean removes what killed couriers left.
-func (c carrier) clean() {
+func (c *carrier) clean() {
 	entries, err := c.tree.ReadDir(filepath.Dir(c.to))
 	if err != nil {
 		return // writing says why
@@ -68,7 +74,7 @@ func (c carrier) clean() {
 	}
 }
 
-func (c carrier) before(op string) error {
+func (c *carrier) before(op string) error {
 	if c.step == nil {
 		return nil
 	}
@@ -76,7 +82,7 @@ func (c carrier) before(op string) error {
 }
 
 // write puts the map into place, so that it survives a power cut.
-func (c carrier) write(data []byte) (err error) {
+func (c *carrier) write(data []byte) (err error) {
 	dir := filepath.Dir(c.to)
 	name := filepath.Join(dir, temporary+strconv.FormatUint(rand.Uint64(), 36))
 	if err := c.build(name, data); err != nil {
@@ -99,7 +105,7 @@ func (c carrier) write(data []byte) (err error) {
 }
 
 // build writes a file that is not in place yet.
-func (c carrier) build(name string, data []byte) (err error) {
+func (c *carrier) build(name string, data []byte) (err error) {
 	if err := c.before("create"); err != nil {
 		return err
 	}

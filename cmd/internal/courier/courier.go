@@ -13,6 +13,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -50,7 +51,7 @@ const (
 // A Courier carries one map. [New] makes it.
 type Courier struct {
 	o      Options
-	carry  carrier
+	carry  *carrier
 	lock   *lock
 	events *watch.Events
 	host   *host
@@ -70,7 +71,7 @@ type state struct {
 // New returns a courier that has not begun.
 func New(o Options) *Courier {
 	return &Courier{
-		o: o, carry: carrier{to: filepath.Join(o.Deliver, mapName), tree: durable.Tree{}},
+		o: o, carry: &carrier{to: filepath.Join(o.Deliver, mapName), tree: durable.Tree{}},
 		lock: &lock{path: filepath.Join(o.Deliver, lockName), self: o.Self}, events: watch.NewEvents(o.Log),
 		host: &host{client: o.Host}, state: state{turned: time.Now(), other: &Holder{}, fault: starting},
 	}
@@ -119,6 +120,7 @@ func (c *Courier) turn() bool {
 		} else if s.hash != hash {
 			c.o.Log.Info("map delivered", "map", c.carry.to, "hash", hash)
 			s.hash = hash
+			debug.FreeOSMemory() // what the parser needed is garbage now
 		}
 	}
 	c.become(s)

@@ -51,7 +51,7 @@ func read(t *testing.T, path string) string {
 // lies there stays.
 func TestCarry(t *testing.T) {
 	from, to := filepath.Join(t.TempDir(), "mirrors.toml"), filepath.Join(t.TempDir(), "mirrors.toml")
-	c := carrier{to: to}
+	c := &carrier{to: to}
 	for _, step := range []struct {
 		name, text, want, fault string
 	}{
@@ -109,7 +109,7 @@ func TestCarryOver(t *testing.T) {
 		if err := plant(to); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := (carrier{to: to}).run(from); err != nil {
+		if _, err := (&carrier{to: to}).run(from); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		info, err := os.Lstat(to)
@@ -122,7 +122,7 @@ func TestCarryOver(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), mapName)
 	write(t, filepath.Join(dir, "x"), "")
-	if _, err := (carrier{to: dir}).run(from); err == nil || !strings.Contains(err.Error(), "remove what is there") {
+	if _, err := (&carrier{to: dir}).run(from); err == nil || !strings.Contains(err.Error(), "remove what is there") {
 		t.Errorf("over a directory: %v", err)
 	}
 }
@@ -140,16 +140,17 @@ func TestCarryKilled(t *testing.T) {
 				write(t, to, old)
 			}
 			steps := 0
-			_, err := carrier{to: to, step: func(string) error {
+			c := &carrier{to: to, step: func(string) error {
 				if steps++; steps > at {
 					return killed
 				}
 				return nil
-			}}.run(from)
+			}}
+			_, err := c.run(from)
 			if got := read(t, to); got != old && got != mapB {
 				t.Fatalf("killed at step %d: the host has %q", at, got)
 			}
-			if _, err := (carrier{to: to}).run(from); err != nil || read(t, to) != mapB {
+			if _, err := (&carrier{to: to}).run(from); err != nil || read(t, to) != mapB {
 				t.Fatalf("after a kill at step %d: %v; the host has %q", at, err, read(t, to))
 			}
 			if list, _ := os.ReadDir(dir); len(list) != 1 {
@@ -170,7 +171,7 @@ func TestCarryKilled(t *testing.T) {
 func TestCarryRead(t *testing.T) {
 	from, to := filepath.Join(t.TempDir(), mapName), filepath.Join(t.TempDir(), mapName)
 	write(t, from, mapA)
-	c := carrier{to: to}
+	c := &carrier{to: to}
 	if _, err := c.run(from); err != nil {
 		t.Fatal(err)
 	}

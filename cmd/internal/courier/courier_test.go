@@ -305,7 +305,7 @@ func newHost(t *testing.T) *fakeHost {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	server := watch.Server{Store: h.store, Metrics: watch.NewMetrics(h.store, func(string) string { return "" }), Late: time.Minute, Log: func() string { return h.log }}
+	server := watch.Server{Store: h.store, Metrics: watch.NewMetrics(h.store, func(string) string { return "" }, func(string) bool { return true }), Late: time.Minute, Log: func() string { return h.log }}
 	go func() { done <- server.ServeSocket(ctx, listener) }()
 	t.Cleanup(func() {
 		cancel()

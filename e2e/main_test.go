@@ -115,6 +115,9 @@ func programs() (env []string, ours string, err error) {
 	if err := build.Ours(ctx, ".", ours, os.Stderr, "./workload"); err != nil {
 		return nil, ours, err
 	}
+	if err := build.Ours(ctx, "../deploy", ours, os.Stderr, "./manifests"); err != nil {
+		return nil, ours, err
+	}
 	return []string{binVariable + "=" + strings.Join(append(dirs, kubelet, control, cni, ours), ":")}, ours, nil
 }
 

@@ -253,11 +253,11 @@ func (i *Installer) judge(data []byte) error {
 
 // write puts a file in place, whole or not at all, if it differs.
 func (i *Installer) write(name string, data []byte, mode fs.FileMode) error {
-	old, err := i.node.Installed(name)
-	if err == nil && old != nil && bytes.Equal(old, data) {
+	old, err := i.tree.ReadFile(i.at(name), mostFile)
+	if err == nil && bytes.Equal(old, data) {
 		return nil
 	}
-	if link := (*node.LinkError)(nil); err != nil && !errors.As(err, &link) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := i.tree.MkdirAll(path.Dir(i.at(name)), 0o755); err != nil {

@@ -61,6 +61,9 @@ type pod struct {
 	out bytes.Buffer
 }
 
+// large makes a file of the programs' size, which is more than that of other files.
+var large = strings.Repeat(" ", 9<<20)
+
 func newPod(t *testing.T) *pod {
 	t.Helper()
 	root, image := t.TempDir(), t.TempDir()
@@ -72,7 +75,7 @@ func newPod(t *testing.T) *pod {
 	}
 	p.Installer = Installer{Programs: []string{"/nonexistent", image}, Root: root, Out: &p.out, Connect: func(context.Context) (Bus, error) { return p.bus, nil }}
 	for _, name := range []string{"mirrorcred", "mirror-credential-provider"} {
-		p.write(filepath.Join(image, name), "program "+name)
+		p.write(filepath.Join(image, name), "program "+name+large)
 	}
 	p.Map, p.Allowed = filepath.Join(image, "map"), filepath.Join(image, "allowed")
 	p.write(p.Map, "version = 1\n")
@@ -100,7 +103,7 @@ func (p *pod) tree() map[string]string {
 			return err
 		}
 		info, err := e.Info()
-		files[strings.TrimPrefix(name, p.Root)] = info.Mode().String() + " " + string(data)
+		files[strings.TrimPrefix(name, p.Root)] = info.Mode().String() + " " + strings.TrimSuffix(string(data), large)
 		return err
 	})
 	if err != nil {

@@ -119,9 +119,6 @@ func TestDelivered(t *testing.T) {
 			}
 		}
 		isFree := slices.ContainsFunc(free, func(f string) bool { return strings.HasPrefix(line, f) })
-		if strings.HasPrefix(line, "credential") && strings.Contains(line, "harbor") {
-			isFree = true // a docker config.json is bound to its registries
-		}
 		if strings.HasPrefix(line, "kind") && (strings.Contains(line, "exec") || strings.Contains(line, "token")) {
 			isFree = false // what these answer is not
 		}

@@ -123,6 +123,35 @@ func TestAnnotationKeys(t *testing.T) {
 	}
 }
 
+// TestForeignCredential gives a credential to a registry of the writer's, which it is
+// not for: the credential that a mirror had before would be offered there without a
+// drain.
+func TestForeignCredential(t *testing.T) {
+	const kinds = "[credential.harbor]\nkind = \"docker-config\"\npath = \"/etc/mirrorcred/harbor.json\"\n"
+	list, err := ParseAllowed("allowed.toml", []byte("version = 1\n[registry.\"harbor.corp\"]\ncredential = \"harbor\"\n[registry.\"mine.azurecr.corp.example\"]\ncredential = \"azure\"\n"+kinds))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		registry, credential string
+		isAllowed            bool
+	}{
+		{"harbor.corp", "harbor", true}, {"harbor.corp:443", "harbor", true}, {"HARBOR.corp", "harbor", true},
+		{"evil.example", "harbor", false}, {"harbor.corp:8443", "harbor", false}, {"harbor.corp/x", "harbor", false}, {"harbor.corp.evil.example", "harbor", false},
+		{"evil.azurecr.io", "azure", true}, {"mine.azurecr.corp.example", "azure", true}, {"evil.azurecr.example.com", "azure", false}, {"evil.azsacr.x.example.com/x", "azure", false},
+		{"evil.azurecr.io", "harbor", false}, {"evil.example", "anonymous", true},
+	} {
+		for name, text := range map[string]string{
+			"direct": "", "target": "[[mirror]]\nsource = \"docker.io\"\ntargets = [\"" + c.registry + "\"]\n",
+		} {
+			text = "version = 1\n" + text + "[registry.\"" + c.registry + "\"]\ncredential = \"" + c.credential + "\"\n" + kinds
+			if _, err := ParseDelivered("map", []byte(text), list); (err == nil) != c.isAllowed || err != nil && !strings.Contains(err.Error(), "is not allowed in a map from the cluster") {
+				t.Errorf("%s %s of %s: %v", name, c.credential, c.registry, err)
+			}
+		}
+	}
+}
+
 // TestOtherKind gives an allowed name another meaning.
 func TestOtherKind(t *testing.T) {
 	list, err := ParseAllowed("allowed.toml", []byte(`version = 1

@@ -115,24 +115,31 @@ func targetName(v *value) string {
 	return v.text
 }
 
-// judgeCredential checks which credential a registry is given. azure.json and a
-// docker config.json say themselves which registries they are for; what another
-// program or a pod's token is for, the map says.
+// judgeCredential checks which credential a registry is given. It is not enough that
+// the credential itself is for other registries: a mirror that changes to a target with
+// a credential does not drain, so such a target may see the one of before. A login
+// server of ACR in a public cloud is Microsoft's, whoever owns the registry.
 func (p *parser) judgeCredential(k key, v *value) {
 	var allowed []string
 	if found := p.allowed.find(k.place()); found != nil {
 		allowed = entries(found)
 	}
 	for _, name := range entries(v) {
-		c, _ := p.m.Credential(name)
-		switch c.Kind {
-		case Azure, DockerConfig, "":
-		default:
-			if !slices.Contains(allowed, name) {
-				p.notAllowed(k, v.line, name)
-			}
+		c, isKnown := p.m.Credential(name)
+		isAzure := name == azureCredential || c.Kind == Azure
+		switch {
+		case !isKnown && !isAzure: // "anonymous", or another fault
+		case isAzure && isPublicACR(k.path[1]):
+		case !slices.Contains(allowed, name):
+			p.notAllowed(k, v.line, name)
 		}
 	}
+}
+
+func isPublicACR(registry string) bool {
+	r, err := parseRegistry(registry)
+	_, is := r.host.ACRSuffix()
+	return err == nil && is
 }
 
 // judgeKind checks the kind of a credential that is given to a registry by its name:

@@ -43,7 +43,8 @@ var rules = map[string]rule{
 	// The file's contents are sent to each target.
 	"mirror.header.*.file": {need: withTargets},
 
-	// An exec plugin and a pod's token are not bound to a registry by themselves.
+	// An exec plugin and a pod's token are not bound to a registry by themselves, and a
+	// target with any credential may see the one that the mirror had before.
 	"registry.*.credential": {need: byKind},
 	// containerd and mirrorcred open these; a file says whether it is there, and a
 	// CA decides whom containerd trusts.

@@ -94,7 +94,7 @@ func TestWhichMap(t *testing.T) {
 // allow it, and finds that by its place: --map and links do not matter.
 func TestDeliveredMayNot(t *testing.T) {
 	const shell = oneMap + "[registry.\"a.corp\"]\ncredential = \"x\"\n[credential.x]\nkind = \"exec\"\ncommand = \"/bin/sh\"\n"
-	const allowed = "version = 1\n[registry.\"a.corp\"]\ncredential = \"x\"\n[credential.x]\ncommand = \"/bin/sh\"\n"
+	const allowed = "version = 1\n[registry.\"a.corp\"]\ncredential = \"x\"\n[credential.x]\nkind = \"exec\"\ncommand = \"/bin/sh\"\n"
 	n, _ := newFleetNode(t)
 	delivered := n.path(DeliveredMap)
 	write(t, delivered, oneMap)

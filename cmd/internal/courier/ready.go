@@ -77,7 +77,8 @@ func (h *host) status(ctx context.Context) (watch.Status, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if time.Since(h.asked) >= fresh {
-		h.last, h.err = h.client.Status(ctx)
+		// The answer is for all who ask, and the one who asked first may hang up.
+		h.last, h.err = h.client.Status(context.WithoutCancel(ctx))
 		h.asked = time.Now()
 	}
 	return h.last, h.err

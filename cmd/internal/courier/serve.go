@@ -38,10 +38,11 @@ func (c *Courier) handler() http.Handler {
 	})
 	var one sync.Mutex // the host is asked by one scrape at a time
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
-		one.Lock()
-		defer one.Unlock()
 		var text bytes.Buffer
-		if err := c.o.Host.Metrics(r.Context(), &text); err != nil {
+		one.Lock()
+		err := c.o.Host.Metrics(r.Context(), &text)
+		one.Unlock() // before it is sent: the client may read slowly
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}

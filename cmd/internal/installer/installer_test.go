@@ -219,7 +219,7 @@ func TestInstallFaults(t *testing.T) {
 		"no plugin":    {func(p *pod) { os.Remove(filepath.Join(p.Programs[1], "mirror-credential-provider")) }, "mirror-credential-provider is in none of /nonexistent, "},
 		"a bad map":    {func(p *pod) { p.write(p.Map, "version = 1\nmirrors = []\n") }, `map:2: unknown key "mirrors" in the map`},
 		"a command":    {func(p *pod) { p.write(p.Map, "version = 1\n[credential.x]\nkind = \"exec\"\ncommand = \"/bin/sh\"\n") }, `map:`},
-		"a bad list":   {func(p *pod) { p.write(p.Allowed, "version = 3\n") }, "allowed:1: version is not 1; write version = 1"},
+		"a bad list":   {func(p *pod) { p.write(p.Allowed, "version = 3\n") }, "allowed:1: version 3 is newer than this program"},
 		"a quote":      {func(p *pod) { p.WatchFlags = `--tick="1s"` }, "a unit cannot have them"},
 		"a failed job": {func(p *pod) { p.bus.fail = errors.New("systemd's job ended with \"failed\"") }, `systemd's job ended with "failed"`},
 	} {

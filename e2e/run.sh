@@ -38,4 +38,5 @@ if [ -z "${E2E_KUBELET:-}" ]; then
 		go test -v -count=1 -timeout 30m "$@" ./config
 	fi
 fi
-exec go test -count=1 -timeout 30m "$@" .
+# The hour is for a machine that has yet to build containerd and the control plane.
+exec go test -count=1 -timeout 60m "$@" .

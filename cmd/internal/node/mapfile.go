@@ -176,37 +176,68 @@ type missingMapError struct{ error }
 // Is makes it [fs.ErrNotExist].
 func (*missingMapError) Is(target error) bool { return target == fs.ErrNotExist }
 
+// A parsing is all that decides what [Node.parseMap] returns.
+type parsing struct {
+	file, hash string
+	isClosed   bool
+	// For a map from the cluster, the node's list, which may be missing.
+	isDelivered, hasList bool
+	list                 string
+}
+
 // parseMap parses the map that was read: one from the cluster may say only what
-// the node allows.
+// the node allows. It parses it only if something changed since the last time. The
+// paths of the result can be set; what it points to stays as it is.
 func (n *Node) parseMap(data []byte) (*mirror.Map, error) {
-	switch {
-	case n.source.Delivered:
-		allowed, err := n.readAllowed()
+	of := parsing{file: n.Map, hash: n.source.Hash, isClosed: n.closed, isDelivered: n.source.Delivered}
+	if of.isDelivered {
+		var err error
+		if of.list, of.hasList, err = n.readAllowed(); err != nil {
+			return nil, err
+		}
+	}
+	if n.parsed.m == nil || n.parsed.of != of {
+		m, err := of.parse(data, n.path(AllowedFile))
 		if err != nil {
 			return nil, err
 		}
-		return mirror.ParseDelivered(n.Map, data, allowed)
-	case n.closed:
-		return mirror.ParseClosed(n.Map, data)
+		n.parsed.of, n.parsed.m = of, m
 	}
-	return mirror.Parse(n.Map, data)
+	m := *n.parsed.m
+	return &m, nil
+}
+
+func (of parsing) parse(data []byte, listFile string) (*mirror.Map, error) {
+	switch {
+	case of.isDelivered && of.hasList:
+		allowed, err := mirror.ParseAllowed(listFile, []byte(of.list))
+		if err != nil {
+			return nil, err
+		}
+		return mirror.ParseDelivered(of.file, data, allowed)
+	case of.isDelivered:
+		return mirror.ParseDelivered(of.file, data, mirror.NothingAllowed(listFile))
+	case of.isClosed:
+		return mirror.ParseClosed(of.file, data)
+	}
+	return mirror.Parse(of.file, data)
 }
 
 // readAllowed reads what the node allows a map from the cluster; without a file
 // that is nothing.
-func (n *Node) readAllowed() (*mirror.Allowed, error) {
+func (n *Node) readAllowed() (list string, exists bool, err error) {
 	path := n.path(AllowedFile)
 	if err := n.newTrust().check(path); err != nil {
-		return nil, fmt.Errorf("the list of what a map from the cluster may say: %w", err)
+		return "", false, fmt.Errorf("the list of what a map from the cluster may say: %w", err)
 	}
 	data, _, err := n.tree.Read(path, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return mirror.NothingAllowed(path), nil
+		return "", false, nil
 	}
 	if err != nil {
-		return nil, describe(err)
+		return "", false, describe(err)
 	}
-	return mirror.ParseAllowed(path, data)
+	return string(data), true, nil
 }
 
 // ParseMap reads and parses the map for a command that only shows what is there:

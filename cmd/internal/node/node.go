@@ -74,6 +74,11 @@ type Node struct {
 	source Source
 	// closed says that only its owner can read the map.
 	closed bool
+	// parsed is the map that was last parsed without a fault; m is nil if none was.
+	parsed struct {
+		of parsing
+		m  *mirror.Map
+	}
 	// mapStamp identifies the file of the map that was last read.
 	mapStamp string
 	dry      bool // while a plan is made only to be shown

@@ -29,10 +29,10 @@ func mayBeCutShort(d *Desired, p plugin, r routes, t tree) []string {
 		f := d.Files[i]
 		ns, exists := t.namespaces[f.Namespace]
 		switch {
-		case exists && len(ns.Hosts) > 0 && !t.isOurs(f.Namespace):
-			continue // it does not change for now, whatever is held
 		case ns.Holds(f) && hasCredentials(r.files[f.Namespace], m, credentials):
 			continue
+		case exists && len(ns.Hosts) > 0 && !t.isOurs(f.Namespace):
+			continue // it does not change for now, whatever is held
 		}
 		own, _ := r.of(f.Namespace)
 		if _, known := inForce(own, ns); t.isOurs(f.Namespace) && !known {

@@ -123,6 +123,11 @@ spec:
     image: %[2]s
     imagePullPolicy: %[3]s
 `, name, image, policy)
+	return RunManifest(name, pod)
+}
+
+// RunManifest gives the node's kubelet a static pod as it is written in a manifest.
+func RunManifest(name, pod string) error {
 	// The kubelet passes over names that begin with a dot.
 	temporary := filepath.Join(manifests, "."+name)
 	if err := os.WriteFile(temporary, []byte(pod), 0o644); err != nil {

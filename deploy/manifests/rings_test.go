@@ -11,7 +11,7 @@ import (
 // TestJitter holds the rule for the time that nodes wait, and that it needs their
 // number.
 func TestJitter(t *testing.T) {
-	for nodes, want := range map[int]string{1: "30s", 100: "30s", 818: "60s", 1000: "74s", 5000: "367s", 10000: "734s"} {
+	for nodes, want := range map[int]string{1: "30s", 100: "30s", 818: "65s", 1000: "79s", 5000: "393s", 10000: "786s"} {
 		list := mustRender(t, fmt.Sprintf("%srestartKubelet: true\nnodes: %d\n", image, nodes))
 		args := fmt.Sprint(containers(podOf(t, ofKind(list, "DaemonSet")[0]), "initContainers")[0]["args"])
 		if want := "--watch-flags=--restart-kubelet --restart-jitter=" + want + "]"; !strings.HasSuffix(args, want) {

@@ -70,13 +70,18 @@ func (u *use) add(source mirror.Source, t mirror.Target, prefix string) {
 // openMap checks for headers with values that may be secrets, in a map that others can
 // read. A value that is certainly a secret is a fault of the map instead.
 func openMap(facts *Facts) []Finding {
+	remedy := "run: chmod 0600 " + facts.MapFile
+	if facts.Delivered {
+		// In the cluster, others can read it anyway, and each delivery sets its mode.
+		remedy = "if it does, write { file = \"/etc/mirrorcred/…\" } in the map, and the same in the node's /etc/mirrorcred/allowed.toml"
+	}
 	var found []Finding
 	for _, s := range facts.Map.LiteralSecrets {
 		if !facts.OpenMap || s.Certain {
 			continue
 		}
 		found = append(found, Finding{MapMode, fmt.Sprintf("%s:%d", facts.MapFile, s.Line),
-			fmt.Sprintf("header %s may hold a secret, and others can read the map", s.Header), "run: chmod 0600 " + facts.MapFile})
+			fmt.Sprintf("header %s may hold a secret, and others can read the map", s.Header), remedy})
 	}
 	return found
 }

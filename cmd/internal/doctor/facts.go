@@ -16,6 +16,8 @@ type Facts struct {
 	MapFile string
 	// OpenMap says that users other than the owner can read the map.
 	OpenMap bool
+	// Delivered says that the map came from the cluster.
+	Delivered bool
 	// Files are the files that the credentials of the map name, by their paths
 	// in the map.
 	Files map[string]File

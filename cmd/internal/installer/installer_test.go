@@ -114,7 +114,7 @@ func (p *pod) tree() map[string]string {
 
 func TestInstall(t *testing.T) {
 	p := newPod(t)
-	p.Bake, p.WatchFlags = true, "--restart-kubelet --restart-jitter=74s"
+	p.Bake, p.WatchFlags = true, "--restart-kubelet --restart-jitter=79s"
 	if err := p.Install(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestInstall(t *testing.T) {
 		allowed: "-rw-r--r-- version = 1\n# the list\n",
 		unitLog: "-rw-r--r-- the output of mirrorcred-bootstrap.service\n",
 		"/etc/systemd/system/mirrorcred-bootstrap.service.d/installer.conf": "-rw-r--r-- [Service]\nExecStartPre=/usr/local/lib/mirrorcred/mirrorcred bootstrap bake\n",
-		"/etc/systemd/system/mirrorcred.service.d/installer.conf":           "-rw-r--r-- # The installer of the DaemonSet writes this; /etc/default/mirrorcred wins.\n[Service]\nEnvironment=\"MIRRORCRED_FLAGS=--restart-kubelet --restart-jitter=74s\"\n",
+		"/etc/systemd/system/mirrorcred.service.d/installer.conf":           "-rw-r--r-- # The installer of the DaemonSet writes this; /etc/default/mirrorcred wins.\n[Service]\nEnvironment=\"MIRRORCRED_FLAGS=--restart-kubelet --restart-jitter=79s\"\n",
 		"/etc/mirrorcred/delivered/mirrors.toml":                            "-rw-r--r-- version = 1\n",
 	}
 	for _, u := range systemd.InstallerUnits() {

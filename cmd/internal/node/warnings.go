@@ -20,7 +20,7 @@ import (
 // is watched, even a missing one: it may come or go at any time.
 func (n *Node) warn(p *plan.Plan, d plan.Desired, o plan.Observed, logins []doctor.Login) {
 	facts := doctor.Facts{
-		Map: d.Map, MapFile: d.MapFile, OpenMap: !n.closed,
+		Map: d.Map, MapFile: d.MapFile, OpenMap: !n.closed, Delivered: n.source.Delivered,
 		Files: map[string]doctor.File{}, Docker: map[string]doctor.Keys{},
 		KubeletConfig: n.path(d.Map.Kubelet.Config), Others: p.Next.Others.List,
 		NodeConfigs: n.nodeConfigs(o.Running), Flags: n.flags(d.Map.Kubelet, p.Wants), Leftovers: n.oldTrees(&p.Next), Logins: logins,

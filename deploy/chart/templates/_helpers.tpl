@@ -55,9 +55,9 @@ mirrorcred through a mirror that is broken. */}}
 
 {{/* How long at most the nodes of a ring wait before they restart their kubelets, in
 seconds. A node sends 2 requests for a token and 9 for an image; one registry answers
-10,000 a minute, of which a tenth stays free. */}}
+10,000 a minute, of which a sixth stays free: the waits are random. */}}
 {{- define "mirrorcred.jitter" -}}
-{{- max 30 (ceil (divf (mulf .nodes (add 2 (mul 9 .pulls))) 150)) -}}
+{{- max 30 (ceil (divf (mulf .nodes (add 2 (mul 9 .pulls))) 140)) -}}
 {{- end }}
 
 {{/* The flags of "mirrorcred watch" on the nodes of a ring. */}}

@@ -257,6 +257,10 @@ func TestLock(t *testing.T) {
 	if _, err := (&lock{path: path}).take(); err == nil || !strings.Contains(err.Error(), "this is a symbolic link") {
 		t.Errorf("a link: %v", err)
 	}
+	missing := filepath.Join(t.TempDir(), "delivered", lockName)
+	if _, err := (&lock{path: missing}).take(); err == nil || !strings.Contains(err.Error(), "delivered is not there; mount that directory") {
+		t.Errorf("without the directory: %v", err)
+	}
 }
 
 func TestUnready(t *testing.T) {

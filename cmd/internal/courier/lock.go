@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -45,7 +47,12 @@ func (l *lock) take() (other *Holder, err error) {
 	}
 	l.release() // another file has taken its place
 	f, err := durable.Tree{}.OpenLock(l.path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s is not there; mount that directory of the node into the pod, to read and write (a hostPath)", filepath.Dir(l.path))
+	case errors.Is(err, unix.EROFS):
+		return nil, fmt.Errorf("%s is mounted read-only; mount that directory of the node into the pod to read and write", filepath.Dir(l.path))
+	case err != nil:
 		return nil, err
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

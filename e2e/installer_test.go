@@ -23,12 +23,16 @@ import (
 )
 
 // pushMirrorcred puts an image as "make dist" makes it into a registry without
-// passwords.
-func pushMirrorcred(t *testing.T) {
+// passwords, with further programs in /usr/bin.
+func pushMirrorcred(t *testing.T, more ...string) {
 	t.Helper()
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
-	for path, name := range map[string]string{"usr/bin/mirrorcred": "mirrorcred", "usr/libexec/mirrorcred/mirror-credential-provider": "mirror-credential-provider"} {
+	files := map[string]string{"usr/bin/mirrorcred": "mirrorcred", "usr/libexec/mirrorcred/mirror-credential-provider": "mirror-credential-provider"}
+	for _, name := range more {
+		files["usr/bin/"+name] = name
+	}
+	for path, name := range files {
 		data, err := os.ReadFile(program(name))
 		check(t, err)
 		check(t, w.WriteHeader(&tar.Header{Name: path, Mode: 0o755, Size: int64(len(data))}))

@@ -8,8 +8,8 @@
 // the kubelet are built from their modules and kept (package build).
 //
 // The tests need root. Read TestPull first, then TestPod, TestBareNode for a node
-// that is set up by mirrorcred alone, and TestCluster for a node of a cluster with a
-// real control plane (package cluster).
+// that is set up by mirrorcred alone, TestCluster for a node of a cluster with a real
+// control plane (package cluster), and TestRollout for the chart on one.
 package e2e
 
 import (
@@ -112,7 +112,7 @@ func programs() (env []string, ours string, err error) {
 	if err := build.Ours(ctx, "..", ours, os.Stderr, "./cmd/mirrorcred", "./cmd/mirror-credential-provider"); err != nil {
 		return nil, ours, err
 	}
-	if err := build.Ours(ctx, ".", ours, os.Stderr, "./workload"); err != nil {
+	if err := build.Ours(ctx, ".", ours, os.Stderr, "./workload", "./inspect"); err != nil {
 		return nil, ours, err
 	}
 	if err := build.Ours(ctx, "../deploy", ours, os.Stderr, "./manifests"); err != nil {

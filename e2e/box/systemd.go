@@ -50,6 +50,10 @@ func becomeSystemd() error {
 	if err := unix.Mount("", settings, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
 		return err
 	}
+	// The network's are the box's own, and network plugins set some of them.
+	if err := unix.Mount(aside+"/net", settings+"/net", "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
 	os.Unsetenv(stage)
 	return syscall.Exec(systemdProgram, []string{systemdProgram, "--log-target=null"}, os.Environ())
 }

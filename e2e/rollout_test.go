@@ -1,0 +1,208 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/mirrorcred/mirrorcred/e2e/cluster"
+	"github.com/mirrorcred/mirrorcred/e2e/node"
+)
+
+const deliveredMap = "/etc/mirrorcred/delivered/mirrors.toml"
+
+// TestRollout rolls mirrorcred out with what the chart renders and the API server alone:
+// ring by ring, with a map that has a fault, without its pods, through a reboot, and
+// off the nodes again.
+func TestRollout(t *testing.T) {
+	f := newFleet(t)
+	k := f.k
+	before := treeOf(t)
+
+	f.rollOut(rolloutValues(retargeted(0), retargeted(0)))
+	f.isOut("canary", 3)
+	f.isOut("default", 2)
+	f.pulls(0, "installed")
+	f.hasRights()
+
+	// One ring, and then the other.
+	stable := f.pods("default")
+	f.rollOut(rolloutValues(retargeted(1), retargeted(0)))
+	f.isOut("canary", 3)
+	f.pulls(1, "first-ring")
+	sameRevision(t, stable, f.pods("default"))
+	f.rollOut(rolloutValues(retargeted(1), retargeted(1)))
+	f.isOut("default", 2)
+	for name, p := range f.pods("default") {
+		if p.configMap() == stable[name].configMap() {
+			t.Errorf("the node %s still has the map %s", name, p.configMap())
+		}
+	}
+
+	f.stopsAtFault()
+
+	// Its pods are no part of a pull.
+	check(t, k.Delete(t.Context(), ringPath("canary")))
+	within(t, time.Minute, func() error {
+		if list := f.pods("canary"); len(list) > 0 {
+			return fmt.Errorf("there are still pods: %v", slices.Collect(maps.Keys(list)))
+		}
+		return nil
+	})
+	f.pulls(1, "without-pods")
+	f.missesMounts()
+
+	f.rollOut(rolloutValues(retargeted(2), retargeted(1)))
+	f.isOut("canary", 3)
+	f.pulls(2, "upgraded")
+	f.twoRings()
+	f.reboots()
+
+	labelNode(t, k, "node", "stable")
+	f.isOut("default", 3)
+	f.pulls(1, "other-ring")
+	f.leaves(before)
+}
+
+// stopsAtFault rolls out a map with a fault to the canaries. The node that is down
+// already gets it first, so it is the real one.
+func (f fleet) stopsAtFault() {
+	f.Helper()
+	f.do("stop", "mirrorcred.service")
+	f.unready(f.pods("canary")["node"].Metadata.Name, "status.sock")
+	old := f.pods("canary")
+	delivered, err := os.ReadFile(deliveredMap)
+	check(f.T, err)
+	f.rollOut(rolloutValues("version = 1\n[[mirror]]\nsource = \"mcr.microsoft.com/oss\"\ntargets = [\"contoso.azurecr.io\"]\n", retargeted(1)))
+	within(f.T, time.Minute, func() error {
+		if p, ok := f.pods("canary")["node"]; !ok || p.configMap() == old["node"].configMap() {
+			return errors.New("the node has no pod of the new revision")
+		}
+		return nil
+	})
+	// A service that was stopped stays so. It makes no difference here.
+	f.do("start", "mirrorcred.service")
+	f.unready(f.pods("canary")["node"].Metadata.Name, "mirrors.toml:3: source \"mcr.microsoft.com/oss\"")
+	now := f.pods("canary")
+	delete(now, "node")
+	delete(old, "node")
+	sameRevision(f.T, old, now)
+	if data, err := os.ReadFile(deliveredMap); err != nil || string(data) != string(delivered) {
+		f.Errorf("the node's map is now %q, %v; want %q", data, err, delivered)
+	}
+	f.pulls(1, "after-fault")
+}
+
+// sameRevision fails the test unless each node has the same pod as before.
+func sameRevision(t *testing.T, before, now map[string]ringPod) {
+	t.Helper()
+	for name, p := range before {
+		if now[name].Metadata.UID != p.Metadata.UID {
+			t.Errorf("the node %s has the pod %q; want still %q", name, now[name].Metadata.Name, p.Metadata.Name)
+		}
+	}
+	if len(now) != len(before) {
+		t.Errorf("there are %d pods; want %d", len(now), len(before))
+	}
+}
+
+// missesMounts runs the courier without each of its mounts, with no other courier there.
+func (f fleet) missesMounts() {
+	f.Helper()
+	for mount, reason := range map[string]string{
+		"map":       "/map/mirrors.toml is gone; the map that was delivered last stays: mount the ConfigMap again",
+		"delivered": "/etc/mirrorcred/delivered",
+		"status":    "/run/mirrorcred/status/status.sock",
+	} {
+		f.runCourier("without-"+mount, "default", func(courier map[string]any) {
+			courier["volumeMounts"] = slices.DeleteFunc(courier["volumeMounts"].([]any), func(m any) bool { return m.(map[string]any)["name"] == mount })
+		})
+		f.unready("without-"+mount, reason)
+		f.endCourier("without-" + mount)
+	}
+}
+
+// twoRings runs the courier of another ring beside the node's own.
+func (f fleet) twoRings() {
+	f.Helper()
+	holder := f.pods("canary")["node"].Metadata.Name
+	f.runCourier("second", "default", func(map[string]any) {})
+	f.unready("second", "the pod "+holder+` of ring "canary" holds the lock; have one ring select this node`)
+	f.endCourier("second")
+	f.pulls(2, "two-rings")
+}
+
+// reboots ends everything on the node and starts it again in order, without an API
+// server: the kubelet knows no pod but the one that it is given then.
+func (f fleet) reboots() {
+	f.Helper()
+	f.k.StopAPIServer()
+	f.do("stop", "kubelet.service")
+	check(f.T, f.containerd.RemovePods(f.Context()))
+	f.do("stop", "mirrorcred.service", "containerd.service")
+	check(f.T, os.RemoveAll("/run/mirrorcred"))
+	f.do("start", "containerd.service", "mirrorcred.service", "kubelet.service")
+	f.isUp()
+	f.pulls(2, "rebooted")
+	list, err := f.containerd.Runtime.ListPodSandbox(f.Context(), &cri.ListPodSandboxRequest{})
+	check(f.T, err)
+	for _, p := range list.Items {
+		f.Errorf("the pod %s runs before the pull", p.Metadata.Name)
+	}
+	registry, prefix, _ := strings.Cut(nthTarget(2), "/")
+	push(f.T, registry, prefix+"/app/static", "1")
+	check(f.T, node.RunPod("static", "mcr.microsoft.com/app/static:1"))
+	runs(f.T, f.containerd, "static")
+	credited(f.T, registry, prefix+"/app/static")
+	check(f.T, node.RemovePod("static"))
+	check(f.T, f.k.StartAPIServer(f.Context()))
+	f.isOut("canary", 3)
+}
+
+// leaves uninstalls mirrorcred in the two steps of docs/rollout.md.
+func (f fleet) leaves(before tree) {
+	f.Helper()
+	values := rolloutValues(retargeted(2), retargeted(1))
+	values = strings.Replace(values, "}]\n", "}, {name: leaving, undo: true}]\n", 1)
+	f.rollOut(values)
+	f.isOut("default", 3) // its pods start anew, as it now leaves out the new ring's nodes
+	names := []string{"node", "canary-2", "canary-3", "stable-1", "stable-2"}
+	for _, name := range names {
+		labelNode(f.T, f.k, name, "leaving")
+	}
+	f.isOut("leaving", len(names))
+
+	check(f.T, f.k.Delete(f.Context(), "/api/v1/namespaces/mirrorcred"))
+	for _, name := range names {
+		labelNode(f.T, f.k, name, "")
+	}
+	within(f.T, time.Minute, func() error {
+		if o, err := f.k.Get(f.Context(), "/api/v1/namespaces/mirrorcred"); codeOf(err) != http.StatusNotFound {
+			return fmt.Errorf("the namespace is %s, %v", o.Text("status", "phase"), err)
+		}
+		return nil
+	})
+	if changes := slices.DeleteFunc(before.changes(treeOf(f.T), false), isOthers); len(changes) > 0 {
+		f.Errorf("at the end the node is not as it was:\n%s", strings.Join(changes, "\n"))
+	}
+	var o struct {
+		Spec struct{ Taints []struct{ Key string } }
+	}
+	check(f.T, f.k.Do(f.Context(), http.MethodGet, cluster.Node, nil, &o))
+	for _, taint := range o.Spec.Taints {
+		f.Errorf("the node has the taint %s", taint.Key)
+	}
+}
+
+// isOthers reports whether a change is one of the control plane's or the pods' network.
+func isOthers(change string) bool {
+	return strings.HasPrefix(change, "/var/lib/controlplane") || strings.HasPrefix(change, "/var/lib/cni")
+}

@@ -1,5 +1,5 @@
-// An inspect is what somebody finds who got into a container: it prints where it can
-// write, which sockets it can reach, and which files hold a text.
+// An inspect does in a container what an attacker would do there: it prints where it
+// can write, which sockets it can reach, and which files hold a text.
 package main
 
 import (

@@ -62,6 +62,14 @@ func run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(r.scratch)
 	start := time.Now()
+	var errs []error
+	for _, m := range all {
+		_, err = m.source(r.root)
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
 	if *sound {
 		if err := r.sound(ctx, all); err != nil {
 			return err
@@ -115,7 +123,6 @@ type runner struct{ root, scratch string }
 const (
 	killed   = "killed"
 	survived = "SURVIVED"
-	stale    = "STALE"          // the text to replace is not there once
 	broken   = "DOES NOT BUILD" // so it proves nothing
 	crashed  = "CRASHED"        // or ran out of time: no assertion of the test's
 )
@@ -172,23 +179,32 @@ func passed(test, out string) bool {
 		strings.Contains(out, "--- PASS: "+strings.Split(test, "/")[0]+" ")
 }
 
+// source returns the file that is broken. The text to replace is in it once.
+func (m mutation) source(root string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(root, m.file))
+	if err != nil {
+		return "", fmt.Errorf("mutation %q: %w", m.name, err)
+	}
+	if n := strings.Count(string(data), m.old); n != 1 {
+		return "", fmt.Errorf("mutation %q: the text to replace is %d times in %s", m.name, n, m.file)
+	}
+	return string(data), nil
+}
+
 // try breaks one thing and runs its test.
 func (r runner) try(ctx context.Context, number int, m mutation) (o outcome) {
 	start := time.Now()
 	defer func() { o.took = time.Since(start) }()
 	path := filepath.Join(r.root, m.file)
-	data, err := os.ReadFile(path)
+	data, err := m.source(r.root)
 	if err != nil {
-		return outcome{word: stale, output: err.Error()}
-	}
-	if n := strings.Count(string(data), m.old); n != 1 {
-		return outcome{word: stale, output: fmt.Sprintf("%s: the text to replace is there %d times", m.file, n)}
+		return outcome{word: broken, output: err.Error()}
 	}
 	dir := filepath.Join(r.scratch, fmt.Sprint(number))
 	mutated, overlay := filepath.Join(dir, filepath.Base(path)), filepath.Join(dir, "overlay.json")
 	replace, _ := json.Marshal(map[string]any{"Replace": map[string]string{path: mutated}})
 	if err := errors.Join(os.MkdirAll(dir, 0o755),
-		os.WriteFile(mutated, []byte(strings.Replace(string(data), m.old, m.new, 1)), 0o644),
+		os.WriteFile(mutated, []byte(strings.Replace(data, m.old, m.new, 1)), 0o644),
 		os.WriteFile(overlay, replace, 0o644)); err != nil {
 		return outcome{word: broken, output: err.Error()}
 	}

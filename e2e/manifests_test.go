@@ -21,6 +21,9 @@ import (
 // chartImage are the values that name the image.
 const chartImage = "image: {repository: " + pauseRegistry + "/mirrorcred, tag: \"1\"}\n"
 
+// chartReference is the image of these values.
+const chartReference = pauseRegistry + "/mirrorcred:1"
+
 // chart renders the chart, and returns its objects.
 func chart(t *testing.T, values string) []map[string]any {
 	t.Helper()

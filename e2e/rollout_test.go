@@ -32,6 +32,7 @@ func TestRollout(t *testing.T) {
 	f.isOut("default", 2)
 	f.pulls(0, "installed")
 	f.hasRights()
+	f.namesOwnImage()
 
 	// One ring, and then the other.
 	stable := f.pods("default")
@@ -70,6 +71,19 @@ func TestRollout(t *testing.T) {
 	f.isOut("default", 3)
 	f.pulls(1, "other-ring")
 	f.leaves(before)
+}
+
+// namesOwnImage checks the node with a map that mirrors the registry of the pod's image.
+func (f fleet) namesOwnImage() {
+	f.Helper()
+	const finding, routed = "own-image-through-mirror", "/run/routed.toml"
+	if out, _ := f.run("check"); strings.Contains(out, finding) {
+		f.Errorf("check finds %s although no mirror serves the image:\n%s", finding, out)
+	}
+	write(f.T, routed, oneMirror+"[[mirror]]\nsource = \""+pauseRegistry+"\"\ntargets = [\"contoso.azurecr.io\"]\n")
+	if out, _ := f.run("check", "--map", routed); !strings.Contains(out, finding) || !strings.Contains(out, chartReference) {
+		f.Errorf("check does not find %s for %s:\n%s", finding, chartReference, out)
+	}
 }
 
 // stopsAtFault rolls out a map with a fault to the canaries. The node that is down

@@ -191,6 +191,16 @@ var brokenContainerds = []broken{
 		h.append(config, "[plugins.'io.containerd.cri.v1.images'.pinned_images]\nsandbox = 'quay.io/pause:3.9'\n")
 		h.apply()
 	}, []string{}, nil},
+	{"mirrorcred's own image through a mirror", func(h *host) {
+		h.play = func(v *visit) {
+			v.ownImages = func() []string { return []string{"mcr.microsoft.com/mirrorcred:1", "quay.corp/mirrorcred:1"} }
+		}
+	}, []string{"warning own-image-through-mirror"}, func(h *host) { h.play = nil }},
+	{"mirrorcred's own image from a registry of the map", func(h *host) {
+		h.append(mapFile, "[registry.\"contoso.azurecr.io\"]\n")
+		h.apply()
+		h.play = func(v *visit) { v.ownImages = func() []string { return []string{"contoso.azurecr.io/mirrorcred:1"} } }
+	}, []string{}, nil},
 	{"nothing says what containerd reads", func(h *host) {
 		h.write("/etc/systemd/system/containerd.service", "[Service]\nExecStart=/usr/bin/containerd --config relative.toml\n")
 	}, []string{"error containerd-unknown"}, func(h *host) { h.remove("/etc/systemd/system/containerd.service") }},

@@ -75,7 +75,9 @@ func (v *visit) node(ctx context.Context, o Options) []Finding {
 		v.stopped(n.Stopped(plan))
 	}
 	v.isPinned = v.pinned(ctx, m.Containerd.Address)
+	v.ownImages = v.own(ctx, m.Containerd.Address)
 	v.containerd(m)
+	v.ownImage(m, n.Map)
 	v.ctr(m)
 	v.tree(m)
 	entries := v.providers(m.Kubelet.Config)
@@ -106,6 +108,7 @@ type visit struct {
 	isReadOnly func(dir string) bool
 	label      func(file string) string
 	isPinned   func(image string) bool // nil if no containerd can be asked
+	ownImages  func() []string         // of mirrorcred's pods here; nil likewise
 }
 
 // newVisit returns a visit to the machine itself, or to the files below a root.
@@ -132,6 +135,18 @@ func (v *visit) pinned(ctx context.Context, socket string) func(image string) bo
 	return func(image string) bool {
 		is, err := containerd.IsPinned(ctx, socket, image)
 		return err == nil && is
+	}
+}
+
+// own returns a function that asks this machine's containerd for the images of
+// mirrorcred's pods; nil if no containerd is asked.
+func (v *visit) own(ctx context.Context, socket string) func() []string {
+	if v.ownImages != nil || v.root != "" {
+		return v.ownImages
+	}
+	return func() []string {
+		images, _ := containerd.OwnImages(ctx, socket)
+		return images
 	}
 }
 

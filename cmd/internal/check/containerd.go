@@ -77,6 +77,27 @@ func (v *visit) pauseImage(m *mirror.Map, config containerdconfig.Config) {
 		"mirrorcred pull --sandbox, before the first pod")
 }
 
+// ownImage checks that the node gets mirrorcred's own image without a mirror. The
+// chart refuses another one, but the map of a node may not be the chart's.
+func (v *visit) ownImage(m *mirror.Map, mapFile string) {
+	if v.ownImages == nil {
+		return
+	}
+	for _, name := range v.ownImages() {
+		image, err := mirror.ParseImage(name)
+		if err != nil {
+			continue
+		}
+		one, ok := m.Resolve(image)
+		isOwn := func(t mirror.Target) bool { return t.Host().String() == image.Host() }
+		if ok && !slices.ContainsFunc(one.Targets, isOwn) {
+			v.add(doctor.OwnImage, mapFile,
+				fmt.Sprintf("the pod of mirrorcred has the image %s, which comes through the mirror of %q, so a broken mirror would keep a node from pulling a repaired mirrorcred", name, one.Source),
+				"push the image to a registry that the map does not mirror, and set image.repository of the chart to it")
+		}
+	}
+}
+
 // place returns a place in containerd's configuration on this machine.
 func (v *visit) place(at containerdconfig.Position) string {
 	if at.File == "" {

@@ -43,6 +43,7 @@ const (
 	HeadersLost       = "headers-lost"
 	CtrIgnoresHosts   = "ctr-ignores-hosts"
 	PauseImage        = "pause-image-through-authenticated-mirror"
+	OwnImage          = "own-image-through-mirror"
 )
 
 // The tree of hosts.toml files.

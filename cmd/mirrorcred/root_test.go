@@ -203,7 +203,9 @@ func TestRootFlag(t *testing.T) {
 		"/proc/self/root":  "the root of a running machine (it is this machine)",
 		"/proc/self/root/": "the root of a running machine (it is this machine)",
 	} {
-		for _, command := range [][]string{{"apply"}, {"apply", "-n"}, {"watch"}, {"units", "--install"}, {"events"}, {"status"}} {
+		// The first one changes nothing, and the test ends if it is not refused: what
+		// comes then would change this machine.
+		for _, command := range [][]string{{"apply", "-n"}, {"apply"}, {"watch"}, {"units", "--install"}, {"events"}, {"status"}} {
 			if strings.Contains(want, "running") && (command[0] == "events" || command[0] == "status" || command[0] == "watch") {
 				continue // they read, or go on and report it
 			}
@@ -211,7 +213,7 @@ func TestRootFlag(t *testing.T) {
 			err := run(ctx, append(command, "--root="+root), &bytes.Buffer{})
 			cancel()
 			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("%s --root=%q: %v; want %s", command, root, err, want)
+				t.Fatalf("%s --root=%q: %v; want %s", command, root, err, want)
 			}
 		}
 	}

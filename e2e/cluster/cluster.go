@@ -89,7 +89,7 @@ func Start(ctx context.Context, bin, cni string) (*Cluster, error) {
 }
 
 func (c *Cluster) start(ctx context.Context) (err error) {
-	c.etcd, err = node.StartDaemon(ctx, answers(etcdServer+"/health"), filepath.Join(c.bin, "etcd"),
+	c.etcd, err = node.StartDaemon(ctx, node.Answers(etcdServer+"/health"), filepath.Join(c.bin, "etcd"),
 		"--data-dir="+dir+"/etcd", "--listen-client-urls="+etcdServer, "--advertise-client-urls="+etcdServer,
 		"--listen-peer-urls=http://127.0.0.1:2380", "--unsafe-no-fsync", "--log-level=warn")
 	if err != nil {
@@ -188,25 +188,6 @@ func (c *Cluster) Kubeconfig(user string) (string, error) {
 
 // atOnce takes a program for ready when it runs.
 func atOnce(context.Context) error { return nil }
-
-// answers returns a probe for a page that is there when a program is ready.
-func answers(url string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		answer, err := http.DefaultClient.Do(r)
-		if err != nil {
-			return err
-		}
-		answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s: %s", url, answer.Status)
-		}
-		return nil
-	}
-}
 
 func newToken() string {
 	token := make([]byte, 16)

@@ -82,20 +82,25 @@ func KubeletArgs(flags ...string) ([]string, error) {
 }
 
 // Healthy fails unless the kubelet that runs says that it is healthy.
-func Healthy(ctx context.Context) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, healthz, nil)
-	if err != nil {
-		return err
+func Healthy(ctx context.Context) error { return Answers(healthz)(ctx) }
+
+// Answers returns a probe for a page that is there when a program is ready.
+func Answers(url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return err
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s: %s", url, answer.Status)
+		}
+		return nil
 	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return err
-	}
-	answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", healthz, answer.Status)
-	}
-	return nil
 }
 
 // Stop ends the kubelet and waits for it. The pods run on.

@@ -14,11 +14,11 @@ import (
 	"github.com/mirrorcred/mirrorcred/hosts"
 )
 
-// ApplyUnless is [Node.Apply] with two vetoes. For each source that is no
-// longer in the map, or that loses a credential with it, hold reports whether
-// it stays as it is for now; a drain that has begun goes on. veto reports whether the whole plan is only returned,
-// not carried out. Neither applies to routes that must not exist: those are
-// removed. If ctx ends, the run ends before its next change, with an
+// ApplyUnless is [Node.Apply] with two vetoes. For each source that the map
+// removes or takes a credential away from, hold reports whether it stays as it is
+// for now; a drain that has begun goes on. veto reports whether the whole plan is
+// only returned, not carried out. Neither applies to routes that must not exist:
+// those are removed. If ctx ends, the run ends before its next change, with an
 // [InterruptedError].
 func (n *Node) ApplyUnless(ctx context.Context, hold func(source string) bool, veto func(plan.Plan) bool) (plan.Plan, error) {
 	unlock, err := n.lock(ctx, func() error { return n.stopUnarmed(ctx) })

@@ -31,9 +31,10 @@ var layers = map[string][]string{
 	"systemd/unitfile":              {},
 	"systemd/unitfile/unitfiletest": {},
 	"cmd/internal/plugin": {
-		"mirror", "hosts", "credential", "credential/azure", "credential/dockerconfig", "credential/execprovider", "credential/route",
-		"cmd/internal/armed", "cmd/internal/audit", "cmd/internal/tokens", "internal/input",
+		"mirror", "hosts", "credential", "credential/azure", "credential/execprovider", "credential/route",
+		"cmd/internal/armed", "cmd/internal/audit", "cmd/internal/sources", "cmd/internal/tokens", "internal/input",
 	},
+	"cmd/internal/sources":           {"credential", "credential/azure", "credential/dockerconfig", "credential/execprovider", "internal/input", "mirror"},
 	"cmd/internal/armed":             {"cmd/internal/durable", "internal/input"},
 	"cmd/internal/audit":             {"internal/input"},
 	"cmd/internal/doctor":            {"mirror", "credential", "credential/kubeletconfig", "hosts"},

@@ -2,9 +2,7 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"time"
 
@@ -92,20 +90,4 @@ func servicePrincipal(host mirror.Host, c credential.Credential) credential.Resp
 		auth[host.String()] = c
 	}
 	return credential.Response{CacheKey: credential.CacheByRegistry, CacheFor: cacheFor, Auth: auth}
-}
-
-// azureConfig reads an azure.json.
-func (n *node) azureConfig(path string) (azure.Config, error) {
-	data, err := n.readOnce(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return azure.Config{}, fmt.Errorf("%s does not exist; create it, or name another file: config under [credential.azure] in the map, or this program's argument", n.path(path))
-	}
-	if err != nil {
-		return azure.Config{}, err
-	}
-	config, err := azure.ReadConfig(data)
-	if err != nil {
-		return azure.Config{}, fmt.Errorf("%s: %w", n.path(path), err)
-	}
-	return config, nil
 }

@@ -171,7 +171,7 @@ type node struct {
 	azure   azure.Options
 
 	mu      sync.Mutex
-	sources map[string]*azure.Source // by the credential's name
+	sources map[string]credential.Source // of Azure credentials, by their name
 }
 
 func newNode(o options) *node {

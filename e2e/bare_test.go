@@ -325,6 +325,10 @@ func (n *bare) run(args ...string) (out string, code int) {
 // do runs systemctl.
 func (n *bare) do(args ...string) string {
 	n.Helper()
+	if args[0] == "restart" {
+		// What changed at the moment of the start may have come after it.
+		time.Sleep(50 * time.Millisecond)
+	}
 	out, err := n.systemd.Control(context.Background(), args...)
 	if err != nil {
 		n.Fatal(err)

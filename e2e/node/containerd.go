@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
@@ -195,9 +197,13 @@ func (c *Containerd) Has(ctx context.Context, image string) error {
 	return err
 }
 
-// clean empties directories without removing them: some are mounts.
+// clean empties directories without removing them: some are mounts. What is mounted
+// below them is unmounted: a kubelet that was stopped leaves the volumes of its pods.
 func clean(dirs ...string) error {
 	for _, dir := range dirs {
+		if err := unmountBelow(dir); err != nil {
+			return err
+		}
 		entries, err := os.ReadDir(dir)
 		if err != nil && !os.IsNotExist(err) {
 			return err
@@ -206,6 +212,25 @@ func clean(dirs ...string) error {
 			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// unmountBelow unmounts what is mounted below a directory, the newest first.
+func unmountBelow(dir string) error {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	for _, line := range slices.Backward(strings.Split(string(data), "\n")) {
+		// The fifth field is the mount point (proc_pid_mountinfo(5)).
+		fields := strings.Fields(line)
+		if len(fields) < 5 || !strings.HasPrefix(fields[4], filepath.Clean(dir)+"/") {
+			continue
+		}
+		if err := unix.Unmount(fields[4], unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", fields[4], err)
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
 	"github.com/mirrorcred/mirrorcred/internal/input"
@@ -69,7 +70,16 @@ func (n *Node) Resolve(name string) (string, error) {
 // commandOutput is how much of a failed command's output its error has.
 const commandOutput = 2000
 
+// settled is how long a file is on the disk before the service that reads it is
+// restarted. Files are stamped when the kernel's clock ticks and processes to a
+// hundredth of a second, and a service that seems to have started at the moment of the
+// change may have read what was there before (see package clock).
+const settled = 50 * time.Millisecond
+
 func runCommand(ctx context.Context, command []string) error {
+	if slices.Contains(command, "restart") {
+		time.Sleep(settled)
+	}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	out, err := cmd.CombinedOutput()
 	if err == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/client"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/probe"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/process"
@@ -35,7 +36,7 @@ func newProbe(root string, wanted bool, text string) (func(context.Context, *mir
 		p := &probe.Prober{
 			Mirrors: m, Place: place, Log: pluginLog(input.NewRoot(root), root, m.Kubelet.AuditLog),
 			Runner: provider.Runner{Root: root, BinDir: m.Kubelet.BinDir, Env: environment(root)},
-			Proxy:  probe.ProxyOf(containerdEnvironment(root)),
+			Proxy:  client.Proxy(containerdEnvironment(root)),
 		}
 		if text != "" {
 			return p.Image(ctx, image)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/client"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/explain"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/provider"
@@ -192,12 +193,11 @@ func (p *Prober) endpoint(ctx context.Context, a aim, seen explain.Observed, e h
 	}
 	p.asked[api], p.asked[key] = true, true
 	dir := filepath.Join(p.Place.Root, "/", seen.Now.Dir, seen.Now.Namespace)
-	tls, err := tlsConfig(input.NewRoot(p.Place.Root), p.Place.Root, dir, e)
-	if err != nil {
+	var err error
+	if q.client, err = client.New(client.Files{Root: p.Place.Root, Dir: dir}, e, p.Proxy); err != nil {
 		p.add(doctor.ProbeTLS, q.where, err.Error(), "mirrorcred check")
 		return true
 	}
-	q.client = newClient(tls, p.Proxy)
 	defer q.client.CloseIdleConnections()
 	for _, f := range q.ask(ctx) {
 		if !slices.Contains(p.found, f) {

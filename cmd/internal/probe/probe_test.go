@@ -99,23 +99,6 @@ func FuzzChallenges(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) { challenges(http.Header{"Www-Authenticate": {text}}) })
 }
 
-// TestProxyOf holds that the environment of containerd counts, not that of the test.
-func TestProxyOf(t *testing.T) {
-	t.Setenv("HTTPS_PROXY", "http://wrong:1")
-	for address, want := range map[string]string{
-		"https://contoso.azurecr.io/v2/": "http://proxy:3128", "https://harbor.corp/v2/": "", "http://plain/v2/": "",
-	} {
-		r, err := http.NewRequest(http.MethodGet, address, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := ProxyOf([]string{"PATH=/bin", "https_proxy=http://proxy:3128", "NO_PROXY=.corp"})(r)
-		if err != nil || got == nil && want != "" || got != nil && got.String() != want {
-			t.Errorf("the proxy for %s is %v, %v; want %q", address, got, err, want)
-		}
-	}
-}
-
 // TestStock holds that a stock plugin is run too, which answers without routes.
 func TestStock(t *testing.T) {
 	m, err := mirror.Parse("", []byte("version = 1\n[[mirror]]\nsource = \"mcr.microsoft.com\"\ntargets = [\"contoso.azurecr.io\"]\n[kubelet]\nplugin = \"acr-credential-provider\"\n"))

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/client"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/provider"
 	"github.com/mirrorcred/mirrorcred/hosts"
@@ -46,15 +47,10 @@ func (q question) finding(name, text, repair string) []doctor.Finding {
 
 // address returns the URL to request: the manifest's, or the API's.
 func (q question) address() (method, address string) {
-	base := q.endpoint.Scheme + "://" + q.endpoint.Host
 	if !q.known {
-		root := q.endpoint.Path
-		if i := strings.Index(root+"/", "/v2/"); i >= 0 {
-			root = root[:i] + "/v2/"
-		}
-		return http.MethodGet, base + root
+		return http.MethodGet, client.API(q.endpoint)
 	}
-	address = base + path.Join("/", q.endpoint.Path, q.image.Repository(), "manifests", q.reference())
+	address = q.endpoint.Scheme + "://" + q.endpoint.Host + path.Join("/", q.endpoint.Path, q.image.Repository(), "manifests", q.reference())
 	if q.image.Host() != q.endpoint.Host { // containerd says which registry is meant
 		address += "?ns=" + q.image.Host()
 	}

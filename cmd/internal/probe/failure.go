@@ -7,118 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	neturl "net/url"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/net/http/httpproxy"
-
+	"github.com/mirrorcred/mirrorcred/cmd/internal/client"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
-	"github.com/mirrorcred/mirrorcred/hosts"
-	"github.com/mirrorcred/mirrorcred/internal/input"
 )
-
-// ProxyOf returns the proxy that a program with that environment uses, as Go's
-// programs read it.
-func ProxyOf(env []string) func(*http.Request) (*neturl.URL, error) {
-	get := func(names ...string) string {
-		for _, name := range names {
-			for _, entry := range env {
-				if value, ok := strings.CutPrefix(entry, name+"="); ok && value != "" {
-					return value
-				}
-			}
-		}
-		return ""
-	}
-	config := httpproxy.Config{
-		HTTPProxy: get("HTTP_PROXY", "http_proxy"), HTTPSProxy: get("HTTPS_PROXY", "https_proxy"), NoProxy: get("NO_PROXY", "no_proxy"),
-	}
-	f := config.ProxyFunc()
-	return func(r *http.Request) (*neturl.URL, error) { return f(r.URL) }
-}
-
-// tlsConfig returns the TLS configuration that containerd uses for an endpoint
-// (core/remotes/docker/config/hosts.go, v2.4.2, updateTLSConfigFromHost). Paths are
-// relative to the directory of hosts.toml.
-func tlsConfig(root *input.Root, top, dir string, e hosts.Endpoint) (*tls.Config, error) {
-	at := func(name string) string {
-		if filepath.IsAbs(name) {
-			return filepath.Join(top, "/", name)
-		}
-		return filepath.Join(dir, name)
-	}
-	c := &tls.Config{InsecureSkipVerify: e.SkipVerify} // as the map says
-	for _, name := range e.CA {
-		data, err := root.ReadFile(at(name), 0)
-		if err != nil {
-			return nil, err
-		}
-		if c.RootCAs == nil {
-			if c.RootCAs, err = x509.SystemCertPool(); err != nil {
-				c.RootCAs = x509.NewCertPool()
-			}
-		}
-		if !c.RootCAs.AppendCertsFromPEM(data) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM", at(name))
-		}
-	}
-	for _, pair := range e.Client {
-		key := pair[1]
-		if key == "" {
-			key = pair[0]
-		}
-		var pem [2][]byte
-		for i, name := range []string{pair[0], key} {
-			var err error
-			if pem[i], err = root.ReadFile(at(name), 0); err != nil {
-				return nil, err
-			}
-		}
-		cert, err := tls.X509KeyPair(pem[0], pem[1])
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", at(pair[0]), err)
-		}
-		c.Certificates = append(c.Certificates, cert)
-	}
-	return c, nil
-}
-
-// A proxyError is a proxy that refuses to connect.
-type proxyError struct {
-	proxy  string
-	status string
-}
-
-func (e *proxyError) Error() string {
-	return fmt.Sprintf("the proxy %s answers %s", e.proxy, e.status)
-}
-
-func newClient(c *tls.Config, proxy func(*http.Request) (*neturl.URL, error)) *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			TLSClientConfig: c, Proxy: proxy, DialContext: (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
-			MaxConnsPerHost: 1,
-			OnProxyConnectResponse: func(_ context.Context, proxy *neturl.URL, _ *http.Request, answer *http.Response) error {
-				if answer.StatusCode == http.StatusOK {
-					return nil
-				}
-				return &proxyError{proxy.Host, answer.Status}
-			},
-		},
-		// A redirect leads to storage: the registry has served the request.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
 
 // judgeFailure returns the finding about a request that got no answer.
 func judgeFailure(where string, err error, now time.Time) doctor.Finding {
 	f := doctor.Finding{Where: where}
 	var dns *net.DNSError
-	var proxy *proxyError
+	var proxy *client.ProxyError
 	var op *net.OpError
 	var invalid x509.CertificateInvalidError
 	var unknown x509.UnknownAuthorityError

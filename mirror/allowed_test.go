@@ -253,7 +253,7 @@ func TestEachFieldHasAKey(t *testing.T) {
 	from := map[string]string{
 		"Map.Mirrors.Source.name": "mirror.source", "Map.Mirrors.Targets.scheme": "mirror.targets", "Map.Mirrors.Targets.host.name": "mirror.targets",
 		"Map.Mirrors.Targets.base": "mirror.targets", "Map.Mirrors.Targets.lines": "mirror.targets", "Map.Mirrors.Targets.prefix": "mirror.targets",
-		"Map.Mirrors.Targets.Credential": "registry.*.credential", "Map.Mirrors.Targets.Below.Credential": "registry.*.credential", "Map.Mirrors.Targets.Below.Prefix": "registry.*.credential",
+		"Map.Mirrors.Targets.Credentials": "registry.*.credential", "Map.Mirrors.Targets.Below.Credentials": "registry.*.credential", "Map.Mirrors.Targets.Below.Prefix": "registry.*.credential",
 		"Map.Mirrors.Targets.Settings.CA": "registry.*.ca", "Map.Mirrors.Targets.Settings.Client": "registry.*.client", "Map.Mirrors.Targets.Settings.Capabilities": "registry.*.capabilities",
 		"Map.Mirrors.Targets.Settings.Header.Name": "registry.*.header.*", "Map.Mirrors.Targets.Settings.Header.Values": "registry.*.header.*", "Map.Mirrors.Targets.Settings.Header.File": "registry.*.header.*.file",
 		"Map.Credentials.Name": "credential.*.kind", "Map.Credentials.Kind": "credential.*.kind", "Map.Credentials.File": "credential.*.path", "Map.Credentials.Command": "credential.*.command",

@@ -14,7 +14,7 @@ func (p *parser) credentials(t *table) {
 	for _, name := range t.keys {
 		v := t.find(name)
 		switch {
-		case name == "anonymous":
+		case name == Anonymous:
 			p.add(v.line, "\"anonymous\" means no credential; choose another name")
 		case !isName(name):
 			p.add(v.line, "credential %q: a name consists of letters, digits, \".\", \"_\" and \"-\"; choose another name", name)

@@ -24,7 +24,7 @@ targets = ["contoso.azurecr.io/hub"]
 	}
 	one, ok := m.Resolve(image)
 	target := one.Targets[0]
-	fmt.Println(ok, target.Host(), target.Repository(image.Repository()), target.Credential)
+	fmt.Println(ok, target.Host(), target.Repository(image.Repository()), target.Credentials[0])
 	// Output: true contoso.azurecr.io hub/library/nginx azure
 }
 

@@ -19,7 +19,7 @@ const mostHeaders = 32 << 20
 // serves the other registries as themselves, and refuses contradictions.
 func (p *parser) join() {
 	for i, r := range p.registries {
-		p.registries[i].credential = p.credentialName(r)
+		p.registries[i].credentials = p.credentialNames(r)
 	}
 	for i := range p.m.Mirrors {
 		m := &p.m.Mirrors[i]
@@ -42,37 +42,45 @@ func (p *parser) join() {
 	p.notes(declared)
 }
 
-// credentialName returns the name of the credential that a registry asks for,
-// "" for anonymous.
-func (p *parser) credentialName(r registry) string {
+// credentialNames returns the names of the credentials that a registry's table
+// gives it, as [Target.Credentials] has them, and refuses those that it cannot
+// use.
+func (p *parser) credentialNames(r registry) []string {
+	if len(r.listed) == 0 && !r.anonymous {
+		return implied(r.host)
+	}
 	_, acr := r.host.ACRSuffix()
-	switch name := r.credential; name {
-	case "anonymous":
-		return ""
-	case "":
-		if acr {
-			return azureCredential
-		}
-		return ""
-	default:
+	for _, v := range r.listed {
+		name := v.text
 		c, ok := p.m.Credential(name)
 		switch {
+		case name == Anonymous:
+			continue
 		case !ok && name == azureCredential:
 			c.Kind = Azure // implied
 		case !ok:
-			p.noCredential(r, name)
+			p.noCredential(r, v)
 		}
 		if c.Kind == Azure && !acr && !r.host.mayBePrivateACR() {
-			p.add(r.line, "registry %q: credential %q is of kind \"azure\", but %q is not an ACR login server (NAME.azurecr.io); name another credential", r, name, r.host)
+			p.add(v.line, "registry %q: credential %q is of kind \"azure\", but %q is not an ACR login server (NAME.azurecr.io); name another credential", r, name, r.host)
 			p.name(NotAnACRHost)
 		}
-		return name
 	}
+	return texts(r.listed)
+}
+
+// implied returns the credentials of a host that the map gives none.
+func implied(h Host) []string {
+	if _, acr := h.ACRSuffix(); acr {
+		return []string{azureCredential}
+	}
+	return nil
 }
 
 // noCredential adds the fault of a registry that names a credential which the
 // map does not have.
-func (p *parser) noCredential(r registry, name string) {
+func (p *parser) noCredential(r registry, v *value) {
+	name := v.text
 	var names []string
 	if len(p.list) < mostFaults { // each is compared with each
 		for _, c := range p.m.Credentials {
@@ -81,11 +89,11 @@ func (p *parser) noCredential(r registry, name string) {
 	}
 	switch near := nearest(name, names); {
 	case near != "":
-		p.add(r.line, "registry %q: there is no [credential.%s]; did you mean %q?", r, name, near)
+		p.add(v.line, "registry %q: there is no [credential.%s]; did you mean %q?", r, name, near)
 	case name == "none":
-		p.add(r.line, "registry %q: there is no [credential.%s]; write \"anonymous\" for a registry without a credential", r, name)
+		p.add(v.line, "registry %q: there is no [credential.%s]; write \"anonymous\" for a registry without a credential", r, name)
 	default:
-		p.add(r.line, "registry %q: there is no [credential.%s]; add that table, or write \"anonymous\"", r, name)
+		p.add(v.line, "registry %q: there is no [credential.%s]; add that table, or write \"anonymous\"", r, name)
 	}
 }
 
@@ -105,7 +113,7 @@ func (p *parser) dress(t *Target, headers []Header, line int) {
 			if p.below++; p.below > mostBelow {
 				continue
 			}
-			t.Below = append(t.Below, PathCredential{r.prefix, r.credential})
+			t.Below = append(t.Below, PathCredential{r.prefix, r.credentials})
 		}
 	}
 	slices.SortFunc(t.Below, func(a, b PathCredential) int {
@@ -114,12 +122,10 @@ func (p *parser) dress(t *Target, headers []Header, line int) {
 	switch {
 	case best != nil:
 		t.anonymous = best.anonymous
-		t.Settings, t.Credential, t.lines = best.settings, best.credential, best.lines
+		t.Settings, t.Credentials, t.lines = best.settings, best.credentials, best.lines
 		line = best.line
 	case t.scheme == "https":
-		if _, acr := t.host.ACRSuffix(); acr {
-			t.Credential = azureCredential
-		}
+		t.Credentials = implied(t.host)
 	}
 	if key := t.Settings.forbidden(); key != "" && t.scheme == "http" {
 		p.add(line, "%s: target %q is plain http, and with this setting containerd would try https first; remove it, or write https://", key, t)
@@ -169,7 +175,7 @@ func (p *parser) checkShared(m Mirror) {
 }
 
 func (t Target) asksCredential() bool {
-	return t.Credential != "" || slices.ContainsFunc(t.Below, func(b PathCredential) bool { return b.Credential != "" })
+	return len(t.Credentials) > 0 || slices.ContainsFunc(t.Below, func(b PathCredential) bool { return len(b.Credentials) > 0 })
 }
 
 // checkMatchable refuses a source that no image can name. It also refuses one

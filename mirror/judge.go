@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/pelletier/go-toml/v2/unstable"
 )
 
 // judge adds a fault for each key that a map from the cluster may not have.
@@ -124,16 +126,24 @@ func (p *parser) judgeCredential(k key, v *value) {
 	if found := p.allowed.find(k.place()); found != nil {
 		allowed = entries(found)
 	}
-	for _, name := range entries(v) {
+	for i, name := range entries(v) {
 		c, isKnown := p.m.Credential(name)
 		isAzure := name == azureCredential || c.Kind == Azure
 		switch {
 		case !isKnown && !isAzure: // "anonymous", or another fault
 		case isAzure && isPublicACR(k.path[1]):
 		case !slices.Contains(allowed, name):
-			p.notAllowed(k, v.line, name)
+			p.notAllowed(k, lineOf(v, i), name)
 		}
 	}
+}
+
+// lineOf returns the line of an entry of a value.
+func lineOf(v *value, entry int) int {
+	if v.kind == unstable.Array {
+		return v.list[entry].line
+	}
+	return v.line
 }
 
 func isPublicACR(registry string) bool {

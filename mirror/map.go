@@ -57,17 +57,19 @@ func (m Mirror) Secret() bool {
 // each once, in the order of the targets.
 func (m Mirror) CredentialNames() []string {
 	var names []string
-	seen := map[string]bool{"": true}
-	add := func(name string) {
-		if !seen[name] {
-			seen[name] = true
-			names = append(names, name)
+	seen := map[string]bool{Anonymous: true}
+	add := func(list []string) {
+		for _, name := range list {
+			if !seen[name] {
+				seen[name] = true
+				names = append(names, name)
+			}
 		}
 	}
 	for _, t := range m.Targets {
-		add(t.Credential)
+		add(t.Credentials)
 		for _, below := range t.Below {
-			add(below.Credential)
+			add(below.Credentials)
 		}
 	}
 	return names

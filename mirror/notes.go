@@ -98,7 +98,9 @@ func (p *parser) noteRegistries(declared []Mirror) {
 func (p *parser) noteCredentials() {
 	used := map[string]bool{azureCredential: true} // ACR hosts that the map does not name use it
 	for _, r := range p.registries {
-		used[r.credential] = true
+		for _, name := range r.credentials {
+			used[name] = true
+		}
 	}
 	for _, c := range p.m.Credentials {
 		if !used[c.Name] {

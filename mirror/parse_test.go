@@ -3,6 +3,7 @@ package mirror
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -79,7 +80,7 @@ func TestParse(t *testing.T) {
 	var got []string
 	for _, mirror := range m.Mirrors {
 		for _, target := range mirror.Targets {
-			got = append(got, mirror.Source.String()+" "+target.String()+" "+target.Credential)
+			got = append(got, mirror.Source.String()+" "+target.String()+" "+strings.Join(target.Credentials, " then "))
 		}
 	}
 	want := []string{
@@ -94,11 +95,10 @@ func TestParse(t *testing.T) {
 		t.Errorf("mirrors and credentials:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	all, _ := m.Mirror(Source{"*"})
-	if got := all.Targets[0].CredentialFor("hub-proxy/all/secret/x"); got != "ecr" {
-		t.Errorf("CredentialFor(hub-proxy/all/secret/x) = %q; want %q", got, "ecr")
-	}
-	if got := all.Targets[0].CredentialFor("hub-proxy/all/secrets/x"); got != "harbor" {
-		t.Errorf("CredentialFor(hub-proxy/all/secrets/x) = %q; want %q", got, "harbor")
+	for repository, want := range map[string]string{"hub-proxy/all/secret/x": "ecr", "hub-proxy/all/secrets/x": "harbor"} {
+		if got := all.Targets[0].CredentialsFor(repository); !slices.Equal(got, []string{want}) {
+			t.Errorf("CredentialsFor(%s) = %q; want %q alone", repository, got, want)
+		}
 	}
 	if azure, ok := m.Azure(); !ok || azure.File != DefaultAzureConfig {
 		t.Errorf("Azure() = %v, %v; want the implied credential", azure, ok)

@@ -93,12 +93,12 @@ func describeMirrors(m *Map) string {
 	for _, one := range m.Mirrors {
 		var targets []string
 		for _, t := range one.Targets {
-			s := fmt.Sprintf("%s %s %s", t.Scheme(), t.Host(), t.Credential)
+			s := fmt.Sprintf("%s %s %s", t.Scheme(), t.Host(), strings.Join(t.Credentials, " then "))
 			if t.Self() {
 				s += " self"
 			}
 			for _, b := range t.Below {
-				s += fmt.Sprintf(" below %s %s", b.Prefix, b.Credential)
+				s += fmt.Sprintf(" below %s %s", b.Prefix, strings.Join(b.Credentials, " then "))
 			}
 			targets = append(targets, s)
 		}

@@ -11,13 +11,16 @@ import (
 
 // A registry is a [registry] table.
 type registry struct {
-	host       Host   // as a source has it: the port as written, docker.io and not registry-1.docker.io
-	prefix     string // of the repository, or ""
-	credential string // "" if the table has none
-	anonymous  bool   // the table says so
-	settings   Settings
-	line       int
-	lines      map[string]int // of the settings, by their keys
+	host   Host   // as a source has it: the port as written, docker.io and not registry-1.docker.io
+	prefix string // of the repository, or ""
+	// listed are its credentials as the table has them, nil if it has none, and
+	// credentials those that it gets.
+	listed      []*value
+	credentials []string // as in [Target]
+	anonymous   bool     // the table says so
+	settings    Settings
+	line        int
+	lines       map[string]int // of the settings, by their keys
 }
 
 func (r registry) String() string {
@@ -53,8 +56,7 @@ func (p *parser) registriesOf(t *table) {
 		}
 		seen[entry.key()] = v.line
 		r := p.reader(v.table, fmt.Sprintf("[registry.%q]", name))
-		entry.credential = r.text("credential")
-		entry.anonymous = entry.credential == "anonymous"
+		entry.listed, entry.anonymous = r.credentials()
 		entry.settings = r.settings(&p.m.LiteralSecrets)
 		entry.lines = r.lines()
 		r.rest(registryHints(name, v.table))
@@ -131,4 +133,38 @@ func schemeError(scheme, rest string) error {
 		return fmt.Errorf("a registry is named without a scheme and reached by https; for http, write [[mirror]] with source = %q and targets = [%q], and the settings under [registry.%q]", named.host, "http://"+named.host.name, named)
 	}
 	return fmt.Errorf("a registry is named without a scheme; write %q", named)
+}
+
+// mostCredentials is how many credentials a registry may have: the plugin gets
+// each of them for each pull.
+const mostCredentials = 16
+
+// credentials returns the credentials of a registry in their order, and whether
+// the table says that it needs none.
+func (r *reader) credentials() (list []*value, anonymous bool) {
+	if v := r.find("credential"); v == nil || v.kind != unstable.Array {
+		if r.text("credential") != "" {
+			list = []*value{v}
+		}
+	} else {
+		list = r.texts("credential", false)
+		if len(v.list) == 0 {
+			r.add(v.line, "credential of %s is an empty list; name a [credential.NAME] in it, or write \"anonymous\"", r.what)
+		}
+	}
+	if len(list) > mostCredentials {
+		r.add(list[mostCredentials].line, "credential of %s has %d entries; write %d at most", r.what, len(list), mostCredentials)
+		return nil, true
+	}
+	for i, v := range list {
+		if slices.Contains(texts(list[:i]), v.text) {
+			r.add(v.line, "credential of %s has %q twice; remove one of them", r.what, v.text)
+		} else if v.text == Anonymous && i < len(list)-1 {
+			r.add(v.line, "credential of %s goes on after \"anonymous\"; put \"anonymous\" last", r.what)
+		}
+	}
+	if len(list) == 1 && list[0].text == Anonymous {
+		return nil, true
+	}
+	return list, false
 }

@@ -38,6 +38,11 @@ func (p *parser) checkStock() {
 		return
 	}
 	p.checkStockCredentials()
+	for _, r := range p.registries {
+		if len(r.credentials) > 1 {
+			p.add(r.lines["credential"], "[registry.%q]: %s has one credential for a registry; keep one, or %s", r, Stock, ours)
+		}
+	}
 	sources := map[string]Mirror{} // that it is told
 	length := len("--registry-mirror=")
 	for _, m := range p.m.Mirrors {
@@ -100,7 +105,7 @@ func (p *parser) checkStockMirror(m Mirror) {
 		if t.scheme != "https" && t.asksCredential() {
 			refuse("%s asks %q by https only; write https://, or %s", Stock, t, ours)
 		}
-		if slices.ContainsFunc(t.Below, func(b PathCredential) bool { return b.Credential != t.Credential }) {
+		if slices.ContainsFunc(t.Below, func(b PathCredential) bool { return !slices.Equal(b.Credentials, t.Credentials) }) {
 			refuse("%s has one credential for the whole of %q; remove the other credentials below it, or %s", Stock, t.host, ours)
 		}
 	}

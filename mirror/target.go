@@ -80,20 +80,25 @@ type Target struct {
 
 	// Settings are those of the target's registry and of its mirror.
 	Settings Settings
-	// Credential is the name of the target's credential, "" if it is
-	// anonymous.
-	Credential string
+	// Credentials are the names of the target's credentials in the order in
+	// which a pull tries them; nil if it is anonymous. The last one may be
+	// [Anonymous].
+	Credentials []string
 	// Below are the credentials of repositories below the target's prefix that
-	// differ from Credential, the longest prefix first.
+	// differ from Credentials, the longest prefix first.
 	Below []PathCredential
 
 	lines map[string]int // of its registry's settings, by their keys
 }
 
-// A PathCredential is the credential of all repositories below a prefix.
+// Anonymous stands in the place of a credential's name for a pull without a
+// credential. No credential has this name.
+const Anonymous = "anonymous"
+
+// A PathCredential are the credentials of all repositories below a prefix.
 type PathCredential struct {
-	Prefix     string // of the repository at the target
-	Credential string // "" for anonymous
+	Prefix      string   // of the repository at the target
+	Credentials []string // as in [Target]
 }
 
 // ParseTarget returns the target that s names: host[:port][/prefix], or an http
@@ -258,13 +263,20 @@ func (t Target) names() []string {
 // its key, such as "ca"; 0 if the map does not have it.
 func (t Target) Line(key string) int { return t.lines[key] }
 
-// CredentialFor returns the name of the credential for one of the target's
-// repositories, given with the prefix; "" if it is anonymous.
-func (t Target) CredentialFor(repository string) string {
+// CredentialsFor returns the names of the credentials for one of the target's
+// repositories, given with the prefix; see [Target.Credentials].
+func (t Target) CredentialsFor(repository string) []string {
 	for _, below := range t.Below {
 		if isBelow(repository, below.Prefix) {
-			return below.Credential
+			return below.Credentials
 		}
 	}
-	return t.Credential
+	return t.Credentials
+}
+
+// IsOpen reports whether a pull may get the target's repositories without a
+// credential, as far as the map says.
+func (t Target) IsOpen() bool {
+	last := len(t.Credentials) - 1
+	return last < 0 || t.Credentials[last] == Anonymous
 }

@@ -102,7 +102,7 @@ func TestNoLeak(t *testing.T) {
 		}, "its mirror was removed from the map"},
 		"unknown kind": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			r, _ := route.Decode(read(t, n.route(mcr)))
-			r.Generations[0].Targets[0].Credential.Kind = "new"
+			r.Generations[0].Targets[0].Credentials[0].Kind = "new"
 			n.writeRoute(t, mcr, r)
 		}, `is of kind "new"`},
 		"no azure.json": {toFoo, mcrImage, func(t *testing.T, n tree) { os.Remove(filepath.Join(n.root, mirror.DefaultAzureConfig)) }, "azure.json does not exist; create it"},

@@ -120,8 +120,10 @@ func credentialsOf(r route.Route) string {
 	}
 	var names []string
 	for _, t := range r.Generations[0].Targets {
-		if t.Credential != nil && !slices.Contains(names, t.Credential.Name) {
-			names = append(names, t.Credential.Name)
+		for _, c := range t.Credentials {
+			if !slices.Contains(names, c.Name) {
+				names = append(names, c.Name)
+			}
 		}
 	}
 	if names == nil {

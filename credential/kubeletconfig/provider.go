@@ -41,6 +41,13 @@ type TokenAttributes struct {
 	OptionalServiceAccountAnnotationKeys []string  `json:"optionalServiceAccountAnnotationKeys,omitempty"`
 }
 
+// NeedsPod reports whether the kubelet runs a provider only for pods that have a
+// service account.
+func (p Provider) NeedsPod() bool {
+	t := p.TokenAttributes
+	return t != nil && t.RequireServiceAccount != nil && *t.RequireServiceAccount
+}
+
 // A CacheType says by what the kubelet caches the answers of a provider that gets
 // tokens.
 type CacheType string

@@ -23,14 +23,15 @@ type Observed struct {
 }
 
 // An Offer is one credential to get for an image: for a registry that
-// containerd may ask. Credential is nil if the registry is anonymous.
+// containerd may ask. Credential is nil for an attempt without one.
 type Offer struct {
 	Query      credential.Query
 	Credential *mirror.Credential
 }
 
 // Decide returns what the plugin may return for an image, in the order of the
-// registries that containerd asks; nothing if no mirror of the map is involved.
+// registries that containerd asks, and of the credentials of each; nothing if no
+// mirror of the map is involved.
 // The error says why nothing may be returned although one is.
 //
 // own is the route of the image's host and wildcard that of "*"; each is nil if
@@ -155,32 +156,33 @@ func (g Generation) offers(image mirror.Image) ([]Offer, error) {
 	anonymous := false // whether there is an attempt without a credential
 	for _, t := range g.Targets {
 		repository := strings.TrimPrefix(t.Prefix+"/"+image.Repository(), "/")
-		c := t.credentialFor(repository)
-		if c == nil && anonymous {
-			continue
+		var query credential.Query
+		if t.Registry != "" { // else it is the source itself, in the mirror of "*"
+			registry, err := mirror.ParseHost(t.Registry)
+			if err != nil {
+				return nil, fmt.Errorf("target %q of the route: %w", t.Registry, err)
+			}
+			query = credential.Query{Registry: registry, Plain: t.Plain, Image: t.Registry + "/" + repository}
 		}
-		anonymous = anonymous || c == nil
-		if t.Registry == "" { // the source itself, in the mirror of "*"
-			offers = append(offers, Offer{})
-			continue
+		for _, c := range t.credentialsFor(repository).offered() {
+			if c == nil && anonymous {
+				continue
+			}
+			anonymous = anonymous || c == nil
+			offers = append(offers, Offer{query, c})
 		}
-		registry, err := mirror.ParseHost(t.Registry)
-		if err != nil {
-			return nil, fmt.Errorf("target %q of the route: %w", t.Registry, err)
-		}
-		offers = append(offers, Offer{credential.Query{Registry: registry, Plain: t.Plain, Image: t.Registry + "/" + repository}, c})
 	}
 	return offers, nil
 }
 
-// credentialFor returns the credential for a repository at a target.
-func (t Target) credentialFor(repository string) *mirror.Credential {
+// credentialsFor returns the credentials for a repository at a target.
+func (t Target) credentialsFor(repository string) Credentials {
 	for _, below := range t.Below {
 		if repository == below.Prefix || strings.HasPrefix(repository, below.Prefix+"/") {
-			return below.Credential
+			return below.Credentials
 		}
 	}
-	return t.Credential
+	return t.Credentials
 }
 
 // notInForce says why containerd reads none of the route's hosts.toml files.

@@ -3,6 +3,7 @@ package route
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -29,8 +30,8 @@ func mcrRoute() Route {
 	return Route{
 		Source: mcr, HostsDir: "/certs.d",
 		Generations: []Generation{
-			{hosts.Hash([]byte("new")), []Target{{Registry: "contoso.azurecr.io", Prefix: "mcr", Credential: azure}}},
-			{hosts.Hash([]byte("old")), []Target{{Registry: "fabrikam.azurecr.io", Credential: azure}}},
+			{hosts.Hash([]byte("new")), []Target{{Registry: "contoso.azurecr.io", Prefix: "mcr", Credentials: Credentials{*azure}}}},
+			{hosts.Hash([]byte("old")), []Target{{Registry: "fabrikam.azurecr.io", Credentials: Credentials{*azure}}}},
 		},
 	}
 }
@@ -39,7 +40,7 @@ func mcrRoute() Route {
 func wildcardRoute() Route {
 	return Route{
 		Source: "*", HostsDir: "/certs.d", Direct: azure,
-		Generations: []Generation{{hosts.Hash([]byte("any")), []Target{{Registry: "any.azurecr.io", Credential: azure}}}},
+		Generations: []Generation{{hosts.Hash([]byte("any")), []Target{{Registry: "any.azurecr.io", Credentials: Credentials{*azure}}}}},
 	}
 }
 
@@ -140,7 +141,7 @@ func TestDecideDirect(t *testing.T) {
 
 // TestDecideBelow holds the boundaries of repositories.
 func TestDecideBelow(t *testing.T) {
-	team := &mirror.Credential{Name: "team"}
+	team := Credentials{{Name: "team"}}
 	r := mcrRoute()
 	r.Generations[0].Targets[0].Below = []Below{{"mcr/team", team}, {"mcr/open", nil}}
 	for of, want := range map[string]string{
@@ -226,9 +227,9 @@ func randomCase(rnd *rand.Rand) randomOne {
 			r.Source, r.HostsDir = pick(source, "other.example"), pick("/certs.d", "/elsewhere")
 		}
 		for range rnd.IntN(3) {
-			target := Target{Registry: pick("one.example", "two.example:5000"), Credential: azure}
+			target := Target{Registry: pick("one.example", "two.example:5000"), Credentials: Credentials{*azure}}
 			if rnd.IntN(4) == 0 {
-				target.Credential = nil
+				target.Credentials = nil
 			}
 			r.Generations = append(r.Generations, Generation{hosts.Hash([]byte(pick(texts...))), []Target{target, {Registry: "public.example"}}})
 		}
@@ -272,7 +273,7 @@ func (c randomOne) leaks(offers []Offer) string {
 		for _, r := range given {
 			for _, g := range r.Generations {
 				ok = ok || r.Withdrawn == "" && g.SHA256 == hosts.Hash(c.now.Hosts) && slices.ContainsFunc(g.Targets, func(t Target) bool {
-					return t.Registry == o.Query.Registry.String() && t.Credential == o.Credential
+					return t.Registry == o.Query.Registry.String() && slices.ContainsFunc(t.Credentials, func(c mirror.Credential) bool { return reflect.DeepEqual(c, *o.Credential) })
 				})
 			}
 		}

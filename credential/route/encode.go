@@ -37,7 +37,10 @@ func (r Route) append(data []byte) ([]byte, error) {
 		jsontext.List(w, r.Generations, writeGeneration)
 	}
 	w.TextUnlessEmpty("withdrawn", r.Withdrawn)
-	writeCredential(w, "direct", r.Direct)
+	if r.Direct != nil {
+		w.Key("direct")
+		writeCredential(w, *r.Direct)
+	}
 	w.Close('}')
 	return w.Bytes()
 }
@@ -58,7 +61,7 @@ func writeTarget(w *jsontext.Writer, t Target) {
 		w.Value(true)
 	}
 	w.TextUnlessEmpty("prefix", t.Prefix)
-	writeCredential(w, "credential", t.Credential)
+	writeCredentials(w, t.Credentials)
 	if len(t.Below) > 0 {
 		w.Key("below")
 		jsontext.List(w, t.Below, writeBelow)
@@ -69,15 +72,23 @@ func writeTarget(w *jsontext.Writer, t Target) {
 func writeBelow(w *jsontext.Writer, b Below) {
 	w.Open('{')
 	w.Text("prefix", b.Prefix)
-	writeCredential(w, "credential", b.Credential)
+	writeCredentials(w, b.Credentials)
 	w.Close('}')
 }
 
-func writeCredential(w *jsontext.Writer, key string, c *mirror.Credential) {
-	if c == nil {
+func writeCredentials(w *jsontext.Writer, list Credentials) {
+	if len(list) == 0 {
 		return
 	}
-	w.Key(key)
+	w.Key("credential")
+	if len(list) == 1 {
+		writeCredential(w, list[0])
+		return
+	}
+	jsontext.List(w, list, writeCredential)
+}
+
+func writeCredential(w *jsontext.Writer, c mirror.Credential) {
 	w.Open('{')
 	w.Text("name", c.Name)
 	w.Text("kind", string(c.Kind))

@@ -31,7 +31,7 @@ func TestEncodeAsJSON(t *testing.T) {
 	for _, r := range []Route{
 		{}, {Source: "*", Direct: all}, {Withdrawn: "its mirror is gone"}, mcrRoute(),
 		{Generations: []Generation{{}, {Targets: []Target{}}, {Targets: []Target{
-			{Registry: "r", Plain: true, Below: []Below{{"p", nil}, {"", all}}}, {Credential: &mirror.Credential{}},
+			{Registry: "r", Plain: true, Below: []Below{{"p", nil}, {"", Credentials{*all}}}}, {Credentials: Credentials{*all, {Name: mirror.Anonymous}}}, {Credentials: Credentials{{}}},
 		}}}},
 	} {
 		same(r)

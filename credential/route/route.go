@@ -15,6 +15,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -49,33 +50,27 @@ type Target struct {
 	Registry string `json:"registry"`         // host[:port], without the default port of its scheme
 	Plain    bool   `json:"plain,omitempty"`  // http, not https
 	Prefix   string `json:"prefix,omitempty"` // of the repository
-	// Credential is nil if the target is anonymous.
-	Credential *mirror.Credential `json:"credential,omitempty"`
-	// Below are repositories at the target with another credential, the
-	// longest prefix first.
+	// Credentials are in the order in which a pull tries them.
+	Credentials Credentials `json:"credential,omitempty"`
+	// Below are repositories at the target with other credentials, the longest
+	// prefix first.
 	Below []Below `json:"below,omitempty"`
 }
 
-// A Below is the credential of the repositories below a prefix.
+// A Below are the credentials of the repositories below a prefix.
 type Below struct {
-	Prefix     string             `json:"prefix"`
-	Credential *mirror.Credential `json:"credential,omitempty"`
+	Prefix      string      `json:"prefix"`
+	Credentials Credentials `json:"credential,omitempty"`
 }
 
 // NewGeneration returns the generation of a mirror whose hosts.toml has the
 // given hash.
 func NewGeneration(m *mirror.Map, one mirror.Mirror, hash string) Generation {
 	g := Generation{SHA256: hash, Targets: make([]Target, len(one.Targets))}
-	named := func(name string) *mirror.Credential {
-		if c, ok := m.Credential(name); ok {
-			return &c
-		}
-		return nil
-	}
 	for i, t := range one.Targets {
-		g.Targets[i] = Target{t.Host().String(), t.Scheme() == "http", t.Prefix(), named(t.Credential), nil}
+		g.Targets[i] = Target{t.Host().String(), t.Scheme() == "http", t.Prefix(), NewCredentials(m, t.Credentials), nil}
 		for _, below := range t.Below {
-			g.Targets[i].Below = append(g.Targets[i].Below, Below{below.Prefix, named(below.Credential)})
+			g.Targets[i].Below = append(g.Targets[i].Below, Below{below.Prefix, NewCredentials(m, below.Credentials)})
 		}
 	}
 	return g
@@ -84,16 +79,16 @@ func NewGeneration(m *mirror.Map, one mirror.Mirror, hash string) Generation {
 // Anonymous reports whether no target of g asks for a credential.
 func (g Generation) Anonymous() bool {
 	for _, t := range g.Targets {
-		if t.Credential != nil {
+		if t.Asks() {
 			return false
-		}
-		for _, below := range t.Below {
-			if below.Credential != nil {
-				return false
-			}
 		}
 	}
 	return true
+}
+
+// Asks reports whether the target has a credential for any of its repositories.
+func (t Target) Asks() bool {
+	return len(t.Credentials) > 0 || slices.ContainsFunc(t.Below, func(b Below) bool { return len(b.Credentials) > 0 })
 }
 
 // Expires reports whether each credential of g expires within hours, as those
@@ -101,12 +96,15 @@ func (g Generation) Anonymous() bool {
 func (g Generation) Expires() bool {
 	for _, t := range g.Targets {
 		// A repository below a prefix may have a credential of any kind.
-		if t.Credential != nil && t.Credential.Kind != mirror.Azure || len(t.Below) > 0 {
+		if len(t.Below) > 0 || slices.ContainsFunc(t.Credentials, lasts) {
 			return false
 		}
 	}
 	return true
 }
+
+// lasts reports whether a credential may be good for longer than some hours.
+func lasts(c mirror.Credential) bool { return c.Name != mirror.Anonymous && c.Kind != mirror.Azure }
 
 // sealed is a route on disk. If it was cut short or changed, it does not count.
 type sealed struct {

@@ -66,7 +66,7 @@ func (v *visit) pauseImage(m *mirror.Map, config containerdconfig.Config) {
 		return
 	}
 	one, ok := m.Resolve(image)
-	if !ok || slices.ContainsFunc(one.Targets, func(t mirror.Target) bool { return t.Credential == "" }) {
+	if !ok || slices.ContainsFunc(one.Targets, mirror.Target.IsOpen) {
 		return
 	}
 	if v.isPinned != nil && v.isPinned(config.Sandbox) {

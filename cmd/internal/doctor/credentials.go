@@ -42,17 +42,21 @@ func uses(m *mirror.Map) map[string]*use {
 	}
 	for _, one := range m.Mirrors {
 		for _, t := range one.Targets {
-			all[t.Credential].add(one.Source, t, t.Prefix())
+			for _, name := range t.Credentials {
+				all[name].add(one.Source, t, t.Prefix())
+			}
 			for _, below := range t.Below {
-				all[below.Credential].add(one.Source, t, below.Prefix)
+				for _, name := range below.Credentials {
+					all[name].add(one.Source, t, below.Prefix)
+				}
 			}
 		}
 	}
 	return all
 }
 
-// add notes a target that asks for the credential. u is nil if it asks for
-// none.
+// add notes a target that asks for the credential. u is nil for
+// [mirror.Anonymous].
 func (u *use) add(source mirror.Source, t mirror.Target, prefix string) {
 	if u == nil {
 		return

@@ -65,8 +65,10 @@ type rendered struct {
 func generationOf(m *mirror.Map, one mirror.Mirror, f hosts.File) rendered {
 	r := rendered{data: string(f.Data)}
 	for _, target := range one.Targets {
-		if target.Credential != "" {
-			r.offers = append(r.offers, target.Host().String()+" "+target.Credential)
+		for _, name := range target.Credentials {
+			if name != mirror.Anonymous {
+				r.offers = append(r.offers, target.Host().String()+" "+name)
+			}
 		}
 	}
 	return r

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/hosts"
@@ -24,7 +25,7 @@ func mayBeCutShort(d *Desired, p plugin, r routes, t tree) []string {
 		return nil // the credentials are in the kubelet's file
 	}
 	var names []string
-	credentials := credentialTexts(d.Map)
+	credentials := credentialTexts{d.Map, map[string][]byte{}}
 	for i, m := range d.Map.Mirrors {
 		f := d.Files[i]
 		ns, exists := t.namespaces[f.Namespace]
@@ -55,44 +56,58 @@ func losesCredential(own route.Route, ns Namespace, next route.Generation) bool 
 	return slices.ContainsFunc(next.Targets, func(t route.Target) bool {
 		i := slices.IndexFunc(before.Targets, func(b route.Target) bool { return b.Registry == t.Registry })
 		if i < 0 {
-			return !hasCredential(t)
+			return !t.Asks()
 		}
 		b := before.Targets[i]
-		return hasCredential(b) && !(reflect.DeepEqual(b.Credential, t.Credential) && reflect.DeepEqual(b.Below, t.Below))
+		return b.Asks() && !(reflect.DeepEqual(b.Credentials, t.Credentials) && reflect.DeepEqual(b.Below, t.Below))
 	})
 }
 
-// credentialTexts returns the credentials of a map as they are in a route file.
-func credentialTexts(m *mirror.Map) map[string][]byte {
-	texts := map[string][]byte{}
-	for _, c := range m.Credentials {
-		texts[c.Name], _ = json.Marshal(c) // without it the route is decoded
-	}
-	return texts
+// credentialTexts are the credentials of registries as they are in a route file, by
+// their names with a space between.
+type credentialTexts struct {
+	m     *mirror.Map
+	known map[string][]byte
 }
+
+// of returns the text of credentials, nil if they cannot be written.
+func (c credentialTexts) of(names []string) []byte {
+	key := strings.Join(names, " ")
+	text, ok := c.known[key]
+	if !ok {
+		if data, err := json.Marshal(route.NewCredentials(c.m, names)); err == nil {
+			text = append([]byte(credentialKey), data...)
+		}
+		c.known[key] = text
+	}
+	return text
+}
+
+const credentialKey = `"credential":`
 
 // hasCredentials reports whether a route file has exactly the credentials of a mirror.
 // It does not decode the route: nearly all of 10,000 are as the map says.
-func hasCredentials(file []byte, m mirror.Mirror, texts map[string][]byte) bool {
+func hasCredentials(file []byte, m mirror.Mirror, texts credentialTexts) bool {
 	count := 0
-	has := func(name string) bool {
-		if name == "" {
+	has := func(names []string) bool {
+		if len(names) == 0 {
 			return true
 		}
 		count++
-		return len(texts[name]) > 0 && bytes.Contains(file, texts[name])
+		text := texts.of(names)
+		return len(text) > 0 && bytes.Contains(file, text)
 	}
 	for _, t := range m.Targets {
-		if !has(t.Credential) {
+		if !has(t.Credentials) {
 			return false
 		}
 		for _, below := range t.Below {
-			if !has(below.Credential) {
+			if !has(below.Credentials) {
 				return false
 			}
 		}
 	}
-	return bytes.Count(file, []byte(`"credential":{`)) == count
+	return bytes.Count(file, []byte(credentialKey)) == count
 }
 
 // keepMirror returns the share of a mirror that stays as it is for now although the

@@ -44,13 +44,13 @@ func (e exposure) wait(reason string) string {
 // registry with a credential in the map is one that the operator logs in to, so it
 // may see the old credential; so may a registry that was in the list before.
 func (s *source) exposed() *exposure {
-	open := func(t route.Target) bool { return !hasCredential(t) }
+	open := func(t route.Target) bool { return !t.Asks() }
 	if s.ShareCredential || s.Elsewhere || !s.routes.needed || !slices.ContainsFunc(s.next.Targets, open) {
 		return nil
 	}
 	before, list, known := s.served()
 	for i, t := range s.next.Targets {
-		if hasCredential(t) || slices.Contains(list, t.Registry) || slices.Contains(list, itself) && s.Targets[i].Self() {
+		if t.Asks() || slices.Contains(list, t.Registry) || slices.Contains(list, itself) && s.Targets[i].Self() {
 			continue
 		}
 		e := &exposure{to: t.Registry, self: s.Targets[i].Self(), before: before}
@@ -124,15 +124,9 @@ func registries(g route.Generation) []string {
 	return list
 }
 
-// hasCredential reports whether a target has a credential of its own for any of its
-// repositories.
-func hasCredential(t route.Target) bool {
-	return t.Credential != nil || slices.ContainsFunc(t.Below, func(b route.Below) bool { return b.Credential != nil })
-}
-
 // owner returns a registry of a generation that has a credential.
 func owner(g route.Generation) string {
-	if i := slices.IndexFunc(g.Targets, hasCredential); i >= 0 {
+	if i := slices.IndexFunc(g.Targets, route.Target.Asks); i >= 0 {
 		return g.Targets[i].Registry
 	}
 	return ""

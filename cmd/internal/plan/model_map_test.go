@@ -62,8 +62,10 @@ var allowed = func() map[string][]string {
 			for at, f := range d.Files {
 				var may []string
 				for _, t := range d.Map.Mirrors[at].Targets {
-					if t.Credential != "" {
-						may = append(may, t.Host().String()+" "+t.Credential)
+					for _, name := range t.Credentials {
+						if name != mirror.Anonymous {
+							may = append(may, t.Host().String()+" "+name)
+						}
 					}
 				}
 				list[string(f.Data)] = may

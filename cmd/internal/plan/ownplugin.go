@@ -29,23 +29,31 @@ func (p ownPlugin) needs(m mirror.Mirror) []string {
 		return onlyOwn
 	}
 	var names []string
-	add := func(t mirror.Target, name string) {
-		provider := PluginName
-		if c, ok := p.m.Credential(name); ok && c.TakesToken(m.Source.Names(t.Host())) {
-			provider = tokenProvider(c)
+	add := func(t mirror.Target, credentials []string) {
+		if len(credentials) == 0 {
+			credentials = onlyAnonymous
 		}
-		if !slices.Contains(names, provider) {
-			names = append(names, provider)
+		for _, name := range credentials {
+			provider := PluginName
+			if c, ok := p.m.Credential(name); ok && c.TakesToken(m.Source.Names(t.Host())) {
+				provider = tokenProvider(c)
+			}
+			if !slices.Contains(names, provider) {
+				names = append(names, provider)
+			}
 		}
 	}
 	for _, t := range m.Targets {
-		add(t, t.Credential)
+		add(t, t.Credentials)
 		for _, below := range t.Below {
-			add(t, below.Credential)
+			add(t, below.Credentials)
 		}
 	}
 	return names
 }
+
+// onlyAnonymous are the credentials of a target without any.
+var onlyAnonymous = []string{mirror.Anonymous}
 
 // onlyOwn is what mirrors need if no credential needs a token.
 var onlyOwn = []string{PluginName}

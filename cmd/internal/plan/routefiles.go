@@ -120,15 +120,16 @@ func (r routes) write(stage Stage, name string, secret bool, next route.Route) s
 // closedRoute reports whether a route has a command from a map that only root can
 // read.
 func closedRoute(r route.Route) bool {
-	closed := func(c *mirror.Credential) bool { return c != nil && c.Closed }
+	closed := func(c mirror.Credential) bool { return c.Closed }
+	any := func(list route.Credentials) bool { return slices.ContainsFunc(list, closed) }
 	for _, g := range r.Generations {
 		for _, t := range g.Targets {
-			if closed(t.Credential) || slices.ContainsFunc(t.Below, func(b route.Below) bool { return closed(b.Credential) }) {
+			if any(t.Credentials) || slices.ContainsFunc(t.Below, func(b route.Below) bool { return any(b.Credentials) }) {
 				return true
 			}
 		}
 	}
-	return closed(r.Direct)
+	return r.Direct != nil && closed(*r.Direct)
 }
 
 // inForce returns the generation of the hosts.toml that is in a namespace now, if

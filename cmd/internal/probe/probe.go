@@ -134,14 +134,14 @@ func (p *Prober) probe(ctx context.Context, a aim) {
 		p.skip(where, err.Error())
 		return
 	}
-	secrets := p.credentials(ctx, a, seen, e)
+	registries := p.credentials(ctx, a, seen, e)
 	targets := slices.DeleteFunc(endpoints, func(e hosts.Endpoint) bool { return p.isSource(a, e) })
 	if len(targets) == 0 {
 		p.skip(where, "containerd would ask the source itself")
 	}
 	asked := false
 	for _, e := range targets {
-		asked = p.endpoint(ctx, a, seen, e, secrets[registryOf(e)]) || asked
+		asked = p.endpoint(ctx, a, seen, e, registries[registryOf(e)]) || asked
 	}
 	if asked && !a.known {
 		p.add(doctor.ProbeLimited, where, "no pull through this mirror is in the plugin's log, so only the login was tried, and not an image", "mirrorcred check --probe --image IMAGE")
@@ -158,7 +158,7 @@ func (p *Prober) skip(where, why string) {
 func (p *Prober) isSource(a aim, e hosts.Endpoint) bool {
 	host := a.image.Host()
 	is := e.Source || hosts.Serves(registryOf(e), host)
-	alone := len(a.mirror.Targets) == 1 && a.mirror.Targets[0].Self() && a.mirror.Targets[0].Credential != ""
+	alone := len(a.mirror.Targets) == 1 && a.mirror.Targets[0].Self() && len(a.mirror.Targets[0].Credentials) > 0
 	return is && !alone
 }
 
@@ -170,17 +170,28 @@ func registryOf(e hosts.Endpoint) string {
 	return strings.TrimSuffix(e.Host, ":443")
 }
 
-// endpoint asks one registry, first without a credential and then with it. It reports
-// whether it did: a request that was sent for another mirror is not sent again.
-func (p *Prober) endpoint(ctx context.Context, a aim, seen explain.Observed, e hosts.Endpoint, l login) bool {
-	if l.wanted && l.Anonymous() {
+// endpoint asks one registry, as a pull would: first without a credential, and then with
+// each in turn until one is accepted. It reports whether it did: requests that were sent
+// for another mirror are not sent again. r is nil if the map names no credential.
+func (p *Prober) endpoint(ctx context.Context, a aim, seen explain.Observed, e hosts.Endpoint, r *registry) bool {
+	q := question{aim: a, endpoint: e, where: e.Scheme + "://" + e.Host, limit: p.Limit}
+	if r == nil {
+		r = &registry{}
+	}
+	tries := r.tries()
+	if len(tries) == 0 {
+		if len(r.logins) == 0 {
+			p.add(doctor.ProbeSkipped, q.where, "it was not asked: its credentials need the token of a pod, and there is no pod here", "start a pod with an image of "+a.mirror.Source.String())
+		}
 		return false // the plugin returned none, which was reported
 	}
-	q := question{aim: a, endpoint: e, where: e.Scheme + "://" + e.Host, login: l, limit: p.Limit}
 	if q.limit == 0 {
 		q.limit = 10 * time.Second
 	}
-	api := fmt.Sprintf("%s %q %s", q.where, l.Username, l.Password.Reveal())
+	api := q.where
+	for _, l := range tries {
+		api += fmt.Sprintf(" %q %s", l.Username, l.Password.Reveal())
+	}
 	key := api
 	if a.known {
 		key += " " + a.image.Name()
@@ -199,12 +210,38 @@ func (p *Prober) endpoint(ctx context.Context, a aim, seen explain.Observed, e h
 		return true
 	}
 	defer q.client.CloseIdleConnections()
-	for _, f := range q.ask(ctx) {
+	for _, f := range q.askInTurn(ctx, tries) {
 		if !slices.Contains(p.found, f) {
 			p.found = append(p.found, f)
 		}
 	}
 	return true
+}
+
+// askInTurn asks with one login after the other until one is not refused. What is
+// found with the others counts only if all are refused.
+func (q question) askInTurn(ctx context.Context, tries []login) []doctor.Finding {
+	var all []doctor.Finding
+	for _, q.login = range tries {
+		found := q.ask(ctx)
+		if !slices.ContainsFunc(found, refuses) {
+			return found
+		}
+		if q.login.name != "" || len(all) == 0 {
+			all = append(all, found...)
+		}
+	}
+	return all
+}
+
+// refuses reports whether a finding is that a registry refuses a credential, or wants
+// another one.
+func refuses(f doctor.Finding) bool {
+	switch f.Name {
+	case doctor.ProbeUnauthorized, doctor.ProbeAudience, doctor.ProbeForbidden, doctor.ProbeNeedsCredential:
+		return true
+	}
+	return false
 }
 
 // errTooLong is the cause of a request that took longer than its limit.

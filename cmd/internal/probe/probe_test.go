@@ -116,8 +116,9 @@ func TestStock(t *testing.T) {
 	}
 	seen := explain.Observed{Providers: []kubeletconfig.Entry{{Provider: kubeletconfig.Provider{Name: "acr-credential-provider", MatchImages: []string{"mcr.microsoft.com"}}}}}
 	p := &Prober{Mirrors: m, Runner: provider.Runner{Root: root, BinDir: "/"}}
-	logins := p.credentials(t.Context(), aim{mirror: m.Mirrors[0], image: image}, seen, explain.Explanation{})
-	if l := logins["contoso.azurecr.io"]; len(logins) != 1 || !l.wanted || l.Username != "u" || l.name != "azure" || len(p.found) != 0 {
-		t.Errorf("the logins are %v, found %v", logins, p.found)
+	found := p.credentials(t.Context(), aim{mirror: m.Mirrors[0], image: image}, seen, explain.Explanation{})
+	r := found["contoso.azurecr.io"]
+	if len(found) != 1 || r == nil || !r.wanted || len(r.logins) != 1 || r.logins[0].Username != "u" || r.logins[0].name != "azure" || len(p.found) != 0 {
+		t.Errorf("the registries are %v, found %v", found, p.found)
 	}
 }

@@ -14,15 +14,16 @@ const mostRounds = 10
 // answered makes a plan until it asks for nothing more.
 func (n *Node) answered(m *mirror.Map, o *plan.Observed, now plan.Moments, todo func() ([]plan.Question, error)) error {
 	o.Answers = map[plan.Question]plan.Answer{}
+	questions := plan.Foreseen(m)
 	for range mostRounds {
-		questions, err := todo()
-		if len(questions) == 0 {
-			return err
-		}
 		for _, q := range questions {
 			if _, known := o.Answers[q]; !known {
 				o.Answers[q] = n.answer(q, m, o, now.Moment)
 			}
+		}
+		var err error
+		if questions, err = todo(); len(questions) == 0 {
+			return err
 		}
 	}
 	return fmt.Errorf("the plan for %s never stops asking about the node, which is a bug in mirrorcred", n.Map)

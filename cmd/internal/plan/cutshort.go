@@ -28,6 +28,9 @@ func mayBeCutShort(d *Desired, p plugin, r routes, t tree) []string {
 	credentials := credentialTexts{d.Map, map[string][]byte{}}
 	for i, m := range d.Map.Mirrors {
 		f := d.Files[i]
+		if _, isSettled := r.settled[f.Namespace]; isSettled {
+			continue
+		}
 		ns, exists := t.namespaces[f.Namespace]
 		switch {
 		case ns.Holds(f) && hasCredentials(r.files[f.Namespace], m, credentials):

@@ -61,7 +61,7 @@ func configure(c *configuring) (configuration, error) {
 		return next, err
 	}
 	if len(ours.wanted) > 0 {
-		a, open := c.seen.ask(Question{About: AboutProgram, Path: path.Join(c.Map.Kubelet.BinDir, ours.wanted[0].Name)})
+		a, open := c.seen.ask(aboutProgram(c.Map, c.plugin))
 		if next.questions = append(next.questions, open...); a.Err != nil {
 			return next, a.Err
 		}

@@ -18,11 +18,18 @@ type Moments struct {
 // observed there. If it returns questions, there is no plan yet: put the answers into
 // the observed state and call Make again.
 func Make(d Desired, o Observed, now Moments) (Plan, []Question, error) {
+	return makeFrom(d, o, now, settled)
+}
+
+// makeFrom is [Make] with a function that returns what is [settled]. The plan is the same
+// if it returns nothing.
+func makeFrom(d Desired, o Observed, now Moments, settled func(*Desired, routes, tree) map[string]bool) (Plan, []Question, error) {
 	c := newConfiguring(&d, &o, now)
 	routes := newRoutes(&o, c.tree.dir)
 	all, tree := carryOver(c.tree, o.oldNamespaces(), routes)
 	certs, blocked := certificates(&d, o.Certificates, tree)
 	certs = certs.and(headers(&d, o.HeaderFaults, blocked))
+	routes.settled = settled(&d, routes, tree)
 	stuck := obstacles(d.Files, tree)
 	for name := range stuck {
 		blocked[name] = true

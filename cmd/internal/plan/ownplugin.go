@@ -15,6 +15,7 @@ type ownPlugin struct {
 	hasTokens bool
 }
 
+func (ownPlugin) name() string                                { return PluginName }
 func (ownPlugin) runs(provider string) bool                   { return IsOurs(provider) }
 func (ownPlugin) needsRoutes(*kubelets, bool) bool            { return true }
 func (ownPlugin) waitsForFile() bool                          { return false }

@@ -11,6 +11,8 @@ import (
 // which reads routes, or a stock one, which is told its mirrors in the kubelet's
 // configuration. [pluginOf] chooses, and nothing else asks which one it is.
 type plugin interface {
+	// name returns the name of its provider, which is that of its executable too.
+	name() string
 	// runs reports whether a provider of that name is run by the plugin.
 	runs(provider string) bool
 	// needs returns the names of the providers that answer for a mirror's images.

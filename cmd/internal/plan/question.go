@@ -1,7 +1,10 @@
 package plan
 
 import (
+	"path"
 	"time"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // A Question is about something on the node that a plan needs and that is too costly
@@ -24,6 +27,14 @@ const (
 	AboutPulls                    // which pulls a kubelet has in progress
 	AboutStillness                // whether another program is writing the kubelet's files
 )
+
+// Foreseen returns the questions that nearly every plan of a map asks. If they are
+// answered beforehand, the plan need not be made twice.
+func Foreseen(m *mirror.Map) []Question { return []Question{aboutProgram(m, pluginOf(m))} }
+
+func aboutProgram(m *mirror.Map, p plugin) Question {
+	return Question{About: AboutProgram, Path: path.Join(m.Kubelet.BinDir, p.name())}
+}
 
 // An Answer is what was found out.
 type Answer struct {

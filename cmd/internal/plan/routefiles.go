@@ -2,7 +2,6 @@ package plan
 
 import (
 	"bytes"
-	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -54,6 +53,9 @@ type routes struct {
 	// needed says that the plugin may be run on the node. If not, there must be
 	// no routes.
 	needed bool
+	// settled are the namespaces whose hosts.toml and route are as the map says; see
+	// [settled].
+	settled map[string]bool
 }
 
 func newRoutes(o *Observed, hostsDir string) routes {
@@ -100,21 +102,30 @@ func (r routes) write(stage Stage, name string, secret bool, next route.Route) s
 	if !r.needed {
 		return share{}
 	}
+	c, isThere, err := r.change(name, secret, next)
+	switch {
+	case err != nil:
+		return share{err: err}
+	case isThere && stage != StageForget:
+		return share{}
+	}
+	c.Stage, c.Path = stage, r.path(name)
+	return share{changes: []Change{c}}
+}
+
+// change returns what a route's file was and will be, and whether it is right as it is.
+func (r routes) change(name string, secret bool, next route.Route) (c Change, isThere bool, err error) {
 	next.HostsDir = r.dir
 	data, err := next.Encode()
 	if err != nil {
-		return share{err: err}
+		return Change{}, false, err
 	}
-	old := r.files[name]
-	mode := fs.FileMode(0o644)
+	c = Change{Old: r.files[name], New: data, Mode: 0o644}
 	if secret || closedRoute(next) {
 		// The hash of a file with a secret in it would let others guess.
-		mode = 0o600
+		c.Mode = 0o600
 	}
-	if stage != StageForget && bytes.Equal(old, data) && (mode != 0o600 || r.closed[name]) {
-		return share{}
-	}
-	return share{changes: []Change{{Stage: stage, Path: r.path(name), Old: old, New: data, Mode: mode}}}
+	return c, bytes.Equal(c.Old, data) && (c.Mode != 0o600 || r.closed[name]), nil
 }
 
 // closedRoute reports whether a route has a command from a map that only root can

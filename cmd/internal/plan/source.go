@@ -61,9 +61,12 @@ func planSource(in *situation, m mirror.Mirror, f hosts.File) share {
 	if in.kept[f.Namespace] {
 		return keepMirror(in, m, f)
 	}
+	if isAnonymous, isSettled := in.routes.settled[f.Namespace]; isSettled {
+		return keepSource(in, m, f, isAnonymous)
+	}
 	isThere, isWithdrawn := in.tree.namespaces[f.Namespace].Holds(f), in.routes.isWithdrawn(f.Namespace)
 	if isThere && !isWithdrawn {
-		return keepSource(in, m, f)
+		return keepRoute(in, m, f)
 	}
 	s := newSource(in, m, f)
 	isLost := s.isLost()
@@ -71,7 +74,7 @@ func planSource(in *situation, m mirror.Mirror, f hosts.File) share {
 	case isLost && !s.next.Anonymous():
 		return s.finishDrain()
 	case isThere:
-		return keepSource(in, m, f)
+		return keepRoute(in, m, f)
 	}
 	now := withInForce(s.after, s.own, s.ns)
 	v := s.judge()
@@ -90,11 +93,10 @@ func planSource(in *situation, m mirror.Mirror, f hosts.File) share {
 	return found.and(s.replace(now))
 }
 
-// keepSource is [planSource] for a mirror that is as the map says.
-func keepSource(in *situation, m mirror.Mirror, f hosts.File) share {
-	ns := in.tree.namespaces[f.Namespace]
+// keepRoute is [planSource] for a mirror whose hosts.toml is as the map says.
+func keepRoute(in *situation, m mirror.Mirror, f hosts.File) share {
 	next := route.NewGeneration(in.Map, m, hosts.Hash(f.Data))
-	s := &source{situation: in, Mirror: m, file: f, ns: ns, next: next, after: []route.Generation{next}}
+	s := &source{situation: in, Mirror: m, file: f, ns: in.tree.namespaces[f.Namespace], next: next, after: []route.Generation{next}}
 	var found share
 	if _, begun := in.seen.State.Drains[f.Namespace]; begun || next.Anonymous() || in.routes.isWithdrawn(f.Namespace) {
 		s = newSource(in, m, f)
@@ -103,11 +105,16 @@ func keepSource(in *situation, m mirror.Mirror, f hosts.File) share {
 			s.after = s.after[:1]
 		}
 	}
+	return found.and(s.answer(s.after)).and(keepSource(in, m, f, next.Anonymous()))
+}
+
+// keepSource is [planSource] for a mirror whose files are as the map says, or will be.
+func keepSource(in *situation, m mirror.Mirror, f hosts.File, isAnonymous bool) share {
 	w := in.kubelets.keepsAnswering(m.Source.String(), only(m))
-	if w.reason == "" && !next.Anonymous() {
+	if w.reason == "" && !isAnonymous {
 		w = in.kubelets.misses(m)
 	}
-	found = found.and(s.answer(s.after)).and(waits(m.Source.String(), w)).and(in.tree.ignored(m, ns))
+	found := waits(m.Source.String(), w).and(in.tree.ignored(m, in.tree.namespaces[f.Namespace]))
 	if c := in.tree.rancherConflict(m.Source); c.Reason != "" {
 		found.conflicts = append(found.conflicts, c)
 	}

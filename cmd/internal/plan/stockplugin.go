@@ -28,6 +28,7 @@ const stopFirst = "stop the kubelet, run this, and start it again"
 
 var onlyStock = []string{mirror.Stock}
 
+func (*stockPlugin) name() string                                                { return mirror.Stock }
 func (*stockPlugin) runs(provider string) bool                                   { return provider == mirror.Stock }
 func (*stockPlugin) needs(mirror.Mirror) []string                                { return onlyStock }
 func (*stockPlugin) waitsForFile() bool                                          { return true }

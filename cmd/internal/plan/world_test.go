@@ -105,14 +105,15 @@ func (w *world) apply(d Desired) (Plan, error) {
 	}
 }
 
-// judge makes every fiftieth plan once more, from files that are all read anew, and
-// refuses a plan that is not the same.
+// judge makes every fiftieth plan once more, from files that are all read anew and
+// sources that are all planned in full, and refuses a plan that is not the same.
 func (w *world) judge(p Plan, d Desired, o Observed, now Moments) error {
 	if w.plans++; w.plans%50 != 0 {
 		return nil
 	}
 	o.Kubelet.Reader, o.Decode = nil, nil
-	if full, _, err := Make(d, o, now); err != nil || !reflect.DeepEqual(p, full) {
+	nothing := func(*Desired, routes, tree) map[string]bool { return nil }
+	if full, _, err := makeFrom(d, o, now, nothing); err != nil || !reflect.DeepEqual(p, full) {
 		return fmt.Errorf("with what was read before the plan is\n%+v\nand without that\n%+v, %v", p, full, err)
 	}
 	return nil

@@ -125,6 +125,8 @@ func TestRefusedPatternsMatchNothing(t *testing.T) {
 			t.Errorf("ParsePattern(%q) = %v; the kubelet reads %v", s, strict, p)
 		case err != nil && matched && !strings.Contains(s, ":0") && !strings.Contains(s+"/", ":/"): // no registry has such a port
 			t.Errorf("ParsePattern(%q): %v, and it matches an image", s, err)
+		case isPlainHost(s) && (err != nil || !matched): // which is not checked any further
+			t.Errorf("ParsePattern(%q): %v, and that it matches an image is %v", s, err, matched)
 		}
 	}
 	if taken < 100 || len(images) < 100 {

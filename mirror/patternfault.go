@@ -15,6 +15,9 @@ func ParsePattern(s string) (Pattern, error) {
 	if s == "" {
 		return Pattern{}, errors.New("a host is missing; write it like \"*.azurecr.io\"")
 	}
+	if isPlainHost(s) {
+		return Pattern{text: s, host: s}, nil
+	}
 	if err := errMore("a pattern", s); err != nil {
 		return Pattern{}, err
 	}
@@ -35,6 +38,24 @@ func ParsePattern(s string) (Pattern, error) {
 		return Pattern{}, errors.New("no image can match it; write host[:port][/path], with \"*\" as the only wildcard")
 	}
 	return p, nil
+}
+
+// isPlainHost reports whether s is a host name in lower case with a dot and nothing
+// else, which is a pattern. Nearly all of the thousands in a map are like that.
+func isPlainHost(s string) bool {
+	labels, start := 0, 0
+	for i := range len(s) + 1 {
+		switch {
+		case i == len(s) || s[i] == '.':
+			if i == start || s[start] == '-' || s[i-1] == '-' {
+				return false
+			}
+			labels, start = labels+1, i+1
+		case s[i] != '-' && (!isAlnum(s[i]) || 'A' <= s[i] && s[i] <= 'Z'):
+			return false
+		}
+	}
+	return labels > 1 && s != dockerHubAlias
 }
 
 // checkPatternHost checks the host of a pattern, behind which rest stands.

@@ -29,6 +29,13 @@ if [ -z "${E2E_KUBELET:-}" ]; then
 		(cd .. && go test -count=1 -timeout 30m ./cmd/mirrorcred -run '^TestKillAtRandom$' -kill.for 2m)
 	fi
 	go test -count=1 "$@" ./box
+	# What each line of containerd does with a credential in hosts.toml: a sample of the
+	# grid, or all of it.
+	if [ "${E2E_CONTAINERD:-}" = all ]; then
+		go test -count=1 -timeout 60m "$@" ./grid -grid.all
+	else
+		go test -count=1 -timeout 30m "$@" ./grid
+	fi
 	# What each line of containerd makes of random configurations; -v for what came
 	# out. Its loader is built in seconds, with the CRI's plugins only. With every
 	# line of containerd it links all of its plugins, and reads more of them.

@@ -31,7 +31,7 @@ var loaderSource embed.FS
 // in seconds. [WholeLoader] is the same program without that.
 func Loader(ctx context.Context, version string, log io.Writer) (string, error) {
 	major := containerdMajor(version)
-	files, err := loaderFiles(append(loaderSteps(version), "cri"+major+".go", "empty"+major+".txtar"))
+	files, err := sourceFiles(loaderSource, "testdata/loader/", append(loaderSteps(version), "cri"+major+".go", "empty"+major+".txtar"))
 	if err != nil {
 		return "", err
 	}
@@ -41,7 +41,7 @@ func Loader(ctx context.Context, version string, log io.Writer) (string, error) 
 			if err := writeEmpty(ctx, source, version, log, empty); err != nil {
 				return err
 			}
-			return buildLoader(ctx, source, version, files, log, dir)
+			return buildProgram(ctx, source, version, files, log, dir, "loader")
 		})
 	})
 }
@@ -49,13 +49,13 @@ func Loader(ctx context.Context, version string, log io.Writer) (string, error) 
 // WholeLoader returns the directory with a loader that links every plugin that
 // the version's containerd links. It takes about as long to build as that.
 func WholeLoader(ctx context.Context, version string, log io.Writer) (string, error) {
-	files, err := loaderFiles(append(loaderSteps(version), "all"+containerdMajor(version)+".go"))
+	files, err := sourceFiles(loaderSource, "testdata/loader/", append(loaderSteps(version), "all"+containerdMajor(version)+".go"))
 	if err != nil {
 		return "", err
 	}
 	return cachedSource("loader-whole-"+version, files, log, func(dir string) error {
 		return withModule(containerdModule(version), version, func(source string) error {
-			return buildLoader(ctx, source, version, files, log, dir)
+			return buildProgram(ctx, source, version, files, log, dir, "loader")
 		})
 	})
 }
@@ -76,10 +76,11 @@ func containerdMajor(version string) string {
 	return major
 }
 
-func loaderFiles(names []string) (map[string][]byte, error) {
+// sourceFiles returns the files of a program below dir.
+func sourceFiles(source embed.FS, dir string, names []string) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for _, name := range names {
-		data, err := loaderSource.ReadFile("testdata/loader/" + name)
+		data, err := source.ReadFile(dir + name)
 		if err != nil {
 			return nil, err
 		}
@@ -99,18 +100,18 @@ func cachedSource(name string, files map[string][]byte, log io.Writer, build fun
 	return cached(fmt.Sprintf("%s-%x", name, sum[:6]), log, build)
 }
 
-// buildLoader builds as containerd itself is built, so that what is compiled
+// buildProgram builds as containerd itself is built, so that what is compiled
 // serves both.
-func buildLoader(ctx context.Context, source, version string, files map[string][]byte, log io.Writer, dir string) error {
-	for name, data := range files {
-		if filepath.Ext(name) != ".go" {
+func buildProgram(ctx context.Context, source, version string, files map[string][]byte, log io.Writer, dir, name string) error {
+	for file, data := range files {
+		if filepath.Ext(file) != ".go" {
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(source, name), data, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(source, file), data, 0o644); err != nil {
 			return err
 		}
 	}
-	return inModule(ctx, source, version, log, filepath.Join(dir, "loader"), ".")
+	return inModule(ctx, source, version, log, filepath.Join(dir, name), ".")
 }
 
 // writeEmpty has the module at source use a copy of containerd in which the

@@ -155,7 +155,7 @@ const (
 
 // An Outcome is who saw what in a pull, and who gave the image.
 type Outcome struct {
-	From Party // "" if nobody did
+	From Party // "" if no registry did
 	Seen Seen
 }
 
@@ -174,7 +174,7 @@ func (s Seen) add(p Party, secrets ...Secret) {
 func (o Outcome) String() string {
 	from := o.From
 	if from == "" {
-		from = "nobody"
+		from = "no registry"
 	}
 	text := "from " + string(from)
 	for _, p := range []Party{Mirror, Realm, Source, HubAuth, Second, Storage, Plain} {

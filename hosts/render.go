@@ -15,8 +15,8 @@ import (
 type Options struct {
 	// Version is the containerd to render for; the zero Version means all.
 	Version Version
-	// Secrets are the values of the headers that the map takes from files. The
-	// keys are the paths of the files.
+	// Secrets are the values of the headers that are not in the map, by
+	// [mirror.Header.Source].
 	Secrets map[string]string
 }
 
@@ -101,11 +101,13 @@ func (r *renderer) fail(line int, format string, args ...any) {
 // isImplied reports whether a last target is left out of the file, so that
 // containerd fills in the source by its own rules, such as plain http on
 // localhost. A target with capabilities or TLS settings cannot be left out:
-// containerd would ignore the first and mix the others with its own.
+// containerd would ignore the first and mix the others with its own. Nor can one with
+// a credential in its header: that header stands only beside the address that it is for.
 func isImplied(t mirror.Target) bool {
 	s := t.Settings
 	return t.Self() && t.Scheme() == "https" &&
-		len(s.CA) == 0 && len(s.Client) == 0 && !s.SkipVerify && len(s.Capabilities) == 0
+		len(s.CA) == 0 && len(s.Client) == 0 && !s.SkipVerify && len(s.Capabilities) == 0 &&
+		!slices.ContainsFunc(s.Header, func(h mirror.Header) bool { return h.Delivered != "" })
 }
 
 // address returns the address as it is written for containerd: always with a
@@ -181,13 +183,13 @@ func (r *renderer) header(t mirror.Target) {
 	entries := make([]string, len(headers))
 	for i, h := range headers {
 		values := h.Values
-		if h.File != "" {
-			value, ok := r.Secrets[h.File]
+		if from := h.Source(); from != "" {
+			value, ok := r.Secrets[from]
 			switch {
 			case !ok:
-				r.fail(t.Line("header"), "header %s: its file %s was not read", h.Name, h.File)
+				r.fail(t.Line("header"), "header %s: its file %s was not read", h.Name, from)
 			case !utf8.ValidString(value) || !mirror.IsHeaderValue(value):
-				r.fail(t.Line("header"), "header %s: its file %s holds a control character or is not UTF-8; write the value alone, in one line", h.Name, h.File)
+				r.fail(t.Line("header"), "header %s: its file %s holds a control character or is not UTF-8; write the value alone, in one line", h.Name, from)
 			}
 			values = []string{value}
 		}

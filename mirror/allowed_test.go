@@ -164,11 +164,15 @@ ca = "/etc/ssl/any-ca.pem"
 		"another CA":         {"[registry.\"a.corp\"]\nca = [\"/etc/ssl/any-ca.pem\", \"/etc/shadow\"]\n", `ca "/etc/shadow" of [registry."a.corp"] is not allowed`},
 		"another way":        {"[containerd]\nhosts_dir = \"/etc/certs.d/../certs.d\"\n", "hosts_dir"},
 
-		"nothing special": {"[[mirror]]\nsource = \"a.io\"\ntargets = [\"b.io\", \"http://c.io:5000\"]\n[registry.\"b.io\"]\n[kubelet]\nmatch = \"any\"\n", ""},
-		"an ACR":          {"[[mirror]]\nsource = \"a.io\"\ntargets = [\"contoso.azurecr.io\"]\n", ""},
-		"the defaults":    {"[containerd]\nhosts_dir = \"/etc/containerd/certs.d\"\n[credential.azure]\nconfig = \"/etc/kubernetes/azure.json\"\n[kubelet]\naudit_log = \"journald\"\nrunning = true\n", ""},
-		"any CA":          {"[registry.\"a.corp\"]\nca = \"/etc/ssl/any-ca.pem\"\n", ""},
-		"as written":      {"[registry.\"HARBOR.corp:8443\"]\nca = \"/etc/ssl/other-ca.pem\"\nclient = [[\"/etc/ssl/client.crt\", \"/etc/ssl/client.key\"]]\nheader = { authorization = { file = \"/etc/mirrorcred/harbor.header\" } }\n", ""},
+		"deliver":           {"[registry.\"harbor.corp:8443\"]\ncredential = \"harbor\"\ndeliver = \"hosts\"\n[credential.harbor]\nkind = \"docker-config\"\npath = \"/etc/mirrorcred/harbor.json\"\n", `map:4: deliver "hosts" of [registry."harbor.corp:8443"] is not allowed`},
+		"a token host":      {"[registry.\"a.azurecr.io\"]\ndeliver = \"hosts\"\ntoken_host = \"evil.example\"\n", `map:4: token_host "evil.example" of [registry."a.azurecr.io"] is not allowed`},
+		"deliver to an ACR": {"[registry.\"a.azurecr.io\"]\ndeliver = \"hosts\"\n", ""},
+		"by the kubelet":    {"[registry.\"a.azurecr.io\"]\ndeliver = \"kubelet\"\n", ""},
+		"nothing special":   {"[[mirror]]\nsource = \"a.io\"\ntargets = [\"b.io\", \"http://c.io:5000\"]\n[registry.\"b.io\"]\n[kubelet]\nmatch = \"any\"\n", ""},
+		"an ACR":            {"[[mirror]]\nsource = \"a.io\"\ntargets = [\"contoso.azurecr.io\"]\n", ""},
+		"the defaults":      {"[containerd]\nhosts_dir = \"/etc/containerd/certs.d\"\n[credential.azure]\nconfig = \"/etc/kubernetes/azure.json\"\n[kubelet]\naudit_log = \"journald\"\nrunning = true\n", ""},
+		"any CA":            {"[registry.\"a.corp\"]\nca = \"/etc/ssl/any-ca.pem\"\n", ""},
+		"as written":        {"[registry.\"HARBOR.corp:8443\"]\nca = \"/etc/ssl/other-ca.pem\"\nclient = [[\"/etc/ssl/client.crt\", \"/etc/ssl/client.key\"]]\nheader = { authorization = { file = \"/etc/mirrorcred/harbor.header\" } }\n", ""},
 	} {
 		_, err := ParseDelivered("map", []byte("version = 1\n"+test.text), list)
 		switch text := fmt.Sprint(err); {
@@ -256,6 +260,7 @@ func TestEachFieldHasAKey(t *testing.T) {
 		"Map.Mirrors.Targets.Credentials": "registry.*.credential", "Map.Mirrors.Targets.Below.Credentials": "registry.*.credential", "Map.Mirrors.Targets.Below.Prefix": "registry.*.credential",
 		"Map.Mirrors.Targets.Settings.CA": "registry.*.ca", "Map.Mirrors.Targets.Settings.Client": "registry.*.client", "Map.Mirrors.Targets.Settings.Capabilities": "registry.*.capabilities",
 		"Map.Mirrors.Targets.Settings.Header.Name": "registry.*.header.*", "Map.Mirrors.Targets.Settings.Header.Values": "registry.*.header.*", "Map.Mirrors.Targets.Settings.Header.File": "registry.*.header.*.file",
+		"Map.Mirrors.Targets.Settings.Header.Delivered": "registry.*.deliver", "Map.Mirrors.Targets.TokenHost": "registry.*.token_host",
 		"Map.Credentials.Name": "credential.*.kind", "Map.Credentials.Kind": "credential.*.kind", "Map.Credentials.File": "credential.*.path", "Map.Credentials.Command": "credential.*.command",
 		"Map.Credentials.Args": "credential.*.args", "Map.Credentials.Env": "credential.*.env.*", "Map.Credentials.Username": "credential.*.username",
 		"Map.Credentials.Token.Audience": "credential.*.audience", "Map.Credentials.Token.Annotations": "credential.*.annotations", "Map.Credentials.Token.RequiredAnnotations": "credential.*.required_annotations",

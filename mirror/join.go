@@ -38,6 +38,7 @@ func (p *parser) join() {
 	declared := p.m.Mirrors
 	p.serveRegistries()
 	p.implyAzure()
+	p.deliver(len(declared))
 	p.checkStock()
 	p.notes(declared)
 }
@@ -123,6 +124,7 @@ func (p *parser) dress(t *Target, headers []Header, line int) {
 	case best != nil:
 		t.anonymous = best.anonymous
 		t.Settings, t.Credentials, t.lines = best.settings, best.credentials, best.lines
+		t.DeliverHosts, t.TokenHost = best.hosts, best.tokenHost
 		line = best.line
 	case t.scheme == "https":
 		t.Credentials = implied(t.host)
@@ -174,7 +176,11 @@ func (p *parser) checkShared(m Mirror) {
 	p.add(m.Line, "mirror of %q: containerd would offer the credential of %q to %q too; write share_credential = true if it may have it, or keep one target", m.Source, m.Targets[owner], other)
 }
 
+// asksCredential reports whether the plugin returns a credential for the target.
 func (t Target) asksCredential() bool {
+	if t.DeliverHosts {
+		return false
+	}
 	return len(t.Credentials) > 0 || slices.ContainsFunc(t.Below, func(b PathCredential) bool { return len(b.Credentials) > 0 })
 }
 

@@ -23,6 +23,7 @@ func (p *parser) judge(root *table) {
 		case !known, rule.need == nothing || rule.or != "" && entry(v) == rule.or:
 		case rule.need == byKind:
 			p.judgeCredential(k, v)
+		case rule.need == asCredential && isPublicACR(k.path[1]):
 		case rule.need == ofKind:
 			p.judgeKind(k, v, rule)
 		default:

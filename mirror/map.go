@@ -89,13 +89,20 @@ type Settings struct {
 // A Header is a header that containerd sends with each request to a registry.
 type Header struct {
 	Name   string   // in canonical form
-	Values []string // empty if the value is in File
+	Values []string // empty if the value is elsewhere
 	File   string   // path of a file that holds the value, or ""
+	// Delivered is the key of a credential that is handed over for this header
+	// ([DeliveryKey]), or "".
+	Delivered string
 }
 
 // Secret reports whether the header's value may be a secret, which only root
 // may read.
-func (h Header) Secret() bool { return h.File != "" || IsSecretHeader(h.Name) }
+func (h Header) Secret() bool { return h.File != "" || h.Delivered != "" || IsSecretHeader(h.Name) }
+
+// Source says where a value that is not in the map comes from: the path of its file or
+// its delivery key; "" for a value in the map.
+func (h Header) Source() string { return h.File + h.Delivered }
 
 // A LiteralSecret is a header with its value in the map itself, if that may be
 // a secret; see [IsSecretHeader].

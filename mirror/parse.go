@@ -169,7 +169,7 @@ func mirrorHints(targets []*value) map[string]string {
 	hints := map[string]string{
 		"server": "the last target is the server; to fall back to the source, name it as the last target",
 	}
-	for _, key := range []string{"credential", "ca", "client", "skip_verify", "dial_timeout", "capabilities"} {
+	for _, key := range []string{"credential", "ca", "client", "skip_verify", "dial_timeout", "capabilities", "deliver", "token_host"} {
 		hints[key] = fmt.Sprintf("it belongs to the target's registry; write it under [registry.%q]", host)
 	}
 	return hints

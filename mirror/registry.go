@@ -18,6 +18,8 @@ type registry struct {
 	listed      []*value
 	credentials []string // as in [Target]
 	anonymous   bool     // the table says so
+	hosts       bool     // the credential is delivered by hosts.toml
+	tokenHost   string   // see [Target.TokenHost]
 	settings    Settings
 	line        int
 	lines       map[string]int // of the settings, by their keys
@@ -57,6 +59,7 @@ func (p *parser) registriesOf(t *table) {
 		seen[entry.key()] = v.line
 		r := p.reader(v.table, fmt.Sprintf("[registry.%q]", name))
 		entry.listed, entry.anonymous = r.credentials()
+		entry.hosts, entry.tokenHost = r.delivery()
 		entry.settings = r.settings(&p.m.LiteralSecrets)
 		entry.lines = r.lines()
 		r.rest(registryHints(name, v.table))

@@ -20,6 +20,9 @@ const (
 	amongAny
 	// byKind: whether the key is free depends on the credential that it names.
 	byKind
+	// asCredential is equal, except for a registry that is free to have an Azure
+	// credential.
+	asCredential
 	// ofKind is equal for the kinds that byKind is not free for.
 	ofKind
 	// withTargets is equal, and the list's mirror has all targets of this one.
@@ -46,6 +49,11 @@ var rules = map[string]rule{
 	// An exec plugin and a pod's token are not bound to a registry by themselves, and a
 	// target with any credential may see the one that the mirror had before.
 	"registry.*.credential": {need: byKind},
+	// The credential is then sent with each request, and to the realm that the registry
+	// names.
+	"registry.*.deliver": {need: asCredential, or: "kubelet"},
+	// Another host gets the credential.
+	"registry.*.token_host": {need: equal},
 	// containerd and mirrorcred open these; a file says whether it is there, and a
 	// CA decides whom containerd trusts.
 	"registry.*.ca":     {need: amongAny},

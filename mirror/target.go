@@ -87,6 +87,12 @@ type Target struct {
 	// Below are the credentials of repositories below the target's prefix that
 	// differ from Credentials, the longest prefix first.
 	Below []PathCredential
+	// DeliverHosts says that the credential stands in the target's own table of
+	// hosts.toml, so that the plugin returns none for it. [Target.Delivery] has its key.
+	DeliverHosts bool
+	// TokenHost is a further host, beside the target's own, whose token realm may see
+	// the credential that stands in hosts.toml; "" for none.
+	TokenHost string
 
 	lines map[string]int // of its registry's settings, by their keys
 }
@@ -263,9 +269,12 @@ func (t Target) names() []string {
 // its key, such as "ca"; 0 if the map does not have it.
 func (t Target) Line(key string) int { return t.lines[key] }
 
-// CredentialsFor returns the names of the credentials for one of the target's
-// repositories, given with the prefix; see [Target.Credentials].
+// CredentialsFor returns the names of the credentials that the plugin returns for one of
+// the target's repositories, given with the prefix; see [Target.Credentials].
 func (t Target) CredentialsFor(repository string) []string {
+	if t.DeliverHosts {
+		return nil
+	}
 	for _, below := range t.Below {
 		if isBelow(repository, below.Prefix) {
 			return below.Credentials

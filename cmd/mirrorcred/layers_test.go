@@ -37,6 +37,7 @@ var layers = map[string][]string{
 	"cmd/internal/sources":           {"credential", "credential/azure", "credential/dockerconfig", "credential/execprovider", "internal/input", "mirror"},
 	"cmd/internal/armed":             {"cmd/internal/durable", "internal/input"},
 	"cmd/internal/audit":             {"internal/input"},
+	"cmd/internal/deliver/handover":  {"cmd/internal/durable", "credential", "internal/input"},
 	"cmd/internal/doctor":            {"mirror", "credential", "credential/kubeletconfig", "hosts"},
 	"cmd/internal/durable":           {"internal/input"},
 	"cmd/internal/process":           {"internal/input"},

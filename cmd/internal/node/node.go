@@ -221,14 +221,19 @@ func (n *Node) readSecrets(m *mirror.Map) headerValues {
 	for _, one := range m.Mirrors {
 		for _, t := range one.Targets {
 			for _, header := range t.Settings.Header {
-				if _, done := h.values[header.File]; header.File == "" || done {
+				from := header.Source()
+				if _, done := h.values[from]; from == "" || done {
+					continue
+				}
+				if header.Delivered != "" {
+					h.faults[from], h.values[from] = errors.New("no credential was handed over for it yet"), unread
 					continue
 				}
 				value, err := n.readSecret(header.File)
 				if err != nil {
-					h.faults[header.File], value = err, unread
+					h.faults[from], value = err, unread
 				}
-				h.values[header.File] = value
+				h.values[from] = value
 			}
 		}
 	}

@@ -15,8 +15,8 @@ func headers(d *Desired, unread map[string]error, blocked map[string]bool) share
 		var faults []string
 		for _, t := range m.Targets {
 			for _, h := range t.Settings.Header {
-				err := unread[h.File]
-				if h.File == "" || err == nil {
+				err := unread[h.Source()]
+				if err == nil {
 					continue
 				}
 				if text := fmt.Sprintf("%s:%d: header %s of %q: %v", d.MapFile, cmp.Or(t.Line("header"), m.Line), h.Name, t, err); !slices.Contains(faults, text) {

@@ -58,8 +58,12 @@ var layers = map[string][]string{
 		"cmd/internal/process", "cmd/internal/tlsfiles", "internal/input", "mirror", "hosts", "hosts/containerdconfig",
 		"credential/azure/azurejson", "credential/dockerconfig", "credential/kubeletconfig", "credential/route", "systemd", "systemd/unitfile",
 	},
-	"cmd/internal/installer": {"cmd/internal/durable", "cmd/internal/node", "internal/input", "mirror", "systemd"},
-	"cmd/internal/courier":   {"cmd/internal/audit", "cmd/internal/durable", "cmd/internal/node", "cmd/internal/watch", "hosts", "internal/input", "mirror"},
+	"cmd/internal/deliver": {
+		"cmd/internal/deliver/handover", "cmd/internal/deliver/prove", "cmd/internal/sources", "credential", "credential/azure", "credential/dockerconfig", "credential/execprovider", "hosts", "mirror",
+	},
+	"cmd/internal/deliver/prove": {"cmd/internal/client", "credential", "hosts"},
+	"cmd/internal/installer":     {"cmd/internal/durable", "cmd/internal/node", "internal/input", "mirror", "systemd"},
+	"cmd/internal/courier":       {"cmd/internal/audit", "cmd/internal/durable", "cmd/internal/node", "cmd/internal/watch", "hosts", "internal/input", "mirror"},
 	"cmd/internal/bootstrap": {
 		"cmd/internal/containerd", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/node", "cmd/internal/plan", "cmd/internal/process",
 		"internal/input", "mirror", "hosts", "hosts/containerdconfig", "credential/kubeletconfig", "systemd", "systemd/unitfile",

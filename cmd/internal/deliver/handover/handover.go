@@ -41,6 +41,11 @@ type Value struct {
 	Credential string
 	// From is when the credential was fetched.
 	From time.Time
+	// Renew is when to fetch it again; the zero time for the middle of its life.
+	Renew time.Time
+	// Unproved says that the registry answers without the header too, so that its
+	// answer does not show that it accepts the header.
+	Unproved bool
 }
 
 // Ended reports whether the registry no longer accepts the header.
@@ -63,6 +68,8 @@ type valueFile struct {
 	Until         string `json:"until"` // RFC 3339, "" for none
 	Credential    string `json:"credential"`
 	From          string `json:"from"`
+	Renew         string `json:"renew,omitempty"`
+	Unproved      bool   `json:"unproved,omitempty"`
 }
 
 type faultFile struct {
@@ -75,7 +82,7 @@ func (v Value) encode() ([]byte, error) {
 	if err := v.check(); err != nil {
 		return nil, err
 	}
-	return encode(valueFile{v.Registry, v.Authorization.Reveal(), v.Realm, text(v.Until), v.Credential, text(v.From)})
+	return encode(valueFile{v.Registry, v.Authorization.Reveal(), v.Realm, text(v.Until), v.Credential, text(v.From), text(v.Renew), v.Unproved})
 }
 
 // check refuses a value that must not become a header. Its error has no part of it.
@@ -97,8 +104,9 @@ func decodeValue(data []byte) (Value, error) {
 	}
 	until, err1 := moment(f.Until)
 	from, err2 := moment(f.From)
-	v := Value{f.Registry, credential.Secret(f.Authorization), f.Realm, until, f.Credential, from}
-	return v, errors.Join(err1, err2, v.check())
+	renew, err3 := moment(f.Renew)
+	v := Value{f.Registry, credential.Secret(f.Authorization), f.Realm, until, f.Credential, from, renew, f.Unproved}
+	return v, errors.Join(err1, err2, err3, v.check())
 }
 
 func (f Fault) encode() ([]byte, error) {

@@ -1,0 +1,393 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/prove"
+	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+const canary = "CANARY-OF-DELIVERY"
+
+// life is how long the credentials of the cloud in these tests last.
+const life = 12 * time.Hour
+
+// A cloud is where the credentials come from and the registries that take them.
+type cloud struct {
+	mu      sync.Mutex
+	fetched map[string][]time.Time // by registry
+	proved  map[string]int
+	fetch   func(Want) (Fetched, error)                        // nil for a credential of [life]
+	prove   func(Want, credential.Secret) (prove.Proof, error) // nil for yes
+	renewed int
+}
+
+func newCloud() *cloud {
+	return &cloud{fetched: map[string][]time.Time{}, proved: map[string]int{}}
+}
+
+func (c *cloud) Fetch(_ context.Context, w Want) (Fetched, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := w.Target.String()
+	c.fetched[name] = append(c.fetched[name], time.Now())
+	if c.fetch != nil {
+		return c.fetch(w)
+	}
+	c.renewed++
+	return Fetched{Authorization: credential.Secret(fmt.Sprintf("Basic %s%d", canary, c.renewed)), Until: time.Now().Add(life)}, nil
+}
+
+func (c *cloud) Prove(_ context.Context, w Want, a credential.Secret) (prove.Proof, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.proved[w.Target.String()]++
+	if c.prove != nil {
+		return c.prove(w, a)
+	}
+	return prove.Proof{Certain: true}, nil
+}
+
+// deliverer returns a deliverer of the cloud; log gets its lines.
+func (c *cloud) deliverer(store handover.Store, log *strings.Builder) *Deliverer {
+	return &Deliverer{Store: store, Fetch: c.Fetch, Prove: c.Prove, Log: slog.New(slog.NewTextHandler(log, nil))}
+}
+
+// mirrors returns a map with that many sources, each of one of ten registries.
+func mirrors(t *testing.T, sources int) *mirror.Map {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("version = 1\n[credential.robot]\nkind = \"docker-config\"\npath = \"/robot.json\"\n")
+	for i := range 10 {
+		fmt.Fprintf(&b, "[registry.\"r%d.example\"]\ncredential = \"robot\"\ndeliver = \"hosts\"\n", i)
+	}
+	for i := range sources {
+		fmt.Fprintf(&b, "[[mirror]]\nsource = \"s%d.example\"\ntargets = [\"r%d.example\", \"s%[1]d.example\"]\n", i, i%10)
+	}
+	m, err := mirror.Parse("", []byte(b.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func wanted(t *testing.T, sources int) []Want {
+	return Wanted(mirrors(t, sources), func(string) (fs.FileInfo, error) { return nil, fs.ErrNotExist })
+}
+
+// run runs a deliverer with a list until stop is called.
+func run(t *testing.T, d *Deliverer, list []Want) (wants chan<- []Want, stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	in, done := make(chan []Want), make(chan struct{})
+	go func() {
+		defer close(done)
+		d.Run(ctx, in)
+	}()
+	in <- list
+	return in, func() { cancel(); <-done }
+}
+
+// TestDays runs a thousand sources of ten registries for a week: each registry is
+// asked for as one, its credential is renewed before it is three quarters through, and
+// is never asked for more often than that needs.
+func TestDays(t *testing.T) {
+	store := handover.New(t.TempDir())
+	list := wanted(t, 1000)
+	if len(list) != 10 {
+		t.Fatalf("a thousand sources of ten registries want %d credentials", len(list))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c, log := newCloud(), &strings.Builder{}
+		_, stop := run(t, c.deliverer(store, log), list)
+		for range 7 * 24 {
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			for _, w := range list {
+				v, err := store.Value(w.Key)
+				if err != nil || time.Until(v.Until) < life/4 {
+					t.Fatalf("%s has a credential until %s, %v; now is %s", w.Target, v.Until, err, time.Now())
+				}
+			}
+		}
+		stop()
+		for name, times := range c.fetched {
+			// Half of twelve hours, less a fifth of that at most.
+			if least, most := 7*24/6, 7*24*10/48+2; len(times) < least || len(times) > most || c.proved[name] != len(times) {
+				t.Errorf("%s was asked for %d credentials and %d proofs in a week; want %d to %d", name, len(times), c.proved[name], least, most)
+			}
+		}
+		if len(c.fetched) != 10 || strings.Contains(log.String(), canary) {
+			t.Errorf("%d registries were asked, and the log is %s", len(c.fetched), log)
+		}
+		if !strings.Contains(log.String(), "credential delivered\" registry=r0.example") || !strings.Contains(log.String(), "credential renewed\" registry=r0.example") {
+			t.Errorf("the log does not tell of it: %s", log)
+		}
+	})
+}
+
+// TestSpread checks that two nodes do not ask at the same time.
+func TestSpread(t *testing.T) {
+	w := wanted(t, 10)[0]
+	now := time.Now()
+	v := handover.Value{From: now, Until: now.Add(life)}
+	seen := map[time.Time]bool{}
+	for seed := range uint64(100) {
+		due := newSchedule(seed).renewal(w, v, now)
+		if due.Before(now.Add(life*4/10)) || due.After(now.Add(life/2)) {
+			t.Fatalf("renewed after %s of %s", due.Sub(now), life)
+		}
+		seen[due.Truncate(time.Minute)] = true
+	}
+	if len(seen) < 30 {
+		t.Errorf("a hundred nodes ask in %d different minutes", len(seen))
+	}
+}
+
+// TestOutage takes the source of the credentials away for three hours: it is asked
+// again soon, then less often, and the credential stays; back again, it is renewed
+// within five minutes.
+func TestOutage(t *testing.T) {
+	store := handover.New(t.TempDir())
+	list := wanted(t, 10)[:1]
+	synctest.Test(t, func(t *testing.T) {
+		c, log := newCloud(), &strings.Builder{}
+		_, stop := run(t, c.deliverer(store, log), list)
+		defer stop()
+		synctest.Wait()
+		first, err := store.Value(list[0].Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.mu.Lock()
+		c.fetched = map[string][]time.Time{}
+		c.fetch = func(Want) (Fetched, error) { return Fetched{}, errors.New("the service\nis down") }
+		c.mu.Unlock()
+		time.Sleep(9 * time.Hour)
+		synctest.Wait()
+		times := c.fetched["r0.example"]
+		if gap := times[1].Sub(times[0]); gap < firstPause || gap > 2*firstPause {
+			t.Errorf("the second try came after %s", gap)
+		}
+		for i := range times[1:] {
+			if gap := times[i+1].Sub(times[i]); gap < firstPause || gap > lastPause {
+				t.Errorf("try %d came after %s", i+1, gap)
+			}
+		}
+		if n := len(times); n < 35 || n > 80 {
+			t.Errorf("%d tries in three hours", n)
+		}
+		fault, err := store.Fault(list[0].Key)
+		if err != nil || !strings.Contains(fault.Reason, "the service is down") {
+			t.Errorf("the fault is %+v, %v", fault, err)
+		}
+		if v, err := store.Value(list[0].Key); err != nil || v.Authorization != first.Authorization || !v.Until.Equal(first.Until) {
+			t.Errorf("the credential did not stay: %+v, %v", v, err)
+		}
+		c.mu.Lock()
+		c.fetch = nil
+		c.mu.Unlock()
+		time.Sleep(lastPause + time.Second)
+		synctest.Wait()
+		if v, err := store.Value(list[0].Key); err != nil || v.Authorization == first.Authorization {
+			t.Errorf("not renewed: %v", err)
+		}
+		if _, err := store.Fault(list[0].Key); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the fault stays: %v", err)
+		}
+	})
+}
+
+// A busy registry asks to be left alone.
+type busyError struct{ after time.Duration }
+
+func (busyError) Error() string               { return "too many" }
+func (b busyError) RetryAfter() time.Duration { return b.after }
+
+func TestRetryAfter(t *testing.T) {
+	s := newSchedule(1)
+	e := &entry{want: wanted(t, 10)[0]}
+	for after, want := range map[time.Duration]time.Duration{0: firstPause, time.Minute: time.Minute, 30 * time.Hour: mostRetryAfter} {
+		if got := s.pause(e, busyError{after}); got != want {
+			t.Errorf("asked for %s, it waits %s; want %s", after, got, want)
+		}
+	}
+}
+
+// TestRestart stops the process again and again: nothing is fetched for that.
+func TestRestart(t *testing.T) {
+	store := handover.New(t.TempDir())
+	list := wanted(t, 10)
+	synctest.Test(t, func(t *testing.T) {
+		c, log := newCloud(), &strings.Builder{}
+		for range 40 {
+			_, stop := run(t, c.deliverer(store, log), list)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			stop()
+		}
+		for name, times := range c.fetched {
+			if len(times) != 1 {
+				t.Errorf("%s was asked %d times", name, len(times))
+			}
+		}
+	})
+}
+
+// TestCrash ends the process at each step of a renewal: the value is the old or the
+// new one, whole, and the next run renews it.
+func TestCrash(t *testing.T) {
+	list := wanted(t, 10)[:1]
+	for step := range 6 {
+		store := handover.New(t.TempDir())
+		old := handover.Value{Registry: "r0.example", Authorization: "Basic b2xk", Credential: "robot", From: time.Now().Add(-life), Until: time.Now().Add(time.Minute)}
+		if err := store.SetValue(list[0].Key, old); err != nil {
+			t.Fatal(err)
+		}
+		c, log := newCloud(), &strings.Builder{}
+		d := c.deliverer(store, log)
+		ctx, kill := context.WithCancel(t.Context())
+		steps := 0
+		die := func() {
+			if steps++; steps > step {
+				kill()
+			}
+		}
+		d.Fetch = func(ctx context.Context, w Want) (Fetched, error) {
+			die()
+			f, err := c.Fetch(ctx, w)
+			die()
+			return f, errors.Join(err, ctx.Err())
+		}
+		d.Prove = func(ctx context.Context, w Want, a credential.Secret) (prove.Proof, error) {
+			die()
+			p, err := c.Prove(ctx, w, a)
+			die()
+			return p, errors.Join(err, ctx.Err())
+		}
+		done, in := make(chan struct{}), make(chan []Want, 1)
+		in <- list
+		go func() { defer close(done); d.Run(ctx, in) }()
+		for range 200 {
+			if v, err := store.Value(list[0].Key); err != nil || ctx.Err() != nil || v.Authorization != old.Authorization {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		kill()
+		<-done
+		v, err := store.Value(list[0].Key)
+		if err != nil || v.Authorization != old.Authorization && !strings.Contains(v.Authorization.Reveal(), canary) {
+			t.Fatalf("stopped after step %d: %+v, %v", step, v, err)
+		}
+		if f, err := store.Fault(list[0].Key); err == nil {
+			t.Errorf("stopped after step %d, that is a fault: %s", step, f.Reason)
+		}
+		if r := c.deliverer(store, log).Once(t.Context(), list); r[0].Err != nil || !strings.Contains(r[0].Value.Authorization.Reveal(), canary) {
+			t.Errorf("after step %d: %+v", step, r[0])
+		}
+	}
+}
+
+// TestRefused checks what a refusal does to the present credential: it ends if the
+// registry refuses it too, and stays otherwise.
+func TestRefused(t *testing.T) {
+	refusal := func(isOfCredential bool) error { return &prove.Refusal{Credential: isOfCredential} }
+	now := time.Now().Truncate(time.Second)
+	for name, test := range map[string]struct {
+		until   time.Time
+		fetch   credential.Secret // "" if it fails
+		refused map[credential.Secret]error
+		ends    bool
+	}{
+		"the same, refused":            {fetch: "Basic b2xk", refused: map[credential.Secret]error{"Basic b2xk": refusal(true)}, ends: true},
+		"the same, with an end":        {until: now.Add(life), fetch: "Basic b2xk", refused: map[credential.Secret]error{"Basic b2xk": refusal(true)}, ends: true},
+		"the same, registry down":      {fetch: "Basic b2xk", refused: map[credential.Secret]error{"Basic b2xk": errors.New("down")}},
+		"the same, no registry":        {fetch: "Basic b2xk", refused: map[credential.Secret]error{"Basic b2xk": refusal(false)}},
+		"another refused":              {fetch: "Basic bmV3", refused: map[credential.Secret]error{"Basic bmV3": refusal(true)}},
+		"another refused, with an end": {until: now.Add(life), fetch: "Basic bmV3", refused: map[credential.Secret]error{"Basic bmV3": refusal(true), "Basic b2xk": refusal(true)}},
+		"both refused":                 {fetch: "Basic bmV3", refused: map[credential.Secret]error{"Basic bmV3": refusal(true), "Basic b2xk": refusal(true)}, ends: true},
+		"no source, old one taken":     {},
+		"no source, old one refused":   {refused: map[credential.Secret]error{"Basic b2xk": refusal(true)}, ends: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, list := handover.New(t.TempDir()), wanted(t, 10)[:1]
+			old := handover.Value{Registry: "r0.example", Authorization: "Basic b2xk", Credential: "robot", From: now.Add(-life), Until: test.until}
+			if err := store.SetValue(list[0].Key, old); err != nil {
+				t.Fatal(err)
+			}
+			c, log := newCloud(), &strings.Builder{}
+			c.fetch = func(Want) (Fetched, error) {
+				if test.fetch == "" {
+					return Fetched{}, errors.New("no source")
+				}
+				return Fetched{Authorization: test.fetch}, nil
+			}
+			c.prove = func(_ Want, a credential.Secret) (prove.Proof, error) {
+				return prove.Proof{Certain: true}, test.refused[a]
+			}
+			r := c.deliverer(store, log).Once(t.Context(), list)[0]
+			v, err := store.Value(list[0].Key)
+			if err != nil || v.Authorization != old.Authorization || v.Ended(time.Now().Add(time.Second)) != test.ends {
+				t.Errorf("the value is %+v, %v; ends %t", v, err, test.ends)
+			}
+			if _, err := store.Fault(list[0].Key); err != nil || r.Err == nil {
+				t.Errorf("no fault: %v, %v", err, r.Err)
+			}
+		})
+	}
+}
+
+// TestUnwanted checks that a credential goes as soon as the map does not want it, and
+// that a changed file is fetched at once.
+func TestUnwanted(t *testing.T) {
+	store := handover.New(t.TempDir())
+	list := wanted(t, 10)
+	synctest.Test(t, func(t *testing.T) {
+		c, log := newCloud(), &strings.Builder{}
+		in, stop := run(t, c.deliverer(store, log), list)
+		defer stop()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		changed := slices.Clone(list[:2])
+		changed[0].Stamp = "another"
+		in <- changed
+		time.Sleep(time.Second)
+		synctest.Wait()
+		keys, err := store.Keys()
+		if want := []string{list[0].Key, list[1].Key}; err != nil || len(keys) != 2 || !slices.Contains(want, keys[0]) || !slices.Contains(want, keys[1]) {
+			t.Errorf("the keys are %q, %v; want %q", keys, err, want)
+		}
+		if a, b := len(c.fetched["r0.example"]), len(c.fetched["r1.example"]); a != 2 || b != 1 {
+			t.Errorf("the changed one was fetched %d times, the other %d", a, b)
+		}
+	})
+}
+
+// TestDown changes the file of a credential while the process does not run.
+func TestDown(t *testing.T) {
+	now := time.Now()
+	w := wanted(t, 10)[0]
+	v := handover.Value{From: now.Add(-time.Minute)}
+	s := newSchedule(1)
+	for written, due := range map[time.Duration]bool{-time.Hour: false, -time.Minute: false, -30 * time.Second: true} {
+		w.Written = now.Add(written)
+		if got := !s.renewal(w, v, now).After(now); got != due {
+			t.Errorf("written %s ago: due %t; want %t", -written, got, due)
+		}
+	}
+	if v.From = now.Add(time.Hour); s.renewal(w, v, now).After(now) {
+		t.Error("a value from the future stays")
+	}
+}

@@ -1,0 +1,96 @@
+package prove
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	neturl "net/url"
+	"strings"
+
+	"github.com/mirrorcred/mirrorcred/hosts"
+)
+
+// bearer returns the parameters of the first challenge for a token
+// (core/remotes/docker/auth/parse.go, v2.4.2: containerd tries Bearer before
+// Basic).
+func bearer(h http.Header) (map[string]string, bool) {
+	for _, text := range h.Values("Www-Authenticate") {
+		scheme, rest, _ := strings.Cut(strings.TrimSpace(text), " ")
+		if strings.EqualFold(scheme, "bearer") {
+			return parameters(rest), true
+		}
+	}
+	return nil, false
+}
+
+// parameters reads name="value" pairs.
+func parameters(text string) map[string]string {
+	list := map[string]string{}
+	for text = strings.TrimLeft(text, " ,"); text != ""; text = strings.TrimLeft(text, " ,") {
+		name, after, ok := strings.Cut(text, "=")
+		if !ok {
+			break
+		}
+		var value string
+		if strings.HasPrefix(after, `"`) {
+			value, text, _ = strings.Cut(after[1:], `"`)
+		} else {
+			value, text, _ = strings.Cut(after, ",")
+		}
+		list[strings.ToLower(strings.TrimSpace(name))] = value
+	}
+	return list
+}
+
+// realm returns the address at which containerd would get a token, or a refusal if the
+// header must not go there.
+//
+// Before 2.1, containerd sends the header to no token service; later it sends it to
+// whichever the registry names (core/remotes/docker/authorizer.go).
+func (q question) realm(a answer, c map[string]string) (string, error) {
+	realm, err := neturl.Parse(c["realm"])
+	if err != nil || realm.Host == "" || realm.User != nil {
+		return "", q.refuse(a, "it names a token service that is no URL; see that it is a registry")
+	}
+	own := q.Endpoint.Host
+	switch {
+	case q.version == (hosts.Version{}):
+		return "", q.refuse(a, "it wants a token for the credential, which containerd gets from 2.1 on, and the version of containerd is not known; write version under [containerd] in the map")
+	case q.version.Before(2, 1, 0):
+		return "", q.refuse(a, fmt.Sprintf("it wants a token for the credential, which containerd %s does not get; update containerd to 2.1 or later, or leave deliver out there", q.version))
+	case realm.Scheme != "https" || q.Endpoint.Scheme != "https":
+		return "", q.refuse(a, "its token service is reached without TLS; correct its address in the registry's configuration")
+	case !sameHost(realm.Host, own) && q.TokenHost == "":
+		return "", q.refuse(a, fmt.Sprintf("its token service is at %.255s, another host; if that is the registry's own, write token_host = %[1]q under [registry.%q]", realm.Host, own))
+	case !sameHost(realm.Host, own) && !sameHost(realm.Host, q.TokenHost):
+		return "", q.refuse(a, fmt.Sprintf("its token service is at %.255s, which is not token_host = %q of the map; correct one of them", realm.Host, q.TokenHost))
+	}
+	query := realm.Query()
+	if service := c["service"]; service != "" {
+		query.Set("service", service)
+	}
+	for scope := range strings.FieldsSeq(c["scope"]) {
+		query.Add("scope", scope)
+	}
+	realm.RawQuery = query.Encode()
+	return realm.String(), nil
+}
+
+// sameHost reports whether two hosts are one with https.
+func sameHost(a, b string) bool {
+	return strings.EqualFold(strings.TrimSuffix(a, ":443"), strings.TrimSuffix(b, ":443"))
+}
+
+// unreached returns why a request got no answer, without the URL that net/http puts in
+// front.
+func unreached(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	var u *neturl.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	return fmt.Errorf("it cannot be asked: %w; see that this node reaches it", err)
+}

@@ -1,0 +1,157 @@
+package deliver
+
+import (
+	"errors"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
+)
+
+const (
+	// hourly is how often a credential that names no end is fetched.
+	hourly = time.Hour
+	// The pause after a failure doubles from the first to the last. A registry may ask
+	// for up to mostRetryAfter.
+	firstPause, lastPause = 5 * time.Second, 5 * time.Minute
+	mostRetryAfter        = time.Hour
+)
+
+// A schedule knows when to deliver what. Times are those of the wall clock, since an
+// end is one and a reboot may come in between.
+type schedule struct {
+	seed    uint64 // another one on each node, so that nodes do not ask together
+	entries []*entry
+}
+
+// An entry is one wanted credential.
+type entry struct {
+	want     Want
+	due      time.Time
+	running  bool
+	again    bool // its files changed while it ran
+	failures int
+}
+
+func newSchedule(seed uint64) *schedule { return &schedule{seed: seed} }
+
+// want replaces what is wanted. An entry that is still wanted keeps its time, unless
+// the files of its credential changed.
+func (s *schedule) want(list []Want, value func(key string) (handover.Value, error), now time.Time) {
+	entries := make([]*entry, len(list))
+	for i, w := range list {
+		e := s.find(w.Key)
+		switch {
+		case e == nil:
+			e = &entry{want: w, due: now}
+			if v, err := value(w.Key); err == nil {
+				e.due = s.renewal(w, v, now)
+			}
+		case e.want.Stamp != w.Stamp:
+			e.due, e.failures, e.again = now, 0, e.running
+		}
+		e.want = w
+		entries[i] = e
+	}
+	s.entries = entries
+}
+
+func (s *schedule) find(key string) *entry {
+	i := slices.IndexFunc(s.entries, func(e *entry) bool { return e.want.Key == key })
+	if i < 0 {
+		return nil
+	}
+	return s.entries[i]
+}
+
+func (s *schedule) wants(key string) bool { return s.find(key) != nil }
+
+// begin returns what is due, and takes it to be running.
+func (s *schedule) begin(now time.Time) []Want {
+	var list []Want
+	for _, e := range s.entries {
+		if !e.running && !now.Before(e.due) {
+			e.running = true
+			list = append(list, e.want)
+		}
+	}
+	return list
+}
+
+// end records the outcome of a delivery.
+func (s *schedule) end(r Result, now time.Time) {
+	e := s.find(r.Want.Key)
+	if e == nil {
+		return // no longer wanted
+	}
+	e.running = false
+	switch {
+	case e.again:
+		e.again, e.due = false, now
+	case r.Err != nil:
+		e.due = now.Add(s.pause(e, r.Err))
+		e.failures++
+	default:
+		e.failures = 0
+		e.due = s.renewal(e.want, r.Value, now)
+	}
+}
+
+// next returns how long nothing is due.
+func (s *schedule) next(now time.Time) time.Duration {
+	next := recheck
+	for _, e := range s.entries {
+		if !e.running {
+			next = min(next, e.due.Sub(now))
+		}
+	}
+	return max(0, next)
+}
+
+// renewal returns when to renew a value: in the middle of its life, give or take a
+// tenth of it. A value from the future was written before the clock was set, and a
+// file that is younger than its value has another credential.
+func (s *schedule) renewal(w Want, v handover.Value, now time.Time) time.Time {
+	half := hourly
+	switch {
+	case v.From.After(now) || w.Written.After(v.From.Add(time.Second)) || v.Ended(now):
+		return now
+	case !v.Renew.IsZero():
+		half = v.Renew.Sub(v.From)
+	case !v.Until.IsZero():
+		half = v.Until.Sub(v.From) / 2
+	}
+	half = max(half, firstPause)
+	return v.From.Add(half - time.Duration(s.share(w)*float64(half)/5))
+}
+
+// share returns a number from 0 to 1 that is the same for all values of one registry
+// and identity, so that these are renewed by one fetch.
+func (s *schedule) share(w Want) float64 {
+	h := fnv.New64a()
+	h.Write([]byte(w.Group))
+	return rand.New(rand.NewPCG(s.seed, h.Sum64())).Float64()
+}
+
+// pause returns how long to wait after a failure.
+func (s *schedule) pause(e *entry, err error) time.Duration {
+	pause := min(firstPause<<min(e.failures, 10), lastPause)
+	pause -= time.Duration(s.share(e.want) * float64(pause) / 5)
+	var busy interface {
+		error
+		RetryAfter() time.Duration
+	}
+	if errors.As(err, &busy) {
+		pause = max(pause, min(busy.RetryAfter(), mostRetryAfter))
+	}
+	return max(pause, firstPause)
+}
+
+// oneLine returns an error on one line.
+func oneLine(err error) string {
+	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' }), " ")
+}

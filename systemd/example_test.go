@@ -20,6 +20,8 @@ func ExampleUnits() {
 	// Output:
 	// /etc/systemd/system/mirrorcred.service false
 	// /etc/systemd/system/mirrorcred-apply.service false
+	// /etc/systemd/system/mirrorcred-deliver.service false
+	// /etc/systemd/system/mirrorcred-deliver.path false
 	// /etc/tmpfiles.d/mirrorcred.conf false
 }
 

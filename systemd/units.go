@@ -18,10 +18,13 @@ import (
 // Program is the default path of mirrorcred in the units.
 const Program = "/usr/local/bin/mirrorcred"
 
-// The names of the units. A node has one of the two services enabled.
+// The names of the units. A node has one of the first two enabled, and both start the
+// path when they start.
 const (
-	WatchUnit = "mirrorcred.service"       // the daemon
-	ApplyUnit = "mirrorcred-apply.service" // one run at boot, for nodes without the daemon
+	WatchUnit       = "mirrorcred.service"         // the daemon
+	ApplyUnit       = "mirrorcred-apply.service"   // one run at boot, for nodes without the daemon
+	DeliverUnit     = "mirrorcred-deliver.service" // asks registries, for either
+	DeliverPathUnit = "mirrorcred-deliver.path"    // starts it while the map needs that
 )
 
 //go:embed mirrorcred.service
@@ -29,6 +32,12 @@ var watchText string
 
 //go:embed mirrorcred-apply.service
 var applyText string
+
+//go:embed mirrorcred-deliver.service
+var deliverText string
+
+//go:embed mirrorcred-deliver.path
+var deliverPathText string
 
 //go:embed mirrorcred.conf
 var tmpfilesText string
@@ -64,6 +73,8 @@ func Units(program string) ([]Unit, error) {
 	return []Unit{
 		unit("/etc/systemd/system", WatchUnit, watchText),
 		unit("/etc/systemd/system", ApplyUnit, applyText),
+		unit("/etc/systemd/system", DeliverUnit, deliverText),
+		unit("/etc/systemd/system", DeliverPathUnit, deliverPathText),
 		unit("/etc/tmpfiles.d", "mirrorcred.conf", tmpfilesText),
 	}, nil
 }

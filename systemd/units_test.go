@@ -18,13 +18,16 @@ func TestUnitsVerify(t *testing.T) {
 	analyze := tool(t, "systemd-analyze", "systemd")
 	// The program must be there, so it is one that is.
 	for _, path := range install(t, tool(t, "env", "coreutils")) {
-		if filepath.Ext(path) != ".service" {
+		if filepath.Ext(path) == ".conf" {
 			continue
 		}
 		for _, args := range [][]string{
 			{"verify", "--man=no", path},
 			{"security", "--offline=true", "--threshold=30", "--no-pager", path},
 		} {
+			if args[0] == "security" && filepath.Ext(path) != ".service" {
+				continue
+			}
 			out, err := exec.Command(analyze, args...).CombinedOutput()
 			if err != nil {
 				t.Errorf("systemd-analyze %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -87,18 +90,31 @@ func TestUnitsSandbox(t *testing.T) {
 	want := map[string][]string{
 		systemd.WatchUnit: append([]string{
 			"Type=notify", "NotifyAccess=main", "WatchdogSec=3min", "Restart=on-failure",
-			"ExecStart=/usr/local/bin/mirrorcred watch $MIRRORCRED_FLAGS",
+			"ExecStart=/usr/local/bin/mirrorcred watch $MIRRORCRED_FLAGS", "Wants=mirrorcred-deliver.path",
 			"ExecReload=/bin/kill -HUP $MAINPID",
 		}, both...),
 		systemd.ApplyUnit: append([]string{
 			"Type=oneshot", "SuccessExitStatus=143",
-			"ExecStart=/usr/local/bin/mirrorcred apply",
+			"ExecStart=/usr/local/bin/mirrorcred apply --no-deliver", "Wants=mirrorcred-deliver.path",
 			// Or what a restart of containerd has it read is not noticed, nor
 			// if it restarts often.
 			"WantedBy=multi-user.target containerd.service", "StartLimitIntervalSec=0",
 		}, both...),
 	}
+	want[systemd.DeliverUnit] = []string{
+		"Type=notify", "NotifyAccess=main", "WatchdogSec=3min", "Restart=on-failure", "StartLimitIntervalSec=0",
+		"ExecStart=/usr/local/bin/mirrorcred deliver", "PartOf=mirrorcred.service",
+		"CapabilityBoundingSet=", "ProtectSystem=strict", "StateDirectory=mirrorcred", "RuntimeDirectoryPreserve=yes",
+		"RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+	}
+	want[systemd.DeliverPathUnit] = []string{"PathExists=/run/mirrorcred/deliver-wanted", "PartOf=mirrorcred.service"}
 	for _, u := range units(t, "") {
+		// Only the one that asks registries may reach them, and it writes none of the
+		// others' files.
+		hasNetwork, writes := !bytes.Contains(u.Data, []byte("\nIPAddressDeny=any\n")), bytes.Contains(u.Data, []byte("\nReadWritePaths="))
+		if asks := u.Name == systemd.DeliverUnit; filepath.Ext(u.Name) == ".service" && (hasNetwork != asks || writes == asks) {
+			t.Errorf("%s: has the network: %t, writes outside of its own directories: %t", u.Name, hasNetwork, writes)
+		}
 		lines := strings.Split(string(u.Data), "\n")
 		has := map[string]bool{}
 		for _, line := range lines {

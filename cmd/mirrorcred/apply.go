@@ -36,6 +36,8 @@ before its credential is. Running it again changes only what differs.
                     /var/lib/mirrorcred/adopted
       --no-kubelet  no kubelet runs, if that cannot be seen from here, such as in
                     a container that builds an image
+      --no-deliver  ask no registry for a credential that stands in hosts.toml,
+                    and use what "mirrorcred deliver" got
       --detailed-exitcode
                     exit with 2 if something is pending, or with -n if there is
                     anything to change
@@ -62,6 +64,7 @@ func runApply(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.String("root", "", "")
 	adopt := flags.Bool("adopt", false, "")
 	noKubelet := flags.Bool("no-kubelet", false, "")
+	noDeliver := flags.Bool("no-deliver", false, "")
 	diff := flags.Bool("diff", false, "")
 	detailed := flags.Bool("detailed-exitcode", false, "")
 	asJSON := flags.Bool("json", false, "")
@@ -85,7 +88,7 @@ func runApply(ctx context.Context, args []string, stdout io.Writer) error {
 		return errors.New("--diff shows what would change; write -n too")
 	}
 	if !*dryRun {
-		return exitCode(applyNode(ctx, n, *asJSON, stdout), *detailed)
+		return exitCode(applyNode(ctx, n, applying{asJSON: *asJSON, asks: dir == "" && !*noDeliver}, stdout), *detailed)
 	}
 	todo, err := n.Plan(ctx)
 	if err != nil {
@@ -141,9 +144,15 @@ func onlyExit(err error) bool {
 	return true
 }
 
+// An applying says how apply goes about it.
+type applying struct {
+	asJSON bool
+	asks   bool // registries, for the credentials that stand in hosts.toml
+}
+
 // applyNode makes a node match its map and prints each change as it is made. A
 // signal ends it before the next change.
-func applyNode(ctx context.Context, n *node.Node, asJSON bool, stdout io.Writer) error {
+func applyNode(ctx context.Context, n *node.Node, how applying, stdout io.Writer) error {
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	// Otherwise a reader that is gone would end this program by a signal, between
@@ -153,20 +162,28 @@ func applyNode(ctx context.Context, n *node.Node, asJSON bool, stdout io.Writer)
 	made := []plan.Change{}
 	n.Made = func(c plan.Change) {
 		made = append(made, c)
-		if !asJSON {
+		if !how.asJSON {
 			printChange(out, c)
 		}
 	}
+	var holds []string
+	if how.asks {
+		var err error
+		if holds, err = deliverFor(ctx, n); err != nil {
+			return errors.Join(err, out.Close(ctx))
+		}
+	}
 	todo, err := n.Apply(ctx)
+	todo.Notes = append(todo.Notes, holds...)
 	var part *node.InterruptedError
 	switch {
 	case errors.As(err, &part) && part.Changes > 0:
 		todo.Changes = made
-		if asJSON {
+		if how.asJSON {
 			err = errors.Join(err, printJSON(out, todo, false, false))
 		}
 	case err != nil:
-	case asJSON:
+	case how.asJSON:
 		err = errors.Join(printJSON(out, todo, false, outcome(todo, false) == nil), outcome(todo, false))
 	default:
 		err = errors.Join(printRest(out, todo, false), outcome(todo, false))

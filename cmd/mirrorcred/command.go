@@ -26,6 +26,7 @@ func commands() []command {
 	return []command{
 		{"apply", applyUsage, runApply},
 		{"watch", watchUsage, runWatch},
+		{"deliver", deliverUsage, runDeliver},
 		{"status", statusUsage, runStatus},
 		{"units", unitsUsage, runUnits},
 		{"plugin", pluginUsage, runPlugin},

@@ -27,6 +27,7 @@ registry that it belongs to.
 Commands:
   apply       make this node match its map, once
   watch       keep this node in sync with its map
+  deliver     ask registries for "mirrorcred watch"
   status      show the state of this node
   units       print or install the systemd units
   plugin      show or refresh the copies of the plugin that kubelets run

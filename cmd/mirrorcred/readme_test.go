@@ -47,7 +47,7 @@ func TestUninstall(t *testing.T) {
 			t.Errorf("%s is left", name)
 		}
 	}
-	n.wantSystemctl("disable --now mirrorcred.service mirrorcred-apply.service", "restart kubelet", "daemon-reload")
+	n.wantSystemctl("disable --now mirrorcred.service mirrorcred-apply.service", "stop mirrorcred-deliver.path mirrorcred-deliver.service", "restart kubelet", "daemon-reload")
 }
 
 // TestUpgrade replaces the programs on that node. The plugin is there after each

@@ -18,7 +18,9 @@ const unitsUsage = `Usage: mirrorcred units [FLAGS]
 
 Prints the systemd units of mirrorcred, or installs them: mirrorcred.service runs
 "mirrorcred watch", mirrorcred-apply.service runs "mirrorcred apply" once at
-boot, for nodes that want no daemon. A node enables one of the two.
+boot, for nodes that want no daemon. A node enables one of the two. Both have no
+network: mirrorcred-deliver.path starts "mirrorcred deliver" for them while the
+map needs registries to be asked.
 
   --install        write them instead of printing them; an edited one stays (use
                    drop-ins for changes)

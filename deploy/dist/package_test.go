@@ -187,7 +187,7 @@ func TestLife(t *testing.T) {
 func (h *host) wantInstalled(m manager) {
 	h.t.Helper()
 	for _, file := range []string{
-		managerPath, pluginPath, "/usr/lib/systemd/system/mirrorcred.service", "/usr/lib/systemd/system/mirrorcred-apply.service", "/usr/lib/tmpfiles.d/mirrorcred.conf",
+		managerPath, pluginPath, "/usr/lib/systemd/system/mirrorcred.service", "/usr/lib/systemd/system/mirrorcred-apply.service", "/usr/lib/systemd/system/mirrorcred-deliver.service", "/usr/lib/systemd/system/mirrorcred-deliver.path", "/usr/lib/tmpfiles.d/mirrorcred.conf",
 		"/usr/share/bash-completion/completions/mirrorcred", m.zsh, "/usr/share/fish/vendor_completions.d/mirrorcred.fish",
 		"/usr/share/man/man1/mirrorcred.1.gz", "/usr/share/man/man1/" + plugin + ".1.gz", docDir + "/copyright", docDir + "/examples/acr.toml", docDir + "/docs/uninstall.md",
 	} {

@@ -31,7 +31,7 @@ func (n *Node) StopService(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if f != nil && f.isRegular() && strings.HasSuffix(u.Name, ".service") {
+		if f != nil && f.isRegular() && !strings.HasSuffix(u.Name, ".conf") {
 			command = append(command, u.Name)
 		}
 	}

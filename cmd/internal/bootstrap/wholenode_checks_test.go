@@ -89,6 +89,7 @@ func (w *wholeNode) isOwn(name string) bool {
 	return slices.Contains([]string{
 		systemd.Program, path.Join(m.Kubelet.BinDir, Plugin), "/usr/local/share/man/man1/mirrorcred.1", "/etc/tmpfiles.d/mirrorcred.conf",
 		"/etc/systemd/system/" + systemd.WatchUnit, "/etc/systemd/system/" + systemd.ApplyUnit,
+		"/etc/systemd/system/" + systemd.DeliverUnit, "/etc/systemd/system/" + systemd.DeliverPathUnit,
 		"/etc/systemd/system/mirrorcred.service.d/bootstrap.conf", wants + systemd.WatchUnit,
 	}, name)
 }

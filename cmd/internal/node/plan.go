@@ -37,6 +37,7 @@ func (n *Node) plan(ctx context.Context, hold func(source string) bool) (plan.Pl
 	if err != nil {
 		return plan.Plan{}, errors.Join(plan.About(plan.PartMap, err), n.stillArmed(ctx, routes))
 	}
+	n.wantDeliver(m)
 	n.driven = nil
 	if plan.Mapped(m) {
 		n.driven = m

@@ -7,5 +7,5 @@ set -e
 
 if command -v systemctl >/dev/null; then
 	systemctl disable mirrorcred.service mirrorcred-apply.service || :
-	[ ! -d /run/systemd/system ] || systemctl stop mirrorcred.service mirrorcred-apply.service || :
+	[ ! -d /run/systemd/system ] || systemctl stop mirrorcred.service mirrorcred-apply.service mirrorcred-deliver.path mirrorcred-deliver.service || :
 fi

@@ -1,0 +1,35 @@
+package node
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
+)
+
+// DeliverWanted is there while the map needs registries to be asked. systemd starts
+// "mirrorcred deliver" for it, which has the network that this process lacks.
+const DeliverWanted = "/run/mirrorcred/deliver-wanted"
+
+// wantDeliver writes or removes that file. If that fails, what waits for a registry
+// says so.
+func (n *Node) wantDeliver(m *mirror.Map) {
+	if n.dry || n.elsewhere {
+		return
+	}
+	path := n.path(DeliverWanted)
+	_, err := n.tree.Lstat(path)
+	switch isThere := !errors.Is(err, fs.ErrNotExist); {
+	case m.AsksRegistries() && !isThere:
+		_ = n.disk.tree.Replace(path, nil)
+	case !m.AsksRegistries() && isThere:
+		_ = n.disk.tree.Remove(path)
+	}
+}
+
+// MapFiles returns the files that say what the node should be like: a change of one may
+// change the map that counts.
+func (n *Node) MapFiles() []string { return n.mapFiles() }
+
+// ReadSecret returns the value of a header that the map takes from a file.
+func (n *Node) ReadSecret(file string) (string, error) { return n.readSecret(file) }

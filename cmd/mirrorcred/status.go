@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
@@ -90,6 +91,7 @@ func readStatus(ctx context.Context, root *input.Root, socket string, n *node.No
 		var planErr error
 		todo, planErr = n.Plan(ctx)
 		s.Status = watch.FromPlan(version, n.Source(), todo, planErr)
+		s.Deliveries = watch.ReadDeliveries(filepath.Join(n.Root, "/", handover.Dir))
 	}
 	s.Mirrors = mirrorRows(n, todo, s.Status)
 	return s, nil
@@ -122,6 +124,7 @@ func printStatus(w io.Writer, s wholeStatus) error {
 		p.printf("changed   %s\n", when(s.LastChange))
 	}
 	p.mirrors(s.Mirrors)
+	p.deliveries(s.Deliveries, time.Now())
 	p.waits(10, "held", s.Held)
 	p.undone(10, s.Pending, s.Draining, s.Conflicts)
 	p.loss(10, s.Loss)
@@ -140,6 +143,29 @@ func printStatus(w io.Writer, s wholeStatus) error {
 		p.printf("fault     %s\n", s.Fault)
 	}
 	return p.err
+}
+
+// deliveries prints the credentials that stand in hosts.toml.
+func (p *printer) deliveries(list []watch.Delivery, now time.Time) {
+	for _, d := range list {
+		state := "credential " + d.Credential + " in hosts.toml"
+		switch {
+		case d.Credential == "":
+			state = "no credential yet"
+		case d.Until.IsZero():
+		case now.Before(d.Until):
+			state += " until " + when(d.Until)
+		default:
+			state += " ended " + when(d.Until)
+		}
+		if d.Unproved {
+			state += "; not proved, since the registry answers without it too"
+		}
+		if d.Fault != "" {
+			state += "; the last try failed: " + d.Fault
+		}
+		p.printf("delivery  %s: %s\n", d.Registry, state)
+	}
 }
 
 // mapOf says which map counts, if there could be another one.

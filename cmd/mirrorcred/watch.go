@@ -17,6 +17,7 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
 	"github.com/mirrorcred/mirrorcred/internal/input"
@@ -204,6 +205,7 @@ func (w *watching) reconcile(ctx context.Context) {
 		Done: func(r watch.Report) {
 			before := w.store.Status().Map
 			r.Source = w.node.Source()
+			w.store.SetDeliveries(watch.ReadDeliveries(filepath.Join(w.watchFlags.root, "/", handover.Dir)))
 			w.store.Record(r)
 			if s := w.store.Status(); s.Map != before {
 				w.log.Info("another map counts", "map", s.Map, "delivered", s.Delivered)

@@ -144,6 +144,14 @@ var situations = map[string][]situation{
 		{"short, but renewed", []string{`mirrorcred_credential_expiry_timestamp_seconds{credential="ecr"} 43200+60x90`, `mirrorcred_credential_issued_timestamp_seconds{credential="ecr"} 0+60x90`}, never},
 		{"short, and not renewed", []string{`mirrorcred_credential_expiry_timestamp_seconds{credential="ecr"} 600x90`, `mirrorcred_credential_issued_timestamp_seconds{credential="ecr"} -600x90`}, 26 * time.Minute},
 		{"in a year", []string{`mirrorcred_credential_expiry_timestamp_seconds{credential="azure"} 31536000x90`}, never},
+		{"in hosts.toml, where it is renewed", []string{`mirrorcred_credential_expiry_timestamp_seconds{credential="ecr",registry="r"} 43200x90`}, never},
+	},
+	"MirrorcredCredentialNotRenewed": {
+		{"renewed", []string{`mirrorcred_credential_expiry_timestamp_seconds{credential="ecr",registry="r"} 3600x30 5400x30 7200x30`, `mirrorcred_credential_issued_timestamp_seconds{credential="ecr",registry="r"} 0x30 1800x30 3600x30`}, never},
+		{"past the middle of its life", []string{`mirrorcred_credential_expiry_timestamp_seconds{credential="ecr",registry="r"} 3600x90`, `mirrorcred_credential_issued_timestamp_seconds{credential="ecr",registry="r"} 0x90`}, 52 * time.Minute},
+		{"refused", []string{`mirrorcred_delivery_failing{credential="harbor",registry="r"} 0x9 1x80`}, 25 * time.Minute},
+		{"no end, and no fault", []string{`mirrorcred_delivery_failing{credential="harbor",registry="r"} 0x90`, `mirrorcred_credential_issued_timestamp_seconds{credential="harbor",registry="r"} 0x90`}, never},
+		{"a file's, which no program renews", []string{`mirrorcred_credential_expiry_timestamp_seconds{credential="azure"} 3600x90`, `mirrorcred_credential_issued_timestamp_seconds{credential="azure"} 0x90`}, never},
 	},
 }
 

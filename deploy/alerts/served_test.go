@@ -236,6 +236,7 @@ credential = "harbor"
 kind = "docker-config"
 path = "/etc/mirrorcred/harbor.json"
 `,
+		"var/lib/mirrorcred/delivered/k.json":                            `{"registry":"ecr.corp","authorization":"Basic eDp5","realm":false,"until":"2033-01-01T00:00:00Z","credential":"ecr","from":"2032-01-01T00:00:00Z"}`,
 		"etc/mirrorcred/harbor.json":                                     fmt.Sprintf(`{"auths": {"harbor.corp": {"auth": %q}}}`, base64.StdEncoding.EncodeToString([]byte("robot:"+token))),
 		"var/lib/kubelet/credential-provider/mirror-credential-provider": "#!/bin/sh\n",
 		"var/log/mirrorcred/plugin.jsonl": fmt.Sprintln(`{"time":"2026-01-01T00:00:00Z","image":"docker.io/library/busybox","outcome":"answered",` +

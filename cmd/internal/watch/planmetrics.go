@@ -1,7 +1,7 @@
 package watch
 
 // exposeMap adds which map is in force, and when its credentials end.
-func exposeMap(e *exposition, last lastPlan) {
+func exposeMap(e *exposition, last lastPlan, deliveries []Delivery) {
 	if last.mapHash != "" {
 		e.info("mirrorcred_map_info",
 			"Always 1; the label is the beginning of the SHA-256 of the map in force, and is the same on each node with that map.", "hash", last.mapHash)
@@ -15,9 +15,17 @@ func exposeMap(e *exposition, last lastPlan) {
 			issued = append(issued, series{labels, seconds(l.From)})
 		}
 	}
+	for _, d := range deliveries {
+		if !d.Until.IsZero() {
+			ends = append(ends, series{d.labels(), seconds(d.Until)})
+		}
+		if !d.From.IsZero() {
+			issued = append(issued, series{d.labels(), seconds(d.From)})
+		}
+	}
 	e.family(gauge, "mirrorcred_credential_expiry_timestamp_seconds",
-		"When a credential of the map ends, if its file says so; the label is its name in the map, or the file of a client certificate.", ends)
-	e.family(gauge, "mirrorcred_credential_issued_timestamp_seconds", "When such a credential was issued, if its file says so.", issued)
+		"When a credential of the map ends, if its file says so; the label is its name in the map, or the file of a client certificate. With a registry it is one that stands in hosts.toml there and is renewed.", ends)
+	e.family(gauge, "mirrorcred_credential_issued_timestamp_seconds", "When such a credential was issued, if its file says so, or fetched.", issued)
 }
 
 // exposeArmed adds whether the plugin may return credentials; nothing if there are no

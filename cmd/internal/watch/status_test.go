@@ -250,6 +250,7 @@ func TestMetricsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := NewStatusStore("1.2.3", "/map")
+	b.SetDeliveries([]Delivery{{Registry: "a.corp", Credential: "a"}})
 	b.Record(began(Report{Plan: plan.Plan{
 		Generation: "abc", Routed: true, Credentials: []string{"a"}, Warnings: []doctor.Finding{{Name: doctor.CAMissing}},
 		Lifetimes: []doctor.Lifetime{{Credential: "a", From: time.Unix(1.6e9, 0), Until: time.Unix(1.8e9, 0)}},

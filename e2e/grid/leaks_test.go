@@ -49,9 +49,8 @@ func TestRootHeader(t *testing.T) {
 func TestServerHeader(t *testing.T) {
 	eachLine(t, func(t *testing.T, p *player, clients []Client) {
 		for _, source := range []string{p.world.host(Source), "*"} {
-			text := fmt.Sprintf("version = 1\n[[mirror]]\nsource = %q\ntargets = [%q]\n[registry.%q]\nheader = { Authorization = { file = \"/header\" } }\n",
-				source, p.world.host(Mirror), p.world.host(Mirror))
-			if err := p.writeMap(text, map[string]string{"/header": basic(Header)}); err != nil {
+			text := fmt.Sprintf("version = 1\n[[mirror]]\nsource = %q\ntargets = [%q]\n[registry.%[2]q]\n%s", source, p.world.host(Mirror), delivered)
+			if err := p.writeMap(text, map[string]string{names[Mirror]: basic(Header)}); err != nil {
 				t.Fatal(err)
 			}
 			for _, c := range clients {
@@ -74,11 +73,10 @@ func TestTwoMirrors(t *testing.T) {
 source = %q
 targets = [%q, %q, %[1]q]
 [registry.%[2]q]
-header = { Authorization = { file = "/header" } }
+%[4]s
 [registry.%[3]q]
-header = { Authorization = { file = "/other" } }
-`, p.world.host(Source), p.world.host(Mirror), p.world.host(Second))
-		if err := p.writeMap(text, map[string]string{"/header": basic(Header), "/other": basic(OtherOne)}); err != nil {
+%[4]s`, p.world.host(Source), p.world.host(Mirror), p.world.host(Second), delivered)
+		if err := p.writeMap(text, map[string]string{names[Mirror]: basic(Header), names[Second]: basic(OtherOne)}); err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range clients {
@@ -113,9 +111,9 @@ func TestRedirects(t *testing.T) {
 source = %q
 targets = [%q]
 [registry.%[2]q]
-header = { Authorization = { file = "/header" }, X-Api-Key = { file = "/named" } }
-`, p.world.host(Source), p.world.host(Mirror))
-		if err := p.writeMap(text, map[string]string{"/header": basic(Header), "/named": Named.text()}); err != nil {
+header = { X-Api-Key = { file = "/named" } }
+%s`, p.world.host(Source), p.world.host(Mirror), delivered)
+		if err := p.writeMap(text, map[string]string{names[Mirror]: basic(Header), "/named": Named.text()}); err != nil {
 			t.Fatal(err)
 		}
 		both := []Secret{Header, Named}
@@ -153,7 +151,7 @@ func TestRefusedBlob(t *testing.T) {
 	eachLine(t, func(t *testing.T, p *player, clients []Client) {
 		for _, c := range clients {
 			one := Case{c, Basic, Up, NoLogin, Public}
-			if err := p.writeMap(p.mapOf(one), map[string]string{"/header": basic(Header)}); err != nil {
+			if err := p.writeMap(p.mapOf(one), map[string]string{names[Mirror]: basic(Header)}); err != nil {
 				t.Fatal(err)
 			}
 			for _, status := range []int{401, 403, 404} {

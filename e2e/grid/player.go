@@ -3,9 +3,11 @@ package grid
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -45,7 +47,7 @@ func (p *player) stop() {
 
 // play plays one case, with the hosts.toml that its map makes.
 func (p *player) play(c Case) (Outcome, error) {
-	if err := p.writeMap(p.mapOf(c), map[string]string{"/header": c.Kind.header()}); err != nil {
+	if err := p.writeMap(p.mapOf(c), map[string]string{names[Mirror]: c.Kind.header()}); err != nil {
 		return Outcome{}, err
 	}
 	return p.pull(c.Client.Transfer, c.Login, p.world.parties(c))
@@ -87,13 +89,17 @@ source = %q
 targets = [%s]
 [registry.%q]
 ca = %q
-header = { Authorization = { file = "/header" } }
-`, p.world.host(Source), targets, target, p.certs.file)
+%s`, p.world.host(Source), targets, target, p.certs.file, delivered)
 }
 
+// delivered has a registry's credential stand in hosts.toml.
+const delivered = "credential = \"login\"\ndeliver = \"hosts\"\n"
+
 // writeMap writes the hosts.toml files of a map, as mirrorcred renders them for
-// the player's version.
-func (p *player) writeMap(text string, secrets map[string]string) error {
+// the player's version. values are those of the headers: the delivered ones by the
+// registry's name, others by the file that the map names.
+func (p *player) writeMap(text string, values map[string]string) error {
+	text += "[credential.login]\nkind = \"docker-config\"\npath = \"/login.json\"\n"
 	m, err := mirror.Parse("mirrors.toml", []byte(text))
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, text)
@@ -101,6 +107,15 @@ func (p *player) writeMap(text string, secrets map[string]string) error {
 	version, err := hosts.ParseVersion(p.version)
 	if err != nil {
 		return err
+	}
+	secrets := maps.Clone(values)
+	for _, one := range m.Mirrors {
+		for _, target := range one.Targets {
+			if key, ok := target.Delivery(); ok {
+				name, _, _ := strings.Cut(target.Host().String(), ":")
+				secrets[key] = values[name]
+			}
+		}
 	}
 	files, err := hosts.Render(m, hosts.Options{Version: version, Secrets: secrets})
 	if err != nil {

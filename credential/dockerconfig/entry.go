@@ -109,17 +109,26 @@ func (e entry) rank() int {
 
 // find returns the entry for a query.
 func (c *config) find(query credential.Query) (entry, bool) {
+	if all := c.all(query); len(all) > 0 {
+		return all[0], true
+	}
+	return entry{}, false
+}
+
+// all returns the entries for a query, the preferred one first.
+func (c *config) all(query credential.Query) []entry {
 	_, repository, _ := strings.Cut(query.Image, "/")
 	host, err := mirror.ParseHost(hub(query.Registry.String()))
 	if err != nil {
-		return entry{}, false
+		return nil
 	}
+	var list []entry
 	for _, e := range c.auths {
 		if e.names.Covers(host, query.Plain, repository) {
-			return e, true
+			list = append(list, e)
 		}
 	}
-	return entry{}, false
+	return list
 }
 
 // auth is the value of an entry (github.com/docker/cli v28,

@@ -64,6 +64,9 @@ type Query struct {
 	// Image is the image's name at that registry: host, repository prefix and
 	// repository, without a tag.
 	Image string
+	// Asked is the image's name as the pod has it, from the kubelet; "" if the
+	// source need not know.
+	Asked string
 	// ServiceAccountToken and ServiceAccountAnnotations are the pod's, from the
 	// kubelet; empty if the kubelet sent none.
 	ServiceAccountToken       Secret
@@ -74,4 +77,11 @@ type Query struct {
 // hold no secret.
 type Source interface {
 	Credential(ctx context.Context, query Query) (Credential, error)
+}
+
+// A Lister is a [Source] that may have several credentials for one image, in the
+// order in which they should be tried, or none.
+type Lister interface {
+	Source
+	Credentials(ctx context.Context, query Query) ([]Credential, error)
 }

@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"credential/azure/azurejson":    {"credential"},
 	"credential/dockerconfig":       {"credential", "credential/internal/child", "internal/input", "mirror"},
 	"credential/execprovider":       {"credential", "credential/internal/child", "mirror"},
+	"credential/pullsecret":         {"credential", "credential/dockerconfig", "credential/internal/child", "internal/input", "mirror"},
 	"systemd":                       {},
 	"systemd/unitfile":              {},
 	"systemd/unitfile/unitfiletest": {},

@@ -18,29 +18,51 @@ import (
 // (k8s.io/kubernetes v1.36.3, pkg/credentialprovider/keyring.go: keys are
 // sorted in reverse, and the path of a key is a plain prefix of the image's).
 func Answer(image mirror.Image, credentials []*Credential) Response {
+	last := max(0, len(credentials)-1)
+	return AnswerAround(image, credentials[:last], credentials[last:])
+}
+
+// AnswerAround is [Answer] for a list in which one of mirrorcred's providers cannot
+// know how many credentials another returns: a pod may have several logins for one
+// registry. first ends with these, and its keys count from the longest down; rest
+// comes after them, and its keys count from the shortest up.
+func AnswerAround(image mirror.Image, first, rest []*Credential) Response {
 	r := Response{CacheKey: CacheByImage}
-	list := distinct(credentials)
-	if len(list) == 1 && list[0] != nil && list[0].Anonymous() {
+	shared := slices.Contains(first, nil) || slices.Contains(rest, nil)
+	seen := map[[2]string]bool{}
+	first, rest = distinct(first, seen, shared), distinct(rest, seen, shared)
+	n := len(first) + len(rest)
+	if list := slices.Concat(first, rest); n == 1 && list[0] != nil && list[0].Anonymous() {
 		return r
 	}
-	for i, c := range list {
+	if n == len(first) && !shared {
+		first, rest = first[:max(0, n-1)], first[max(0, n-1):]
+	}
+	add := func(i, n int, c *Credential) {
 		if c == nil {
-			continue
+			return
 		}
 		if r.Auth == nil {
-			r.Auth = make(map[string]Credential, len(list))
+			r.Auth = make(map[string]Credential, n)
 		}
-		r.Auth[key(image, i, len(list))] = *c
+		r.Auth[key(image, i, n)] = *c
+	}
+	for i, c := range first {
+		add(i, max(n, i+2), c)
+	}
+	// As many places lie between that the last of rest has the host, the one before it
+	// the host and one character, and so on.
+	size := max(n, len(image.Repository())+1)
+	for i, c := range rest {
+		add(size-len(rest)+i, size, c)
 	}
 	return r
 }
 
-// distinct returns the credentials without repetitions. If another provider
+// distinct returns the credentials that were not seen before. If another provider
 // returns some of them, each keeps its place.
-func distinct(credentials []*Credential) []*Credential {
+func distinct(credentials []*Credential, seen map[[2]string]bool, shared bool) []*Credential {
 	var list []*Credential
-	seen := map[[2]string]bool{}
-	shared := slices.Contains(credentials, nil)
 	for _, c := range credentials {
 		if c != nil {
 			k := [2]string{c.Username, c.Password.Reveal()}

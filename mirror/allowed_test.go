@@ -52,6 +52,15 @@ kind     = "service-account-token"
 username = "pod"
 audience = "pods.corp"
 
+[registry."own.corp"]
+credential = "tenants"
+
+[credential.tenants]
+kind       = "pull-secret"
+audience   = "mirrorcred"
+kubeconfig = "/etc/kubernetes/node.conf"
+timeout    = "3s"
+
 [credential.azure]
 kind   = "azure"
 config = "/etc/mirrorcred/azure.json"
@@ -106,7 +115,7 @@ func TestDelivered(t *testing.T) {
 	if got := len(strings.Split(fmt.Sprint(err), "\n")); got < 25 {
 		t.Errorf("without a list there are %d faults: %v", got, err)
 	}
-	free := []string{"source", "match ", "match_images", "kind", "username"}
+	free := []string{"source", "match ", "match_images", "kind", "username", "timeout"}
 	for i, line := range strings.Split(aDelivered, "\n") {
 		name, _, isKey := strings.Cut(line, "=")
 		if !isKey || strings.HasPrefix(line, "version") && i == 0 {
@@ -119,7 +128,7 @@ func TestDelivered(t *testing.T) {
 			}
 		}
 		isFree := slices.ContainsFunc(free, func(f string) bool { return strings.HasPrefix(line, f) })
-		if strings.HasPrefix(line, "kind") && (strings.Contains(line, "exec") || strings.Contains(line, "token")) {
+		if strings.HasPrefix(line, "kind") && (strings.Contains(line, "exec") || strings.Contains(line, "token") || strings.Contains(line, "pull-secret")) {
 			isFree = false // what these answer is not
 		}
 		_, err := ParseDelivered("map", []byte(aDelivered), allowedBy(t, strings.Join(rest, "\n")))
@@ -158,6 +167,8 @@ ca = "/etc/ssl/any-ca.pem"
 		"a header elsewhere": {"[registry.\"evil.example\"]\nheader = { Authorization = { file = \"/etc/mirrorcred/harbor.header\" } }\n", `header.Authorization.file "/etc/mirrorcred/harbor.header" of [registry."evil.example"] is not allowed`},
 		"a pod's token":      {"[registry.\"evil.example\"]\ncredential = \"pods\"\n[credential.pods]\nkind = \"service-account-token\"\nusername = \"x\"\naudience = \"pods.corp\"\n", `map:3: credential "pods" of [registry."evil.example"] is not allowed`},
 		"another audience":   {"[registry.\"pods.corp\"]\ncredential = \"pods\"\n[credential.pods]\nkind = \"service-account-token\"\nusername = \"x\"\naudience = \"https://kubernetes.default.svc\"\n", `map:7: audience "https://kubernetes.default.svc" of [credential.pods] is not allowed`},
+		"another kubeconfig": {"[credential.tenants]\nkind = \"pull-secret\"\nkubeconfig = \"/tmp/other.conf\"\n", `map:4: kubeconfig "/tmp/other.conf" of [credential.tenants] is not allowed`},
+		"pods' pull secrets": {"[registry.\"evil.example\"]\ncredential = \"tenants\"\n[credential.tenants]\nkind = \"pull-secret\"\n", `map:3: credential "tenants" of [registry."evil.example"] is not allowed`},
 		"plain http":         {"[[mirror]]\nsource = \"ghcr.io\"\ntargets = [\"http://harbor.corp:5000\"]\n[registry.\"harbor.corp:5000\"]\ncredential = \"harbor\"\n[credential.harbor]\nkind = \"docker-config\"\npath = \"/etc/mirrorcred/harbor.json\"\n", `map:2: target "http://harbor.corp:5000" of the mirror of "ghcr.io" gets a credential unencrypted`},
 		"not verified":       {"[registry.\"harbor.corp:8443\"]\nskip_verify = true\n", `skip_verify "true" of [registry."harbor.corp:8443"] is not allowed`},
 		"a literal secret":   {"[registry.\"a.corp\"]\nheader = { Authorization = \"Bearer c4n4ry\" }\n", "map:3: header Authorization has a secret in a map from the cluster"},

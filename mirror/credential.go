@@ -52,6 +52,8 @@ func (p *parser) credential(name string, t *table) Credential {
 		r.execPods(&c)
 	case PodToken:
 		r.podToken(&c)
+	case PullSecret:
+		r.pullSecret(&c)
 	default:
 		if t.find("kind") == nil {
 			p.add(t.line, "[credential.%s] has no kind; %s", name, likelyKind(t))
@@ -80,7 +82,7 @@ func likelyKind(t *table) string {
 	for _, of := range []struct {
 		key  string
 		kind Kind
-	}{{"path", DockerConfig}, {"command", Exec}, {"config", Azure}, {"username", PodToken}} {
+	}{{"path", DockerConfig}, {"command", Exec}, {"config", Azure}, {"username", PodToken}, {"kubeconfig", PullSecret}} {
 		if t.find(of.key) != nil {
 			return fmt.Sprintf("write kind = %q", of.kind)
 		}

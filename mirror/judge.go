@@ -156,7 +156,7 @@ func isPublicACR(registry string) bool {
 // judgeKind checks the kind of a credential that is given to a registry by its name:
 // what was allowed as the answer of a program is not allowed as a pod's own token.
 func (p *parser) judgeKind(k key, v *value, rule rule) {
-	if kind := Kind(v.text); kind == Exec || kind == PodToken {
+	if kind := Kind(v.text); kind == Exec || kind == PodToken || kind == PullSecret {
 		p.judgeValue(k, v, rule)
 	}
 }

@@ -123,18 +123,21 @@ const (
 	Exec         Kind = "exec"          // another kubelet credential provider
 	// PodToken hands the pod's service-account token on as the password.
 	PodToken Kind = "service-account-token"
+	// PullSecret takes the pod's own logins, from the pull secrets that it names.
+	PullSecret Kind = "pull-secret"
 )
 
-var kindList = []string{string(Azure), string(DockerConfig), string(Exec), string(PodToken)}
+var kindList = []string{string(Azure), string(DockerConfig), string(Exec), string(PodToken), string(PullSecret)}
 
 // kinds are the kinds as messages list them.
-const kinds = "\"azure\", \"docker-config\", \"exec\" and \"service-account-token\""
+const kinds = "\"azure\", \"docker-config\", \"exec\", \"service-account-token\" and \"pull-secret\""
 
 // A Credential says how to get a username and a password.
 type Credential struct {
 	Name string `json:"name"`
 	Kind Kind   `json:"kind"`
-	// File is the path of azure.json or of the docker config.json; "" for other
+	// File is the path of azure.json or of the docker config.json, or of the node's
+	// kubeconfig, for [PullSecret], "" for where the kubelet has it; "" for other
 	// kinds.
 	File string `json:"file,omitempty"`
 	// Command, Args and Env (NAME=value) say which program [Exec] runs.
@@ -144,6 +147,9 @@ type Credential struct {
 	// Closed says that only root can read the map. Args and Env may then hold
 	// secrets, whatever their names.
 	Closed bool `json:"closed,omitempty"`
+	// Timeout is how long the API server may take for [PullSecret]; 0 means the
+	// default.
+	Timeout time.Duration `json:"timeout,omitempty"`
 	// Username is what [PodToken] returns with the token.
 	Username string `json:"username,omitempty"`
 	// Token is the pod's token that is needed to get the credential; nil if the

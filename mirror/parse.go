@@ -36,6 +36,7 @@ func (p parser) parse(file string, data []byte) (*Map, error) {
 	p.mirrors(r.get("mirror"))
 	p.containerd(r.sub("containerd"))
 	p.kubelet(r.sub("kubelet"))
+	p.checkKubelet()
 	r.rest(map[string]string{
 		"mirrors":    "write each as a table [[mirror]] of its own",
 		"registries": "write each as a table [registry.\"host\"] of its own",

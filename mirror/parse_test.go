@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fullMap names every table and most keys.
@@ -53,6 +54,15 @@ env     = { AWS_PROFILE = "node" }
 kind = "service-account-token"
 username = "token"
 audience = "registry.example.com"
+
+[credential.tenants]
+kind = "pull-secret"
+
+[credential.strangers]
+kind       = "pull-secret"
+audience   = "pulls"
+kubeconfig = "/etc/kubernetes/../kubernetes/node.conf"
+timeout    = "1500ms"
 
 [containerd]
 hosts_dir = "/etc/containerd/certs.d"
@@ -102,6 +112,14 @@ func TestParse(t *testing.T) {
 	}
 	if azure, ok := m.Azure(); !ok || azure.File != DefaultAzureConfig {
 		t.Errorf("Azure() = %v, %v; want the implied credential", azure, ok)
+	}
+	tenants, _ := m.Credential("tenants")
+	if tenants.Token == nil || tenants.Token.Audience != DefaultAudience || !tenants.Token.Required || tenants.File != "" || tenants.Timeout != 0 {
+		t.Errorf("[credential.tenants] = %+v; want the defaults", tenants)
+	}
+	strangers, _ := m.Credential("strangers")
+	if strangers.Token == nil || strangers.Token.Audience != "pulls" || strangers.File != "/etc/kubernetes/node.conf" || strangers.Timeout != 1500*time.Millisecond {
+		t.Errorf("[credential.strangers] = %+v", strangers)
 	}
 	if !all.Secret() {
 		t.Errorf("the mirror of * has a header from a file and is not secret")

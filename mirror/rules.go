@@ -77,6 +77,9 @@ var rules = map[string]rule{
 	"credential.*.annotations":          {},
 	"credential.*.required_annotations": {},
 	"credential.*.username":             {},
+	// It says who the plugin is at the API server, and which program makes it that.
+	"credential.*.kubeconfig": {need: equal},
+	"credential.*.timeout":    {},
 	// The pod's token goes to Entra ID only, and its answer to ACR hosts only.
 	"credential.*.client_id": {},
 	"credential.*.tenant_id": {},

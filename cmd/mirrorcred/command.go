@@ -34,6 +34,7 @@ func commands() []command {
 		{"check", checkUsage, runCheck},
 		{"explain", explainUsage, runExplain},
 		{"import", importUsage, runImport},
+		{"rbac", rbacUsage, runRBAC},
 		{"pull", pullUsage, runPull},
 		{"bootstrap", bootstrapUsage, runBootstrap},
 		{"install", installUsage, runInstall},

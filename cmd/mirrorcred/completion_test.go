@@ -20,7 +20,7 @@ func TestBashCompletion(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line, want := range map[string]string{
-		"":                     "apply watch deliver status units plugin events check explain import pull bootstrap install courier completion version help --help --version",
+		"":                     "apply watch deliver status units plugin events check explain import rbac pull bootstrap install courier completion version help --help --version",
 		"ap":                   "apply",
 		"apply --dr":           "--dry-run",
 		"apply --ro":           "--root",
@@ -32,7 +32,7 @@ func TestBashCompletion(t *testing.T) {
 		"import --sh":          "--share",
 		"check --json --m":     "--map",
 		"check --map /etc/pas": "/etc/passwd",
-		"unknown ":             "apply watch deliver status units plugin events check explain import pull bootstrap install courier completion version help --help --version",
+		"unknown ":             "apply watch deliver status units plugin events check explain import rbac pull bootstrap install courier completion version help --help --version",
 	} {
 		words := append([]string{"mirrorcred"}, strings.Split(line, " ")...)
 		quoted := "'" + strings.Join(words, "' '") + "'"

@@ -172,15 +172,21 @@ func (p *eventPrinter) add(line []byte) error {
 
 // columns are the columns of an event for a person.
 func columns(e audit.Event) [6]string {
-	var targets []string
+	var targets, why []string
+	if e.Reason != "" {
+		why = append(why, e.Reason)
+	}
 	for _, t := range e.Targets {
 		if t.Kept {
 			t.Host += " (cached)"
 		}
 		targets = append(targets, t.Host)
+		if t.Note != "" {
+			why = append(why, t.Note)
+		}
 	}
 	ms := strconv.FormatFloat(time.Duration(e.Took).Seconds()*1000, 'f', 1, 64) + " ms"
-	list := [6]string{e.Time.Local().Format("2006-01-02 15:04:05.000"), string(e.Outcome), e.Image, strings.Join(targets, ", "), ms, e.Reason}
+	list := [6]string{e.Time.Local().Format("2006-01-02 15:04:05.000"), string(e.Outcome), e.Image, strings.Join(targets, ", "), ms, strings.Join(why, "; ")}
 	for i, text := range list {
 		list[i] = strings.Map(visible, text)
 		if i < len(list)-1 && text == "" {

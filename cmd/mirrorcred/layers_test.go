@@ -15,6 +15,7 @@ const module = "github.com/mirrorcred/mirrorcred/"
 // that is not named may import all of those that are.
 var layers = map[string][]string{
 	"internal/input":                {},
+	"internal/pullsecrettest":       {},
 	"mirror":                        {},
 	"hosts":                         {"mirror", "hosts/release"},
 	"hosts/release":                 {},
@@ -32,7 +33,7 @@ var layers = map[string][]string{
 	"systemd/unitfile":              {},
 	"systemd/unitfile/unitfiletest": {},
 	"cmd/internal/plugin": {
-		"mirror", "hosts", "credential", "credential/azure", "credential/execprovider", "credential/route",
+		"mirror", "hosts", "credential", "credential/azure", "credential/execprovider", "credential/pullsecret", "credential/route",
 		"cmd/internal/armed", "cmd/internal/audit", "cmd/internal/sources", "cmd/internal/tokens", "internal/input",
 	},
 	"cmd/internal/sources":           {"credential", "credential/azure", "credential/dockerconfig", "credential/execprovider", "internal/input", "mirror"},

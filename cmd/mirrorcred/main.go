@@ -35,6 +35,7 @@ Commands:
   check       find everything here that would make a pull go wrong
   explain     show what happens when this node pulls an image
   import      print a map made from another program's mirror settings
+  rbac        print the cluster's rules that the map's credentials need
   pull        pull images through their mirrors, the pause image too
   bootstrap   set this node up for mirrorcred, or take that back
   install     put mirrorcred on the node of a pod, or take it off

@@ -26,7 +26,7 @@ func printChange(w io.Writer, c plan.Change) {
 func printRest(w io.Writer, todo plan.Plan, dryRun bool) error {
 	p := printer{w: w}
 	for _, audience := range todo.NewAudiences {
-		p.printf("%-9spods with a service account need a cluster rule before they get this credential: allow the group system:nodes the verb request-serviceaccounts-token-audience on the resource %q (docs/credentials.md)\n", "note", audience)
+		p.printf("%-9spods with a service account need a cluster rule before they get this credential: allow the group system:nodes the verb request-serviceaccounts-token-audience on the resource %q; run \"mirrorcred rbac | kubectl apply -f -\" (docs/credentials.md)\n", "note", audience)
 	}
 	p.undone(9, todo.Pending, todo.Draining, todo.Conflicts)
 	p.loss(9, todo.Loss)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/credential"
-	"github.com/mirrorcred/mirrorcred/credential/pullsecret/pullsecrettest"
+	"github.com/mirrorcred/mirrorcred/internal/pullsecrettest"
 )
 
 // below returns a function that reads the files below a directory.

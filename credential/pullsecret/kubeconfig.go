@@ -113,7 +113,7 @@ func (k *kubeconfig) choose(doc *document) error {
 // connection that is not verified.
 func (k *kubeconfig) check() (err error) {
 	if k.cluster.Insecure {
-		return errors.New("insecure-skip-tls-verify: anybody on the network could take the node's identity; remove it, and write certificate-authority")
+		return errors.New("insecure-skip-tls-verify: others on the network could take the node's identity; remove it, and write certificate-authority")
 	}
 	k.serverName = k.cluster.ServerName
 	k.server, err = url.Parse(k.cluster.Server)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/credential"
-	"github.com/mirrorcred/mirrorcred/credential/pullsecret/pullsecrettest"
+	"github.com/mirrorcred/mirrorcred/internal/pullsecrettest"
 )
 
 const canary = pullsecrettest.Canary
@@ -132,7 +132,7 @@ func TestKubeconfigFaults(t *testing.T) {
 		pullsecrettest.Kubeconfig("{}", user):                                                                                                                                                "server is not the URL of an API server",
 		pullsecrettest.Kubeconfig("{server: 'http://10.0.0.1'}", user):                                                                                                                       `the scheme "http", which is not encrypted`,
 		pullsecrettest.Kubeconfig("{server: 'https://u:"+canary+"@10.0.0.1'}", user):                                                                                                         "is not the URL of an API server",
-		pullsecrettest.Kubeconfig("{server: 'https://10.0.0.1', insecure-skip-tls-verify: true}", user):                                                                                      "insecure-skip-tls-verify: anybody on the network could take the node's identity; remove it",
+		pullsecrettest.Kubeconfig("{server: 'https://10.0.0.1', insecure-skip-tls-verify: true}", user):                                                                                      "insecure-skip-tls-verify: others on the network could take the node's identity; remove it",
 		pullsecrettest.Kubeconfig("{server: 'https://10.0.0.1', proxy-url: ':"+canary+"'}", user):                                                                                            "proxy-url is not a URL",
 		pullsecrettest.Kubeconfig("{server: 'https://10.0.0.1', certificate-authority-data: '"+canary+"!'}", user):                                                                           "certificate-authority-data of the node's kubeconfig is not base64",
 		pullsecrettest.Kubeconfig("{server: 'https://10.0.0.1', certificate-authority-data: "+encoded([]byte(canary))+"}", user):                                                             "holds no certificate as PEM",

@@ -248,7 +248,7 @@ type noteKey struct{}
 
 // WithNote returns a context with which [Source.Credentials] calls note once, if
 // there is something to say: one line, which names the pod and its secrets. These
-// names are the tenants' and not everybody's.
+// names are the tenants' data.
 func WithNote(ctx context.Context, note func(text string)) context.Context {
 	return context.WithValue(ctx, noteKey{}, note)
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/credential"
-	"github.com/mirrorcred/mirrorcred/credential/pullsecret/pullsecrettest"
+	"github.com/mirrorcred/mirrorcred/internal/pullsecrettest"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -274,7 +274,7 @@ func httpsServer(t *testing.T, h http.Handler) *pullsecrettest.API {
 
 // at writes a kubeconfig of an API server with another server in it, and with more
 // settings of the cluster. The server's certificate is that of every test server, so
-// the CA is one that nobody has.
+// the CA is one that no server has.
 func at(t *testing.T, a *pullsecrettest.API, server, more string) string {
 	t.Helper()
 	ca, _ := pullsecrettest.NewCert(t, time.Now().Add(time.Hour))

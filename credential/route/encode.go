@@ -100,6 +100,10 @@ func writeCredential(w *jsontext.Writer, c mirror.Credential) {
 		w.Key("closed")
 		w.Value(true)
 	}
+	if c.Timeout != 0 {
+		w.Key("timeout")
+		w.Value(c.Timeout)
+	}
 	w.TextUnlessEmpty("username", c.Username)
 	if c.Token != nil {
 		w.Key("token")

@@ -25,7 +25,7 @@ func TestEncodeAsJSON(t *testing.T) {
 	}
 	all := &mirror.Credential{
 		Name: "n", Kind: mirror.Exec, File: "/f", Command: "/c", Args: []string{"-a", "<&>"},
-		Env: []string{"A=\"\\\n\x7f"}, Username: "\u2028", Token: &mirror.Token{Audience: "\xff", Required: true, Annotations: []string{"a<"}, RequiredAnnotations: []string{""}},
+		Env: []string{"A=\"\\\n\x7f"}, Timeout: 3, Username: "\u2028", Token: &mirror.Token{Audience: "\xff", Required: true, Annotations: []string{"a<"}, RequiredAnnotations: []string{""}},
 		ClientID: "&", TenantID: "t", Binding: &mirror.Binding{Name: "n", APIServer: ">"},
 	}
 	for _, r := range []Route{

@@ -73,7 +73,7 @@ func (capability) schema() schema { return enum("pull", "resolve", "push", "refe
 func (match) schema() schema      { return enum("sources", "any") }
 func (plugin) schema() schema     { return enum("mirror-credential-provider", mirror.Stock) }
 func (kind) schema() schema {
-	return enum(mirror.Azure, mirror.DockerConfig, mirror.Exec, mirror.PodToken)
+	return enum(mirror.Azure, mirror.DockerConfig, mirror.Exec, mirror.PodToken, mirror.PullSecret)
 }
 
 func listOf(item schema) schema { return schema{"type": "array", "items": item} }

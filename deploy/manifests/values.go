@@ -92,6 +92,8 @@ type credentialValues struct {
 	Require             bool              `json:"require"`
 	Annotations         []string          `json:"annotations"`
 	RequiredAnnotations []string          `json:"required_annotations"`
+	Kubeconfig          string            `json:"kubeconfig"`
+	Timeout             string            `json:"timeout"`
 	ClientID            string            `json:"client_id"`
 	TenantID            string            `json:"tenant_id"`
 	IdentityBinding     bindingValues     `json:"identity_binding"`

@@ -55,7 +55,9 @@ type Target struct {
 	Kept       bool   `json:"cached"`               // from the token cache
 	Steps      []Step `json:"steps,omitempty"`
 	Failure    string `json:"failure,omitempty"`
-	Took       Took   `json:"ms"`
+	// Note says more of a pod's own logins: the pod, and the secrets that it names.
+	Note string `json:"note,omitempty"`
+	Took Took   `json:"ms"`
 }
 
 // A Step is one part of getting a credential.
@@ -114,7 +116,7 @@ func (e Event) cut(most int) Event {
 	targets := e.Targets
 	e.Targets = nil
 	for _, t := range targets {
-		t.Host, t.Credential, t.Identity, t.Failure = clip(t.Host, most), clip(t.Credential, most), clip(t.Identity, most), clip(t.Failure, most)
+		t.Host, t.Credential, t.Identity, t.Failure, t.Note = clip(t.Host, most), clip(t.Credential, most), clip(t.Identity, most), clip(t.Failure, most), clip(t.Note, most)
 		steps := t.Steps[:min(mostSteps, len(t.Steps))]
 		t.Steps = nil
 		for _, step := range steps {

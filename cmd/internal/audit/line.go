@@ -84,5 +84,6 @@ func (t Target) write(w *writer) {
 		w.took(t.Steps[i].Took)
 	})
 	w.text("failure", t.Failure)
+	w.text("note", t.Note)
 	w.took(t.Took)
 }

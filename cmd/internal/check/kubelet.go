@@ -69,14 +69,14 @@ func (v *visit) tokens(m *mirror.Map, mapFile string, entries []kubeletconfig.En
 			break
 		}
 		v.add(doctor.TokenAttributesEarly, place(e.File, e.Line), fmt.Sprintf("provider %q has tokenAttributes, and %s does not start with them", e.Name, early),
-			"update the kubelet to 1.34 or later, or take tokenAttributes out (for mirrorcred's own, audience in the map)")
+			"update the kubelet to 1.34 or later, or take tokenAttributes out (for mirrorcred's own, audience in the map, and the kinds service-account-token and pull-secret)")
 	}
 	for _, c := range m.Credentials {
 		if c.Token == nil || v.answered(m, c.Name) {
 			continue
 		}
 		v.add(doctor.TokenRBAC, mapFile, fmt.Sprintf("no pull is known yet that got credential %q with a pod's token; until the cluster lets its nodes ask for tokens of audience %q, the kubelet does not run the plugin for it", c.Name, c.Token.Audience),
-			fmt.Sprintf("create a ClusterRole with the verb request-serviceaccounts-token-audience on the resource %q, and bind it to the group system:nodes; docs/credentials.md has it whole", c.Token.Audience))
+			"run \"mirrorcred rbac | kubectl apply -f -\", with the right to create ClusterRoles; docs/credentials.md has the rule")
 	}
 }
 

@@ -71,6 +71,8 @@ type Kubelet struct {
 	Now Paths
 	// InTree is the file that [InTreeFlag] names, "" if it is not given.
 	InTree string
+	// Argv is the kubelet's whole command line, nil if another program makes it.
+	Argv []string
 
 	way way
 }

@@ -36,7 +36,7 @@ func findService(files unitfile.Files) (*Kubelet, error) {
 		return nil, &Fault{File: s.Files[0], Text: fmt.Sprintf("%s has %d ExecStart lines", kubeletUnit, s.Starts), Repair: "a kubelet has one; see systemctl cat kubelet"}
 	}
 	way := &service{s, files, layoutOf(files, s)}
-	k := &Kubelet{Layout: way.layout.name, Unit: kubeletUnit, Now: pathsOf(s.Argv), InTree: lastOf(s.Argv, InTreeFlag), way: way}
+	k := &Kubelet{Layout: way.layout.name, Unit: kubeletUnit, Now: pathsOf(s.Argv), InTree: lastOf(s.Argv, InTreeFlag), Argv: s.Argv, way: way}
 	if !way.isWrapped() {
 		k.Program = s.Argv[0]
 	}

@@ -256,6 +256,7 @@ func (n *Node) ParseMap() (*mirror.Map, error) {
 		return nil, err
 	}
 	n.usePaths(m)
+	n.useKubeconfig(m)
 	return m, nil
 }
 

@@ -179,6 +179,7 @@ func (n *Node) readFullMap() (*mirror.Map, headerValues, error) {
 		return nil, headerValues{}, err
 	}
 	n.usePaths(m)
+	n.useKubeconfig(m)
 	n.note(m)
 	if err := n.checkLiteralSecrets(m, info.Mode()); err != nil {
 		return nil, headerValues{}, err

@@ -62,5 +62,5 @@ func checkTokens(version, says string) error {
 	if _, err := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &major, &minor); err != nil || major > 1 || minor >= firstWithTokens {
 		return err
 	}
-	return fmt.Errorf("%s kubelet %s, which does not start with a configuration that asks for tokens of pods; update it to 1.%d or later, or remove audience from the credentials", says, version, firstWithTokens)
+	return fmt.Errorf("%s kubelet %s, which does not start with a configuration that asks for tokens of pods; update it to 1.%d or later, or remove audience from the credentials, and those of kind service-account-token and pull-secret", says, version, firstWithTokens)
 }

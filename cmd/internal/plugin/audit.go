@@ -8,6 +8,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/credential/azure"
+	"github.com/mirrorcred/mirrorcred/credential/pullsecret"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -24,8 +25,8 @@ type journal struct {
 	targets []audit.Target
 }
 
-// ask gets a credential from a source, and records the outcome.
-func (n *node) ask(ctx context.Context, c mirror.Credential, source credential.Source, query credential.Query) (credential.Credential, error) {
+// ask gets the credentials from a source, and records the outcome.
+func (n *node) ask(ctx context.Context, c mirror.Credential, source credential.Source, query credential.Query) ([]credential.Credential, error) {
 	t := audit.Target{Host: query.Registry.String(), Credential: c.Name, Identity: string(c.Kind)}
 	if source, ok := source.(*azure.Source); ok {
 		t.Identity = source.Identity(query)
@@ -34,15 +35,26 @@ func (n *node) ask(ctx context.Context, c mirror.Credential, source credential.S
 	ctx = azure.WithTrace(ctx, func(step string, took time.Duration) {
 		t.Steps = append(t.Steps, audit.Step{Name: step, Took: audit.Took(took)})
 	})
-	got, hit, err := n.kept(ctx, c, source, query)
-	t.Kept, t.Took = hit, audit.Took(time.Since(started))
+	var got []credential.Credential
+	var err error
+	if several, ok := source.(credential.Lister); ok {
+		n.settleIn()
+		got, err = several.Credentials(pullsecret.WithNote(ctx, func(text string) { t.Note = text }), query)
+	} else {
+		got = make([]credential.Credential, 1)
+		got[0], t.Kept, err = n.kept(ctx, c, source, query)
+	}
+	t.Took = audit.Took(time.Since(started))
 	if err != nil {
 		t.Failure = err.Error()
 	}
 	n.journal.mu.Lock()
 	defer n.journal.mu.Unlock()
 	n.journal.targets = append(n.journal.targets, t)
-	return got, err
+	if err != nil {
+		return nil, err
+	}
+	return got, nil
 }
 
 // write adds the run to the audit log, if it can. err is the error of the run.

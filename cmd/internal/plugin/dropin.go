@@ -52,13 +52,13 @@ func (n *node) byFlags(ctx context.Context, o options) (credential.Response, err
 	if id, secret, ok := config.ServicePrincipal(); ok && !mirrored && query.ServiceAccountToken == "" {
 		return servicePrincipal(host, credential.Credential{Username: id, Password: secret}), nil
 	}
-	c, err := n.ask(ctx, mirror.Credential{Kind: mirror.Azure}, source, query)
+	got, err := n.ask(ctx, mirror.Credential{Kind: mirror.Azure}, source, query)
 	if err != nil {
 		return credential.Response{}, fmt.Errorf("no credential for %s at %s: %w", n.request.Image, host, err)
 	}
-	auth := map[string]credential.Credential{anyACR: {}, host.String(): c}
+	auth := map[string]credential.Credential{anyACR: {}, host.String(): got[0]}
 	if mirrored {
-		auth[mapping.Source] = c
+		auth[mapping.Source] = got[0]
 	}
 	return credential.Response{CacheKey: cacheKey(mappings, n.request.Image), CacheFor: cacheFor, Auth: auth}, nil
 }

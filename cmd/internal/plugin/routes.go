@@ -30,31 +30,31 @@ func (n *node) byRoutes(ctx context.Context, o options) (credential.Response, er
 	if err != nil {
 		return credential.Response{}, fmt.Errorf("no credential for %s: %w", image.Name(), err)
 	}
-	return credential.Answer(image, credentials), nil
+	return credential.AnswerAround(image, credentials.first, credentials.rest), nil
 }
 
 // byRoute gets the credentials for an image. That takes seconds, in which
 // containerd may have been sent elsewhere, so the files are read again before
 // one is returned.
-func (n *node) byRoute(ctx context.Context, dir string, image mirror.Image) ([]*credential.Credential, error) {
+func (n *node) byRoute(ctx context.Context, dir string, image mirror.Image) (collected, error) {
 	offers, err := n.settled(dir, image)
 	for range mostTurns {
 		if err != nil || len(offers) == 0 {
-			return nil, err
+			return collected{}, err
 		}
 		credentials, err := n.collect(ctx, offers)
 		if err != nil {
-			return nil, err
+			return collected{}, err
 		}
 		before := offers
 		if offers, err = n.settled(dir, image); err != nil {
-			return nil, err
+			return collected{}, err
 		}
 		if reflect.DeepEqual(offers, before) {
 			return credentials, nil
 		}
 	}
-	return nil, withCode(audit.Retargeted, errors.New("its mirror changed each time a credential was ready; pull again"))
+	return collected{}, withCode(audit.Retargeted, errors.New("its mirror changed each time a credential was ready; pull again"))
 }
 
 // mostTurns is how often credentials are fetched for one image.
@@ -141,31 +141,55 @@ func (n *node) observe(dir, host string) (route.Observed, error) {
 	return route.Observed{Dir: dir}, nil
 }
 
-// collect gets the offered credentials concurrently, and returns them in the
-// order of the offers, nil for one that another of mirrorcred's providers
-// answers. One that cannot be fetched is left out and noted, unless nothing
-// would be left.
-func (n *node) collect(ctx context.Context, offers []route.Offer) ([]*credential.Credential, error) {
-	got := make([]*credential.Credential, len(offers))
+// collected are the credentials for an image in the order of the offers, nil for one
+// that another of mirrorcred's providers answers. first ends with those of the first
+// offer that may have any number of them.
+type collected struct{ first, rest []*credential.Credential }
+
+// arrange puts what was got for each offer in order.
+func (n *node) arrange(offers []route.Offer, got [][]credential.Credential) collected {
+	shared := slices.ContainsFunc(offers, func(o route.Offer) bool { return !n.answers(o) })
+	several := slices.IndexFunc(offers, func(o route.Offer) bool { return o.Credential != nil && o.Credential.Kind == mirror.PullSecret })
+	if several < 0 {
+		several = len(offers) - 2 // only the last one comes after
+	}
+	var c collected
+	for i := range offers {
+		to := &c.first
+		if i > several {
+			to = &c.rest
+		}
+		for j := range got[i] {
+			*to = append(*to, &got[i][j])
+		}
+		if len(got[i]) == 0 && shared {
+			*to = append(*to, nil)
+		}
+	}
+	return c
+}
+
+// collect gets the offered credentials concurrently. One that cannot be fetched is left
+// out and noted, unless nothing would be left.
+func (n *node) collect(ctx context.Context, offers []route.Offer) (collected, error) {
+	got := make([][]credential.Credential, len(offers))
 	errs := make([]error, len(offers))
 	var wait sync.WaitGroup
 	for i, offer := range offers {
 		if n.answers(offer) {
-			wait.Go(func() { got[i], errs[i] = n.credential(ctx, offer) })
+			wait.Go(func() { got[i], errs[i] = n.credentials(ctx, offer) })
 		}
 	}
 	wait.Wait()
 	if err := oneLine(errs...); err != nil {
-		if !slices.ContainsFunc(got, func(c *credential.Credential) bool { return c != nil && !c.Anonymous() }) {
-			return nil, withCode(firstCode(errs), err)
+		isOne := func(c credential.Credential) bool { return !c.Anonymous() }
+		if !slices.ContainsFunc(got, func(list []credential.Credential) bool { return slices.ContainsFunc(list, isOne) }) {
+			return collected{}, withCode(firstCode(errs), err)
 		}
 		n.journal.partial = true
 		n.notes = append(n.notes, fmt.Errorf("answered without one of the targets: %w", err))
 	}
-	if slices.ContainsFunc(offers, func(o route.Offer) bool { return !n.answers(o) }) {
-		return got, nil
-	}
-	return slices.DeleteFunc(got, func(c *credential.Credential) bool { return c == nil }), nil
+	return n.arrange(offers, got), nil
 }
 
 // answers reports whether an offer is for the provider of this run: each
@@ -177,11 +201,11 @@ func (n *node) answers(offer route.Offer) bool {
 	return n.provider.credential == offer.Credential.Name
 }
 
-// credential gets one offered credential, the zero one if the target is
-// anonymous.
-func (n *node) credential(ctx context.Context, offer route.Offer) (*credential.Credential, error) {
+// credentials gets one offered credential, the zero one if the target is anonymous. A
+// source may have several, or none.
+func (n *node) credentials(ctx context.Context, offer route.Offer) ([]credential.Credential, error) {
 	if offer.Credential == nil {
-		return new(credential.Credential), nil
+		return make([]credential.Credential, 1), nil
 	}
 	source, err := n.source(*offer.Credential)
 	if err != nil {
@@ -191,11 +215,11 @@ func (n *node) credential(ctx context.Context, offer route.Offer) (*credential.C
 	if err != nil {
 		return nil, withCode(audit.PodToken, err)
 	}
-	c, err := n.ask(ctx, *offer.Credential, source, query)
+	list, err := n.ask(ctx, *offer.Credential, source, query)
 	if err != nil {
 		return nil, fmt.Errorf("%s: credential %q: %w", query.Registry, offer.Credential.Name, err)
 	}
-	return &c, nil
+	return list, nil
 }
 
 // withToken returns the query for a source, with the pod's token if the source
@@ -235,6 +259,7 @@ func (n *node) isPod(clientID string) bool {
 
 // withPod adds what the kubelet passed about the pod.
 func (n *node) withPod(query credential.Query) credential.Query {
+	query.Asked = n.request.Image
 	query.ServiceAccountToken = n.request.ServiceAccountToken
 	query.ServiceAccountAnnotations = n.request.ServiceAccountAnnotations
 	return query

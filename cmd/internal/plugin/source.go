@@ -4,6 +4,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/sources"
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/credential/azure"
+	"github.com/mirrorcred/mirrorcred/credential/pullsecret"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -12,10 +13,25 @@ func (n *node) source(c mirror.Credential) (credential.Source, error) {
 	switch c.Kind {
 	case mirror.PodToken:
 		return credential.PodToken{Username: c.Username}, nil
+	case mirror.PullSecret:
+		return n.pullSecrets(c), nil
 	case mirror.Azure:
 		return n.azureSource(c)
 	}
 	return sources.Open(c, n.sourceOptions())
+}
+
+// pullSecrets returns the source of the pod's own logins. What says who the node is at
+// the API server must belong to root: its owner could choose the server.
+func (n *node) pullSecrets(c mirror.Credential) *pullsecret.Source {
+	o := pullsecret.Options{
+		Kubeconfig: c.File, Timeout: c.Timeout, ReadFile: n.readFileWithin,
+		Program: func(path string) (string, error) { return n.tree.Resolve(n.path(path)) },
+	}
+	if c.Token != nil {
+		o.Audience = c.Token.Audience
+	}
+	return pullsecret.New(o)
 }
 
 func (n *node) sourceOptions() sources.Options {

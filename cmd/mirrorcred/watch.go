@@ -119,7 +119,7 @@ type watching struct {
 // newWatching returns a watcher for the node that the flags name.
 func newWatching(f watchFlags) (*watching, error) {
 	w := &watching{watchFlags: f, node: node.New(f.root, f.mapFile, false), root: input.NewRoot(f.root), events: watch.NewEvents(f.log)}
-	w.node.NoKubelet, w.node.LockTimeout = f.noKubelet, otherWait
+	w.node.NoKubelet, w.node.LockTimeout, w.node.Remember = f.noKubelet, otherWait, f.tick
 	w.store = watch.NewStatusStore(version, w.node.Map)
 	if f.restart {
 		w.store.SetRestartKubelet()

@@ -4,6 +4,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Dir reads many small files below one directory. It opens them relative to the
@@ -51,25 +53,43 @@ func (d *Dir) ReadFile(name string, max int64, room func(size int) []byte) ([]by
 	if room == nil {
 		room = newRoom
 	}
-	path := filepath.Join(d.path, name)
-	fd, err := d.open(name, path)
+	fd, err := d.open(name)
 	if err != nil {
+		path := d.at(name)
 		return nil, nil, fault("open", path, kindOf(path, true, err))
 	}
 	defer syscall.Close(fd)
 	info, err := check(fd, name)
 	if err != nil {
-		return nil, nil, fault("open", path, err)
+		return nil, nil, fault("open", d.at(name), err)
 	}
 	data, err := readUpTo(descriptor(fd), info.Size(), max, room)
 	if err != nil {
-		return nil, nil, fault("read", path, err)
+		return nil, nil, fault("read", d.at(name), err)
 	}
 	return data, info, nil
 }
 
+// IsUnchanged reports, with one system call, whether a name leads without a link at its
+// end to the file that [Dir.ReadFile] returned with was, and whether the kernel has noted
+// no change of the file since. That is as good as the file's time: a change within the
+// same tick of the clock, or through mapped memory, need not show.
+func (d *Dir) IsUnchanged(name string, was fs.FileInfo) bool {
+	old, ok := was.(*fileInfo)
+	if !ok {
+		return false
+	}
+	var now unix.Stat_t
+	err := retryStat(func() error { return unix.Fstatat(d.fd, name, &now, unix.AT_SYMLINK_NOFOLLOW) })
+	st := &old.stat
+	return err == nil && now.Dev == st.Dev && now.Ino == st.Ino && now.Mode == st.Mode && now.Uid == st.Uid && now.Gid == st.Gid &&
+		now.Size == st.Size && now.Mtim.Nano() == st.Mtim.Nano() && now.Ctim.Nano() == st.Ctim.Nano()
+}
+
+func (d *Dir) at(name string) string { return filepath.Join(d.path, name) }
+
 // open opens a name. Below another root, a link is resolved from that root.
-func (d *Dir) open(name, path string) (int, error) {
+func (d *Dir) open(name string) (int, error) {
 	if d.root == nil {
 		return retry(func() (int, error) { return syscall.Openat(d.fd, name, openFlags, 0) })
 	}
@@ -79,5 +99,5 @@ func (d *Dir) open(name, path string) (int, error) {
 			return fd, err
 		}
 	}
-	return d.root.openFD(path, openFlags, 0)
+	return d.root.openFD(d.at(name), openFlags, 0)
 }

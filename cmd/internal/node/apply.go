@@ -42,6 +42,9 @@ func (n *Node) ApplyUnless(ctx context.Context, hold func(source string) bool, v
 	}
 	err = n.carryOut(ctx, &todo, &marker)
 	todo.DropRefused()
+	if err != nil {
+		n.recalls.forget() // it may be because a file is not as it was taken to be
+	}
 	return todo, n.howFar(todo, err)
 }
 

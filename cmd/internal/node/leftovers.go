@@ -38,7 +38,10 @@ func isNumbered(name string) bool {
 func leftovers(tree *input.Root, dir string, entries []fs.DirEntry, like ...[]byte) []string {
 	var list []string
 	for _, e := range entries {
-		if path := filepath.Join(dir, e.Name()); isNumbered(e.Name()) && isLeftover(tree, path, e, like) {
+		if !isNumbered(e.Name()) {
+			continue
+		}
+		if path := filepath.Join(dir, e.Name()); isLeftover(tree, path, e, like) {
 			list = append(list, path)
 		}
 	}

@@ -60,6 +60,9 @@ type Node struct {
 	// Waits, if not nil, is called once with a line that says who holds the lock, if
 	// a run waits for it for longer than a second.
 	Waits func(line string)
+	// Remember is how long what was read of many files counts, as long as the kernel
+	// reports no change of a file; 0 reads all files in each pass. See [recall].
+	Remember time.Duration
 	// Made, if not nil, is called for each change once it is in place.
 	Made func(plan.Change)
 	// count is how many changes of the present plan are in place.
@@ -96,6 +99,7 @@ type Node struct {
 	host   machine
 	// tree is the tree at Root, which no link leaves; nil for the machine itself.
 	tree     *input.Root
+	recalls  recalls
 	rootOnce sync.Once
 	rootErr  error // of checkRoot
 	// firstSeen are the contents of files that other programs write too, by path.

@@ -105,7 +105,7 @@ func (n *Node) readNamespace(r *reader, entry fs.DirEntry, wanted, beside bool) 
 	data, info, err := r.read(entry.Name() + "/" + hosts.FileName)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return n.inspect(ns, filepath.Join(r.Path(), entry.Name()), wanted, beside)
+		return n.inspect(ns, r.Path()+"/"+entry.Name(), wanted, beside)
 	case errors.Is(err, errNotDirectory):
 		ns.Unusable = "it is not a directory"
 		return ns, nil
@@ -123,7 +123,7 @@ func (n *Node) readNamespace(r *reader, entry fs.DirEntry, wanted, beside bool) 
 		return ns, nil
 	}
 	ns.Hosts, ns.Mode, ns.Closed = data, info.Mode().Perm(), isClosed(info)
-	return n.inspect(ns, filepath.Join(r.Path(), entry.Name()), wanted, beside)
+	return n.inspect(ns, r.Path()+"/"+entry.Name(), wanted, beside)
 }
 
 func (n *Node) readRoutes(dir string) (plan.RouteFiles, error) {

@@ -14,13 +14,32 @@ import (
 type reader struct {
 	*input.Dir
 	spare []byte // not handed out yet
+	// known is what earlier passes read, nil for nothing, and fresh what this one did.
+	known *recall
+	fresh []recalled
 }
 
 // spareSize is how much memory is allocated at once.
 const spareSize = 64 << 10
 
 // read reads the named file.
-func (r *reader) read(name string) ([]byte, fs.FileInfo, error) { return r.ReadFile(name, 0, r.room) }
+func (r *reader) read(name string) ([]byte, fs.FileInfo, error) {
+	if r.known == nil {
+		return r.ReadFile(name, 0, r.room)
+	}
+	if was, ok := r.known.files[name]; ok && r.IsUnchanged(name, was.info) {
+		return was.data, was.info, nil
+	}
+	room := r.room
+	if len(r.known.files) > 0 {
+		room = nil // what is kept of a few files must not keep the memory of many
+	}
+	data, info, err := r.ReadFile(name, 0, room)
+	if err == nil {
+		r.fresh = append(r.fresh, recalled{name, data, info})
+	}
+	return data, info, err
+}
 
 // isClosed reports whether only root and the user that runs mirrorcred can read
 // a file. Its owner always can, whatever its mode.
@@ -75,16 +94,23 @@ func (n *Node) readAll(dir string, entries []fs.DirEntry, do func(r *reader, i i
 	}
 	defer in.Close()
 	workers := min(runtime.GOMAXPROCS(0), 1+len(entries)/64)
-	errs := make([]error, workers)
+	known := n.recall(dir, len(entries))
+	errs, readers := make([]error, workers), make([]reader, workers)
 	var wait sync.WaitGroup
 	for w := range workers {
 		wait.Go(func() {
-			r := reader{Dir: in}
+			r := reader{Dir: in, known: known}
 			for i := w; i < len(entries) && errs[w] == nil; i += workers {
 				errs[w] = do(&r, i)
 			}
+			readers[w] = r
 		})
 	}
 	wait.Wait()
+	if known != nil {
+		for _, r := range readers {
+			known.learn(r.fresh)
+		}
+	}
 	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -78,29 +79,37 @@ func distinct(credentials []*Credential, seen map[[2]string]bool, shared bool) [
 	return list
 }
 
-// key returns the key of credential i of n: the host for the last one; before
-// it the whole image, then the image less one character, and so on.
+// key returns the key of credential i of n: the whole image, then the image less
+// one character, and so on, and the host for the last one. An image with more
+// credentials than its repository has characters gets keys with wildcards, too.
 func key(image mirror.Image, i, n int) string {
-	repository := image.Repository()
-	if i == n-1 {
-		return image.Host()
+	host, repository := image.Host(), image.Repository()
+	if i >= len(repository) || i == n-1 {
+		return hostKey(host, i-len(repository), n-1-i)
 	}
-	path := repository[:max(1, len(repository)-i)]
+	path := repository[:len(repository)-i]
 	// The kubelet strips a leading /v1/ or /v2/ from a key's path.
 	if strings.HasPrefix(path, "v1/") || strings.HasPrefix(path, "v2/") {
 		path = "v2/" + path
 	}
-	if spare := i - (len(repository) - 1); spare > 0 {
-		s := spellings[spare%len(spellings)]
-		return s.scheme + image.Host() + s.version + "/" + path
-	}
-	return image.Host() + "/" + path
+	return host + "/" + path
 }
 
-// spellings are ways to write one key, for an image with more credentials than
-// its repository has characters. The kubelet tries such keys too, in no certain
-// order.
-var spellings = [...]struct{ scheme, version string }{
-	{"", ""}, {"https://", ""}, {"http://", ""}, {"", "/v2"}, {"https://", "/v2"},
-	{"http://", "/v2"}, {"", "/v1"}, {"https://", "/v1"}, {"http://", "/v1"},
+// hostKey returns a key that follows those with a path: there are so many before
+// and after it. A key with wildcards behind its host matches the host as well. To
+// the kubelet, "*" is less than "/" and ":", and more than nothing.
+func hostKey(host string, before, after int) string {
+	name, port, hasPort := strings.Cut(host, ":")
+	switch {
+	case strings.HasPrefix(host, "["):
+		// No wildcard matches an IPv6 address. What is before "@" does not count: to
+		// the kubelet, these keys are one, and it tries them in no certain order.
+		if after > 0 {
+			return strconv.Itoa(after) + "@" + host
+		}
+		return host
+	case hasPort: // a.io:5000, a.io*:5000, a.io**:5000
+		return name + strings.Repeat("*", max(0, before)) + ":" + port
+	}
+	return name + strings.Repeat("*", after) // a.io**, a.io*, a.io
 }

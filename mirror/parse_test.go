@@ -3,6 +3,7 @@ package mirror
 import (
 	"errors"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -240,6 +241,49 @@ func TestParseTarget(t *testing.T) {
 }
 
 // unprintable stands for bytes that a text file would hide.
+// TestParseLists holds what a registry's list of credentials means, for the
+// registry, for its repositories, and for those that the map does not name.
+func TestParseLists(t *testing.T) {
+	const tables = "[credential.a]\nkind = \"docker-config\"\npath = \"/a\"\n[credential.b]\nkind = \"docker-config\"\npath = \"/b\"\n"
+	for text, want := range map[string]struct {
+		names []string
+		open  bool
+	}{
+		`"a"`:                          {[]string{"a"}, false},
+		`["a"]`:                        {[]string{"a"}, false},
+		`["b", "a"]`:                   {[]string{"b", "a"}, false},
+		`["b", "anonymous"]`:           {[]string{"b", Anonymous}, true},
+		`["a", "b", "anonymous"]`:      {[]string{"a", "b", Anonymous}, true},
+		`"anonymous"`:                  {nil, true},
+		`["anonymous"]`:                {nil, true},
+		"[ # of the team\n  \"a\",\n]": {[]string{"a"}, false},
+		`["a", "azure"]`:               {[]string{"a", "azure"}, false},
+		"":                             {[]string{"azure"}, false},
+	} {
+		key := "credential = " + text + "\n"
+		if text == "" {
+			key = ""
+		}
+		m := mustParse(t, "version = 1\n[[mirror]]\nsource = \"quay.io\"\ntargets = [\"x.azurecr.io\"]\n[registry.\"x.azurecr.io\"]\n"+key+
+			"[registry.\"x.azurecr.io/team\"]\n"+key+tables)
+		for _, one := range m.Mirrors { // the registry is its own source, too
+			target := one.Targets[0]
+			for _, got := range [][]string{target.Credentials, target.CredentialsFor("app"), target.CredentialsFor("team/app")} {
+				if !reflect.DeepEqual(got, want.names) {
+					t.Errorf("credential = %s of %s: %q; want %q", text, one.Source, got, want.names)
+				}
+			}
+			if target.IsOpen() != want.open || slices.Contains(one.CredentialNames(), Anonymous) {
+				t.Errorf("credential = %s: open %t; want %t; names %q", text, target.IsOpen(), want.open, one.CredentialNames())
+			}
+		}
+		_, isAzure := m.Credential("azure")
+		if isAzure != slices.Contains(want.names, "azure") {
+			t.Errorf("credential = %s: azure is implied: %t", text, isAzure)
+		}
+	}
+}
+
 var unprintable = strings.NewReplacer("<TAB>", "\t", "<BOM>", "\xef\xbb\xbf", "<UTF16>", "\xff\xfe", "<E9>", "\xe9")
 
 // TestParseFaults holds the messages of wrong maps: testdata/faults.txt has

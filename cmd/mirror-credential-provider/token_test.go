@@ -3,11 +3,14 @@
 package main_test
 
 import (
+	"cmp"
 	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mirrorcred/mirrorcred/credential"
 )
 
 // tokenMaps are maps with a credential NAME that is got with a pod's token for
@@ -145,6 +148,93 @@ func TestTokenProviders(t *testing.T) {
 			}
 		})
 	}
+}
+
+// listMap gives a registry a list of credentials: of the pod, of the node from the
+// docker config.json bad and from the other one, and then none.
+const listMap = `version = 1
+[[mirror]]
+source = "mcr.microsoft.com"
+targets = ["harbor.corp:8443/hub"]
+[registry."harbor.corp:8443"]
+credential = ["pods", "bad", "good", "anonymous"]
+[credential.pods]
+kind = "service-account-token"
+username = "robot"
+audience = "aud"
+[credential.bad]
+kind = "docker-config"
+path = "/etc/mirrorcred/bad.json"
+[credential.good]
+kind = "docker-config"
+path = "/etc/mirrorcred/good.json"
+`
+
+// TestLists checks that a pull tries the credentials of a list in their order, by
+// the answers of two providers, and without those that cannot be fetched.
+func TestLists(t *testing.T) {
+	const login = `{"auths":{"harbor.corp:8443":{"username":"USER","password":"CANARY"}}}`
+	for name, test := range map[string]struct {
+		stdin     string
+		bad, good bool // whether they can be fetched
+		want      string
+	}{
+		"a pod":                      {ofPod(mcrImage, ""), true, true, "robot bad good anonymous"},
+		"a static pod":               {request(mcrImage), true, true, "bad good anonymous"},
+		"a pod, and one is missing":  {ofPod(mcrImage, ""), false, true, "robot good anonymous"},
+		"a short name":               {ofPod("mcr.microsoft.com/x", ""), true, true, "robot bad good anonymous"},
+		"a short name, one missing":  {ofPod("mcr.microsoft.com/x", ""), true, false, "robot bad anonymous"},
+		"a pod, and two are missing": {ofPod(mcrImage, ""), false, false, "robot"},
+		"none":                       {request(mcrImage), false, false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cloud, _, _ := startPodCloud(t)
+			n := plant(t, listMap)
+			for file, is := range map[string]bool{"bad": test.bad, "good": test.good} {
+				if is {
+					if err := os.Chmod(writeFile(t, n.root, "/etc/mirrorcred/"+file+".json", strings.Replace(login, "USER", file, 1)), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			var answers []map[string]credential.Credential
+			own := run(t, cloud, names[0], test.stdin, fromRoute, "--root="+n.root)
+			if (own.code == 0) != (test.bad || test.good) || own.code != 0 && !strings.Contains(own.stderr, "good.json") {
+				t.Errorf("the plugin's own provider exits %d with %s", own.code, own.stderr)
+			}
+			if own.code == 0 {
+				answers = append(answers, decodeAuth(t, own.stdout))
+				if missing := !test.bad || !test.good; missing != strings.Contains(own.stderr, "answered without one of the credentials") {
+					t.Errorf("it says %q", own.stderr)
+				}
+			}
+			if test.stdin != request(mcrImage) {
+				pods := run(t, cloud, names[0], test.stdin, fromRoute, "--root="+n.root, "--credential=pods", "--audience=aud")
+				answers = append(answers, decodeAuth(t, pods.stdout))
+			}
+			image := mcrImage
+			if !strings.Contains(test.stdin, mcrImage) {
+				image = "mcr.microsoft.com/x"
+			}
+			var tried []string
+			for _, c := range credential.Attempts(answers, image) {
+				tried = append(tried, cmp.Or(c.Username, "anonymous"))
+			}
+			if got := strings.Join(tried, " "); got != test.want {
+				t.Errorf("a pull tries %q; want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func decodeAuth(t *testing.T, answer string) map[string]credential.Credential {
+	t.Helper()
+	response, err := credential.DecodeResponse([]byte(answer))
+	if err != nil {
+		t.Fatalf("the answer is %s: %v", answer, err)
+	}
+	return response.Auth
 }
 
 // TestTokenToExec checks that another provider is handed the pod's token and its

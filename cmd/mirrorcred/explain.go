@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,13 +74,9 @@ func runExplain(ctx context.Context, args []string, stdout io.Writer) error {
 	seen := explain.Observe(place, image)
 	e := explain.Explain(seen)
 	if *live {
-		for _, entry := range seen.Providers {
-			if entry.Routes() != "" {
-				answers := explain.Run(ctx, provider.Runner{BinDir: binDir, Env: provider.Environment()}, entry, image)
-				e.Plugin.Live = &answers
-				e.Works = e.Works && answers.Fault == ""
-				break
-			}
+		if answers, ran := explain.Run(ctx, provider.Runner{BinDir: binDir, Env: provider.Environment()}, seen.Providers, image); ran {
+			e.Plugin.Live = &answers
+			e.Works = e.Works && (answers.Fault == "" || len(answers.Answers) > 0)
 		}
 	}
 	if *asJSON {
@@ -169,13 +166,16 @@ func explainPlugin(say func(label, format string, args ...any), plugin explain.P
 		say(label, "returns nothing: %s", plugin.Reason)
 		label = ""
 	}
-	for _, o := range plugin.Offers {
-		if o.Credential == "" {
-			say(label, "returns no credential for %s", o.Image)
-		} else {
-			say(label, "answers credential %s for %s", o.Credential, o.Image)
+	for offers := plugin.Offers; len(offers) > 0; label = "" {
+		image, names := offers[0].Image, []string{}
+		for ; len(offers) > 0 && offers[0].Image == image; offers = offers[1:] {
+			names = append(names, cmp.Or(offers[0].Credential, "no credential"))
 		}
-		label = ""
+		if names[0] == "no credential" {
+			say(label, "returns no credential for %s", image)
+		} else {
+			say(label, "answers credential %s for %s", strings.Join(names, ", then "), image)
+		}
 	}
 	if plugin.Route != "" {
 		say("", "(route %s)", plugin.Route)
@@ -185,9 +185,7 @@ func explainPlugin(say func(label, format string, args ...any), plugin explain.P
 	}
 	if plugin.Live.Fault != "" {
 		say("", "it was run: %s", plugin.Live.Fault)
-		return
-	}
-	if len(plugin.Live.Answers) == 0 {
+	} else if len(plugin.Live.Answers) == 0 {
 		say("", "it was run, and returned nothing")
 	}
 	for _, a := range plugin.Live.Answers {

@@ -35,7 +35,7 @@ map:
       capabilities: [pull, resolve, push]
       header: {Authorization: {file: /etc/mirrorcred/harbor.header}}
     "ecr.corp": {credential: ecr, ca: [/a.pem, /b.pem], client: /both.pem}
-    "pods.corp": {credential: workload}
+    "pods.corp": {credential: [workload, ecr, anonymous]}
   credential:
     azure:
       kind: azure
@@ -96,7 +96,7 @@ dial_timeout = "5s"
 capabilities = ["pull", "resolve", "push"]
 header = { Authorization = { file = "/etc/mirrorcred/harbor.header" } }
 [registry."pods.corp"]
-credential = "workload"
+credential = ["workload", "ecr", "anonymous"]
 [credential.azure]
 kind = "azure"
 config = "/etc/kubernetes/azure.json"

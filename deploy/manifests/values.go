@@ -71,7 +71,7 @@ type mirrorValues struct {
 }
 
 type registryValues struct {
-	Credential   string                 `json:"credential"`
+	Credential   stringOrList           `json:"credential"`
 	CA           stringOrList           `json:"ca"`
 	Client       fileOrPairs            `json:"client"`
 	SkipVerify   bool                   `json:"skip_verify"`

@@ -310,6 +310,8 @@ func (s sources) String() string {
 	return text
 }
 
-func (s sources) noCredential() string { return "the pulls of " + s.String() + " get no credential" }
+func (s sources) noCredential() string {
+	return "the pulls of " + s.String() + " get no credential from it"
+}
 
 func (s sources) withoutCredential() string { return "so " + s.noCredential() }

@@ -13,22 +13,35 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// Run runs a provider as the kubelet does, and returns what it answers, without
-// the secrets.
-func Run(ctx context.Context, runner provider.Runner, entry kubeletconfig.Entry, image mirror.Image) Answers {
-	answers := Answers{Answers: []Answer{}}
-	response, err := runner.Run(ctx, entry, image)
-	if err != nil {
-		answers.Fault = err.Error()
-		return answers
+// Run runs mirrorcred's providers as the kubelet does for a pod without a service
+// account, and returns what they answer, without the secrets. It returns false if
+// there is none to run.
+func Run(ctx context.Context, runner provider.Runner, entries []kubeletconfig.Entry, image mirror.Image) (Answers, bool) {
+	entries = slices.DeleteFunc(slices.Clone(entries), func(e kubeletconfig.Entry) bool { return e.Routes() == "" || e.NeedsPod() })
+	isMatch := func(e kubeletconfig.Entry) bool {
+		_, ok := provider.Match(e, image)
+		return ok
 	}
-	for key, c := range response.Auth {
-		secret := c.Password.Reveal()
-		answers.Answers = append(answers.Answers, Answer{Key: key, Username: c.Username, Length: len(secret), Expires: expiry(secret)})
+	if i := slices.IndexFunc(entries, isMatch); i < 0 && len(entries) > 1 {
+		entries = entries[:1] // the kubelet runs none, but what would it answer?
+	} else if i >= 0 {
+		entries = slices.DeleteFunc(entries, func(e kubeletconfig.Entry) bool { return !isMatch(e) })
+	}
+	answers := Answers{Answers: []Answer{}}
+	for _, entry := range entries {
+		response, err := runner.Run(ctx, entry, image)
+		if err != nil {
+			answers.Fault = strings.TrimPrefix(answers.Fault+"; "+err.Error(), "; ")
+			continue
+		}
+		for key, c := range response.Auth {
+			secret := c.Password.Reveal()
+			answers.Answers = append(answers.Answers, Answer{Key: key, Username: c.Username, Length: len(secret), Expires: expiry(secret)})
+		}
 	}
 	// The kubelet tries them in this order.
 	slices.SortFunc(answers.Answers, func(a, b Answer) int { return strings.Compare(b.Key, a.Key) })
-	return answers
+	return answers, len(entries) > 0
 }
 
 // expiry returns when a secret expires if it is a JSON Web Token with an

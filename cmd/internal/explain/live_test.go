@@ -28,7 +28,7 @@ func TestRun(t *testing.T) {
 	for name, tt := range map[string]struct{ script, want string }{
 		"a token":      {"cat >/dev/null; echo '" + answer(token) + "'", `"username":"u","length":` + itoa(len(token)) + `,"expires":"2025-11-30T00:00:00Z"`},
 		"a password":   {"cat >/dev/null; echo '" + answer(canary) + "'", `"username":"u","length":6}`},
-		"its request":  {`grep -q '"image":"mcr.microsoft.com/x"' && test "$1 $VALUE" = "--flag set" && echo '` + answer("x") + "'", `"length":1`},
+		"its request":  {`grep -q '"image":"mcr.microsoft.com/x"' && test "$2 $VALUE" = "--flag set" && echo '` + answer("x") + "'", `"length":1`},
 		"a failure":    {"echo 'no credential for it' >&2; echo CANARY >&2; exit 1", `"fault":"no credential for it"`},
 		"not JSON":     {"echo CANARY", `"fault":"the kubelet refuses its answer`},
 		"not there":    {"", `"fault":"fork/exec`},
@@ -41,11 +41,21 @@ func TestRun(t *testing.T) {
 			}
 		}
 		entry := kubeletconfig.Entry{Provider: kubeletconfig.Provider{
-			Name: "provider", Args: []string{"--flag"}, Env: []kubeletconfig.EnvVar{{Name: "VALUE", Value: "set"}},
+			Name: "provider", Args: []string{"--registry-mirror=@/routes", "--flag"}, Env: []kubeletconfig.EnvVar{{Name: "VALUE", Value: "set"}},
 		}}
-		got, err := json.Marshal(Run(t.Context(), provider.Runner{BinDir: dir}, entry, image))
-		if err != nil {
-			t.Fatal(err)
+		require := true
+		pods, other := entry, entry
+		pods.Name, pods.TokenAttributes = "pods", &kubeletconfig.TokenAttributes{RequireServiceAccount: &require}
+		other.Name, other.Args = "other", nil
+		for _, name := range []string{"pods", "other"} { // they must not run
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho "+canary+" >&2; exit 1\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		answers, ran := Run(t.Context(), provider.Runner{BinDir: dir}, []kubeletconfig.Entry{other, pods, entry}, image)
+		got, err := json.Marshal(answers)
+		if err != nil || !ran {
+			t.Fatal(ran, err)
 		}
 		if !strings.Contains(string(got), tt.want) || strings.Contains(string(got), canary) {
 			t.Errorf("%s: Run = %s; want %s", name, got, tt.want)

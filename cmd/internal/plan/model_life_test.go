@@ -108,6 +108,7 @@ func (m *model) happen(e event) string {
 		before := m.says
 		m.says.targets[i] = e.arg / len(modelSources) % len(modelTargets)
 		m.says.share[i] = e.arg/len(modelSources)/len(modelTargets)%4 == 0
+		m.says.list = e.arg / len(modelSources) / len(modelTargets) / 4 % len(modelLists)
 		if m.says == before {
 			return "nothing"
 		}

@@ -71,7 +71,8 @@ func (m *model) check() {
 			m.errorf("%s is routed to a mirror, and the kubelet that runs does not ask for it", host)
 		}
 		if asked {
-			m.give(host, &hand{m.now, registriesIn(file), offers[0].Credential.Kind == mirror.Azure})
+			lasts := func(o route.Offer) bool { return o.Credential != nil && o.Credential.Kind != mirror.Azure }
+			m.give(host, &hand{m.now, registriesIn(file), !slices.ContainsFunc(offers, lasts)})
 		}
 	}
 }
@@ -91,24 +92,29 @@ func (m *model) noteEarly() {
 // allows.
 func (m *model) checkOffers(i int, file string) []route.Offer {
 	offers, err := m.decided(modelImages[i])
-	var got []string
-	for _, o := range offers {
-		if o.Credential != nil {
-			got = append(got, o.Query.Registry.String()+" "+o.Credential.Name)
-		}
-	}
-	may := allowed[file]
+	got, may := textsOf(offers), allowed[file]
 	switch {
-	case err == nil && !slices.Equal(got, may):
+	case err == nil && !slices.ContainsFunc(may, func(list []string) bool { return slices.Equal(got, list) }) && (len(got) > 0 || may != nil):
 		m.errorf("%s is offered %q, where containerd reads\n%q\nand %q may be offered", modelHosts[i], got, file, may)
 	case errors.Is(err, errUnarmed) && len(m.last.Held) > 0: // its route is of the tree of before until it is not held
-	case err != nil && len(may) > 0 && !strings.Contains(err.Error(), "being drained"):
+	case err != nil && slices.ContainsFunc(may, func(list []string) bool { return len(list) > 0 }) && !strings.Contains(err.Error(), "being drained"):
 		m.errorf("%s is routed to %q, and there is no answer: %v", modelHosts[i], may, err)
 	}
 	if err != nil {
 		return nil
 	}
 	return offers
+}
+
+// textsOf returns the credentials of offers as "registry credential".
+func textsOf(offers []route.Offer) []string {
+	var list []string
+	for _, o := range offers {
+		if o.Credential != nil {
+			list = append(list, o.Query.Registry.String()+" "+o.Credential.Name)
+		}
+	}
+	return list
 }
 
 // checkEdited holds that what another program wrote stays.
@@ -195,6 +201,7 @@ func (m *model) settle() {
 	if p := m.last; len(p.Pending)+len(p.Draining)+len(p.Conflicts) > 0 {
 		m.errorf("in the end the plan leaves %v, %v, %v", p.Pending, p.Draining, p.Conflicts)
 	}
+	d := desire(m.says.text())
 	for i, source := range modelSources {
 		got, want := m.hosts(m.says.tree, modelNamespaces[i]), modelTargets[m.says.targets[i]]
 		if want == nil && hosts.OwnerOf(got) != hosts.Ours {
@@ -207,6 +214,13 @@ func (m *model) settle() {
 		}
 		if want == nil && got != nil || want != nil && !slices.Equal(registriesIn(string(got)), registries) {
 			m.errorf("in the end hosts.toml of %s is %q; want one for %q", source, got, want)
+		}
+		if s, _ := mirror.ParseSource(source); want != nil {
+			one, _ := d.Map.Mirror(s)
+			offers, err := m.decided(modelImages[i])
+			if got, want := textsOf(offers), mayBeOffered(one); err != nil || !slices.Equal(got, want) {
+				m.errorf("in the end %s is offered %q, %v; want %q", source, got, err, want)
+			}
 		}
 	}
 }

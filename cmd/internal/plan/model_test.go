@@ -83,6 +83,23 @@ func TestModelFindsFaults(t *testing.T) {
 				}
 			}
 		}},
+		"no gap: the last credential of a list is lost": {plan: func(p *Plan) {
+			for i, c := range p.Changes {
+				if c.Stage != StageRoutes || !strings.Contains(string(c.New), "spare") {
+					continue
+				}
+				r, err := route.Decode(c.New)
+				if err != nil {
+					panic(err)
+				}
+				for _, g := range r.Generations {
+					for at, t := range g.Targets {
+						g.Targets[at].Credentials = t.Credentials[:min(len(t.Credentials), 1)]
+					}
+				}
+				p.Changes[i].New, _ = r.Encode()
+			}
+		}},
 		"no leak: a drain ends at once": {state: func(s *State) {
 			for name, d := range s.Drains {
 				d.Since.Since = 0

@@ -187,7 +187,7 @@ func (n *node) collect(ctx context.Context, offers []route.Offer) (collected, er
 			return collected{}, withCode(firstCode(errs), err)
 		}
 		n.journal.partial = true
-		n.notes = append(n.notes, fmt.Errorf("answered without one of the targets: %w", err))
+		n.notes = append(n.notes, fmt.Errorf("answered without one of the credentials: %w", err))
 	}
 	return n.arrange(offers, got), nil
 }

@@ -55,7 +55,7 @@ func (p *Prober) credentials(ctx context.Context, a aim, seen explain.Observed, 
 		for i, l := range logins {
 			l.Credential = list[i]
 		}
-	case len(list) == 1 || len(order) == 1: // the same for all, or one is missing
+	case len(list) == 1 || len(list) > 0 && len(order) == 1: // the same for all, or one is missing
 		for _, name := range order {
 			registries[name].logins = oneOf(registries[name].logins, list)
 		}

@@ -37,6 +37,10 @@ const pipes = time.Second
 // what the kubelet refuses: running it again does not help.
 var ErrUnusable = errors.New("the kubelet cannot use it")
 
+// ErrNeedsPod is the error of a provider that the kubelet runs only for pods with a
+// service account. It is not run here.
+var ErrNeedsPod = errors.New("the kubelet runs it only for pods with a service account")
+
 // An unusable is such an error, with a text of its own.
 type unusable struct{ error }
 
@@ -106,12 +110,17 @@ func Match(entry kubeletconfig.Entry, image mirror.Image) (string, bool) {
 	return "", false
 }
 
-// Ask runs the providers that match an image, one after the other, and returns
-// their answers in the order of the configuration.
+// Ask runs the providers that match an image, one after the other, as for a pod
+// without a service account, and returns their answers in the order of the
+// configuration.
 func (r Runner) Ask(ctx context.Context, entries []kubeletconfig.Entry, image mirror.Image) []Answer {
 	var answers []Answer
 	for _, entry := range entries {
 		if _, ok := Match(entry, image); !ok {
+			continue
+		}
+		if entry.NeedsPod() {
+			answers = append(answers, Answer{Provider: entry.Name, Err: ErrNeedsPod})
 			continue
 		}
 		response, err := r.Run(ctx, entry, image)

@@ -132,7 +132,7 @@ func (p *Puller) attempt(ctx context.Context, image mirror.Image) *fault {
 			continue
 		}
 		text := fmt.Sprintf("%s returned no credential: %v", a.Provider, a.Err)
-		if p.isOurs(seen, a.Provider) {
+		if p.isOurs(seen, a.Provider) && !errors.Is(a.Err, provider.ErrNeedsPod) {
 			// Its refusals were handled above, so this may be temporary.
 			return &fault{text: text, remedy: "mirrorcred check", again: !errors.Is(a.Err, provider.ErrUnusable) && !denied.MatchString(text), after: retryAfter(text)}
 		}

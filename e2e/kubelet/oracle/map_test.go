@@ -24,9 +24,9 @@ type target struct {
 // judges itself.
 type world struct {
 	*rand.Rand
-	mirrors map[string][]target          // by source
-	tables  map[string]map[string]string // credential by registry and prefix; "anonymous" is one
-	form    form                         // of the kubelet's configuration
+	mirrors map[string][]target            // by source
+	tables  map[string]map[string][]string // credentials by registry and prefix; "anonymous" is one
+	form    form                           // of the kubelet's configuration
 	any     bool
 }
 
@@ -88,21 +88,34 @@ func some(r *rand.Rand, list []string, n int) []string {
 
 // newWorld draws a map.
 func newWorld(seed uint64, f form) *world {
-	w := &world{Rand: rand.New(rand.NewPCG(seed, 0)), mirrors: map[string][]target{}, tables: map[string]map[string]string{}, form: f}
+	w := &world{Rand: rand.New(rand.NewPCG(seed, 0)), mirrors: map[string][]target{}, tables: map[string]map[string][]string{}, form: f}
 	w.any = chance(w.Rand, 20)
 	for _, registry := range some(w.Rand, append(slices.Clone(registries), plain...), 3+w.IntN(6)) {
-		w.tables[registry] = map[string]string{}
+		w.tables[registry] = map[string][]string{}
 		for _, prefix := range append([]string{""}, some(w.Rand, []string{"hub", "hub/team", "team", "team/sub", "v2"}, w.IntN(3))...) {
 			if prefix == "" && chance(w.Rand, 15) {
 				continue
 			}
-			w.tables[registry][prefix] = pick(w.Rand, credentials)
+			w.tables[registry][prefix] = w.list()
 		}
 	}
 	for _, source := range some(w.Rand, sources, 4+w.IntN(5)) {
 		w.mirrors[source] = w.targets(source)
 	}
 	return w
+}
+
+// list draws the credentials of a registry: often one, else several of which
+// "anonymous" can only be the last.
+func (w *world) list() []string {
+	if chance(w.Rand, 50) {
+		return []string{pick(w.Rand, credentials)}
+	}
+	list := some(w.Rand, credentials, 2+w.IntN(len(credentials)-1))
+	if i := slices.Index(list, "anonymous"); i >= 0 {
+		list = append(slices.Delete(list, i, i+1), "anonymous")
+	}
+	return list
 }
 
 // targets draws up to four targets, often with the source among them.
@@ -143,7 +156,11 @@ func (w *world) text() string {
 	}
 	for _, registry := range sorted(w.tables) {
 		for _, prefix := range sorted(w.tables[registry]) {
-			p("[registry.%q]\ncredential = %q\n", strings.TrimSuffix(registry+"/"+prefix, "/"), w.tables[registry][prefix])
+			list := "[\"" + strings.Join(w.tables[registry][prefix], `", "`) + "\"]"
+			if one := w.tables[registry][prefix]; len(one) == 1 {
+				list = fmt.Sprintf("%q", one[0])
+			}
+			p("[registry.%q]\ncredential = %s\n", strings.TrimSuffix(registry+"/"+prefix, "/"), list)
 		}
 	}
 	for _, name := range credentials {
@@ -193,15 +210,17 @@ func tokenFor(audience string) string {
 func isToken(l login) bool { return audiences[l.Username] != "" }
 
 // finds returns what the map says that an image may find, in the order of the
-// targets, each login once; nothing where all are anonymous.
+// targets and of the credentials of each, each login once; nothing where all are
+// anonymous.
 func (w *world) finds(host, repository string) []login {
 	var list []login
 	secret := false
 	for _, t := range w.servedBy(host) {
-		l := w.login(t.registry, strings.TrimPrefix(t.prefix+"/"+repository, "/"))
-		secret = secret || l != login{}
-		if !slices.Contains(list, l) {
-			list = append(list, l)
+		for _, l := range w.logins(t.registry, strings.TrimPrefix(t.prefix+"/"+repository, "/")) {
+			secret = secret || l != login{}
+			if !slices.Contains(list, l) {
+				list = append(list, l)
+			}
 		}
 	}
 	if !secret {
@@ -224,19 +243,24 @@ func (w *world) servedBy(host string) []target {
 	return w.mirrors["*"]
 }
 
-// login returns the login for a repository of a registry, by the table with the
-// longest prefix.
-func (w *world) login(registry, repository string) login {
-	best, name := -1, "anonymous"
-	for prefix, credential := range w.tables[registry] {
+// logins returns the logins for a repository of a registry in their order, by the
+// table with the longest prefix.
+func (w *world) logins(registry, repository string) []login {
+	best, names := -1, []string{"anonymous"}
+	for prefix, credentials := range w.tables[registry] {
 		if len(prefix) > best && (prefix == "" || repository == prefix || strings.HasPrefix(repository, prefix+"/")) {
-			best, name = len(prefix), credential
+			best, names = len(prefix), credentials
 		}
 	}
-	if name == "anonymous" {
-		return login{}
+	var list []login
+	for _, name := range names {
+		if name == "anonymous" {
+			list = append(list, login{})
+			continue
+		}
+		list = append(list, loginOf(name, registry))
 	}
-	return loginOf(name, registry)
+	return list
 }
 
 // hosts returns the hosts whose images are looked up: all that the map names,

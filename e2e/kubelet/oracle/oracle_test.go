@@ -178,7 +178,7 @@ func (w *world) check(t *testing.T, n node, pod string) (asked, finding int) {
 		finding += min(1, len(want[j]))
 		name, _, _ := strings.Cut(strings.TrimSuffix(images[j], suffix(1)), "@")
 		_, repository, _ := strings.Cut(name, "/")
-		if full := want[j]; !matches(got, full, repository, pod) {
+		if full := want[j]; !matches(got, full, images[j], repository, pod) {
 			t.Errorf("a pod %s: %s finds %v; want %v", pod, images[j], got, full)
 		}
 	}
@@ -196,20 +196,19 @@ func (w *world) expects(host, repository string) []login {
 	return w.finds(host, repository)
 }
 
-// matches reports whether a pod finds what it must: all of want, or, where its
-// token is not to be had, the rest. There is no order among the logins for which
-// the repository has no characters: the kubelet's keys have room for one a
-// character and the last, and it tries what shares the place before the last as
-// it comes.
-func matches(got, want []login, repository, pod string) bool {
-	last := max(len(want)-1, 0)
-	crowded := want[min(len(repository)-1, last):last]
+// matches reports whether a pod finds what it must, in its order: all of want, or,
+// where its token is not to be had, the rest. At an IPv6 address there is no order
+// among the logins for which the repository has no characters: the kubelet's keys
+// have no wildcards there.
+func matches(got, want []login, image, repository, pod string) bool {
+	crowded := want[min(len(repository), len(want)):]
 	if pod != withAccount {
 		want = slices.DeleteFunc(slices.Clone(want), isToken)
 	}
 	order := func(l login) int { return slices.Index(want, l) }
 	for i, l := range got {
-		if i > 0 && order(got[i-1]) > order(l) && !(slices.Contains(crowded, got[i-1]) && slices.Contains(crowded, l)) {
+		isCrowded := strings.HasPrefix(image, "[") && i > 0 && slices.Contains(crowded, got[i-1]) && slices.Contains(crowded, l)
+		if i > 0 && order(got[i-1]) > order(l) && !isCrowded {
 			return false
 		}
 		if order(l) < 0 || slices.Contains(got[:i], l) {

@@ -37,6 +37,9 @@ type Mirror struct {
 	// ShareCredential says that containerd may offer each target the
 	// credentials of all of them.
 	ShareCredential bool
+	// Ready is how long the mirror waits at most, before it is turned on, until its
+	// first target answers; 0 means that it does not wait.
+	Ready time.Duration
 	// Line is the line of the map that it begins on.
 	Line int
 }

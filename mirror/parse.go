@@ -182,6 +182,7 @@ func (p *parser) mirror(t *table) {
 	source := r.text("source")
 	targets := p.few(r, r.texts("targets", false))
 	m.ShareCredential = r.flag("share_credential")
+	m.Ready = r.ready()
 	headers := r.headers(&p.m.LiteralSecrets)
 	ok := true
 	if t.find("source") == nil {
@@ -207,6 +208,7 @@ func (p *parser) mirror(t *table) {
 			m.Targets = append(m.Targets, target)
 		}
 	}
+	p.checkReady(r, m)
 	if !ok {
 		return
 	}

@@ -43,6 +43,8 @@ var rules = map[string]rule{
 	// target of the writer's choice would get the others' passwords.
 	"mirror.share_credential": {need: withTargets, or: "false"},
 	"mirror.header.*":         {},
+	// It only delays a mirror, by an hour at most.
+	"mirror.ready": {},
 	// The file's contents are sent to each target.
 	"mirror.header.*.file": {need: withTargets},
 

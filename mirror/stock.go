@@ -101,6 +101,9 @@ func (p *parser) checkStockMirror(m Mirror) {
 	case mapped && strings.Contains(m.Source.name, ":"):
 		refuse("%s skips a source with a port; name one without a port, or %s", Stock, ours)
 	}
+	if m.Ready > 0 && mapped {
+		refuse("%s returns the credential of %q as soon as the kubelet knows of it, and containerd would offer it to the source until the mirror is ready; remove ready, or %s", Stock, m.Targets[0], ours)
+	}
 	for _, t := range m.Targets {
 		if t.scheme != "https" && t.asksCredential() {
 			refuse("%s asks %q by https only; write https://, or %s", Stock, t, ours)

@@ -168,6 +168,7 @@ func applyNode(ctx context.Context, n *node.Node, how applying, stdout io.Writer
 	}
 	var holds []string
 	if how.asks {
+		askReady(ctx, n)
 		var err error
 		if holds, err = deliverFor(ctx, n); err != nil {
 			return errors.Join(err, out.Close(ctx))

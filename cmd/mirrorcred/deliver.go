@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/ready"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
@@ -151,6 +152,8 @@ func (d *delivery) run(ctx context.Context) error {
 		d.deliverer.Run(ctx, wants)
 	}()
 	defer func() { cancel(); <-done }()
+	asks := asking{Options: ready.Options{Root: d.node.Root, Proxy: d.proxy, Log: d.log}}
+	defer asks.end()
 	go func() {
 		_ = notifier.KeepAlive(ctx, func() bool { return time.Now().Unix()-alive.Load() < int64(4*deliverTick/time.Second) })
 	}()
@@ -162,6 +165,7 @@ func (d *delivery) run(ctx context.Context) error {
 		m, isOver := d.read()
 		if m != nil {
 			events.Watch(d.watched(m))
+			asks.follow(ctx, ready.Wanted(m.Mirrors))
 			select {
 			case wants <- d.wanted(m):
 			case <-ctx.Done():

@@ -67,6 +67,7 @@ type mirrorValues struct {
 	Source          string                 `json:"source" schema:"required"`
 	Targets         []string               `json:"targets" schema:"required"`
 	ShareCredential bool                   `json:"share_credential"`
+	Ready           string                 `json:"ready"`
 	Header          map[string]headerValue `json:"header"`
 }
 

@@ -151,6 +151,7 @@ const (
 	Second  Party = "second"
 	Storage Party = "storage"
 	Plain   Party = "plain" // storage by plain http, under the mirror's name
+	Cache   Party = "cache" // a cache on the node, by plain http on loopback
 )
 
 // An Outcome is who saw what in a pull, and who gave the image.
@@ -177,7 +178,7 @@ func (o Outcome) String() string {
 		from = "no registry"
 	}
 	text := "from " + string(from)
-	for _, p := range []Party{Mirror, Realm, Source, HubAuth, Second, Storage, Plain} {
+	for _, p := range []Party{Mirror, Realm, Source, HubAuth, Second, Storage, Plain, Cache} {
 		if len(o.Seen[p]) > 0 {
 			text += fmt.Sprintf("; %s saw %v", p, o.Seen[p])
 		}

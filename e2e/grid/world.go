@@ -33,7 +33,7 @@ type world struct {
 var names = map[Party]string{
 	Mirror: "mirror.example", Realm: "realm.example", Source: "source.example",
 	HubAuth: "auth.hub.example", Second: "second.example", Storage: "storage.example",
-	Plain: "mirror.example",
+	Plain: "mirror.example", Cache: "127.0.0.1",
 }
 
 func newWorld(c *certificates) (*world, error) {
@@ -42,7 +42,7 @@ func newWorld(c *certificates) (*world, error) {
 		s := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.serve(party, rw, r) }))
 		s.Config.ErrorLog = log.New(io.Discard, "", 0)
 		s.Config.IdleTimeout = time.Second
-		if party == Plain {
+		if party == Plain || party == Cache {
 			s.Start()
 		} else {
 			s.TLS = c.server()

@@ -85,6 +85,10 @@ var brokenMaps = []broken{
 	{"no map", func(h *host) { h.remove(mapFile) }, []string{"error cannot-apply"}, func(h *host) { h.copy(mapFile) }},
 	{"a fault in the map", func(h *host) { h.append(mapFile, "[[mirror]]\n") }, []string{"error map-invalid"}, nil},
 	{"the map is not applied", func(h *host) { h.append(mapFile, "[[mirror]]\nsource = \"docker.io\"\ntargets = [\"mirror.corp\"]\n") }, []string{"error not-applied"}, nil},
+	{"the first target is not up", func(h *host) {
+		h.append(mapFile, "[[mirror]]\nsource = \"docker.io\"\ntargets = [\"http://127.0.0.1:1\"]\nready = \"60s\"\n")
+		h.apply()
+	}, []string{"warning mirror-not-ready"}, func(h *host) { h.copy(mapFile); h.apply() }},
 	{"everybody may write the map", func(h *host) { h.chmod(mapFile, 0o666) }, []string{"error cannot-apply"}, nil},
 	{"a secret in an open map", func(h *host) {
 		h.append(mapFile, "[[mirror]]\nsource = \"ghcr.io\"\ntargets = [\"m.corp\"]\nheader = { Authorization = \"CANARY\" }\n")

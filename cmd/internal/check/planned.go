@@ -30,11 +30,7 @@ func (v *visit) plan(plan plan.Plan, err error) {
 	}
 	for _, one := range plan.Pending {
 		text, repair := split(one.Reason)
-		name := doctor.ConfigNotLoaded
-		if strings.Contains(text, "--image-credential-provider") {
-			name = doctor.FlagsMissing
-		}
-		v.add(name, one.Source, text, repair)
+		v.add(nameOfWait(text), one.Source, text, repair)
 	}
 	for _, one := range plan.Draining {
 		text, repair := split(one.Reason)
@@ -61,6 +57,17 @@ func (v *visit) plan(plan plan.Plan, err error) {
 		}
 		v.found = append(v.found, w)
 	}
+}
+
+// nameOfWait returns the name of the finding about a pending source.
+func nameOfWait(text string) string {
+	switch {
+	case strings.Contains(text, "--image-credential-provider"):
+		return doctor.FlagsMissing
+	case strings.Contains(text, plan.NotReady):
+		return doctor.MirrorNotReady
+	}
+	return doctor.ConfigNotLoaded
 }
 
 // planError reports an error that prevents planning.

@@ -66,6 +66,7 @@ const (
 	CANotValid               = "ca-not-valid"
 	ClientMissing            = "client-missing"
 	ClientNotValid           = "client-not-valid"
+	MirrorNotReady           = "mirror-not-ready"
 )
 
 // Programs that rewrite files of this node.

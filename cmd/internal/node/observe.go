@@ -54,6 +54,9 @@ func (n *Node) observe(m *mirror.Map, wanted map[string]bool, routes func() (pla
 		}
 		config = filepath.Dir(config)
 	}
+	if o.Ready, err = n.readReady(m); err != nil {
+		return o, err
+	}
 	for _, dir := range []string{n.path(plan.SavedDir), n.path(plan.StateDir), config} {
 		if _, err := n.list(&o, dir, whole(o.Kubelet.Files)...); err != nil {
 			return o, err

@@ -120,7 +120,7 @@ func (p *Plan) announced() State {
 	s := State{
 		Containerd: p.Next.Containerd, Provided: p.Next.Provided, Memo: p.memo, Drains: map[string]Drain{},
 		Made: p.Next.Made || p.remembered.Made, Adopted: p.Next.Adopted, Lasting: p.Next.Lasting,
-		OldTrees: p.Next.OldTrees, Stamp: p.remembered.Stamp, Kubelets: p.Next.Kubelets,
+		OldTrees: p.Next.OldTrees, Stamp: p.remembered.Stamp, Kubelets: p.Next.Kubelets, Ready: p.Next.Ready,
 	}
 	for name, d := range p.Next.Drains {
 		if !slices.Contains(p.withdraw, name) {

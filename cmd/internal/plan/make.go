@@ -68,6 +68,7 @@ func makeFrom(d Desired, o Observed, now Moments, settled func(*Desired, routes,
 	p.take(all)
 	p.takeConfiguration(next)
 	p.Routed = routes.needed
+	p.Next.Ready = nextReady(d.Map, o.State, all.begins, now.Moment)
 	p.Next.Kubelets, p.Next.Others = read.known, nextOthers(c, next)
 	if leaves {
 		p.Next.Drains, p.Next.Adopted = o.State.Drains, o.State.Adopted

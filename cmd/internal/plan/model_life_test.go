@@ -13,9 +13,10 @@ import (
 
 func randomEvents(seed, life uint64) []event {
 	random := rand.New(rand.NewPCG(seed, life))
+	beside := rand.New(rand.NewPCG(seed+1, life))
 	events := make([]event, stepsOfALife)
 	for i := range events {
-		events[i] = event{random.IntN(100), random.IntN(1000)}
+		events[i] = event{random.IntN(100), random.IntN(1000), beside.IntN(100)}
 	}
 	return events
 }
@@ -36,8 +37,9 @@ func shrink(events []event, plant fault) []event {
 	return events
 }
 
-// An event is what happens next: kind is one of a hundred, by their odds.
-type event struct{ kind, arg int }
+// An event is what happens next: kind is one of a hundred, by their odds. ready is what
+// happens beside it about the first targets; see [model.turnReady].
+type event struct{ kind, arg, ready int }
 
 // A model is a world, and what is known of it.
 type model struct {
@@ -53,6 +55,7 @@ type model struct {
 	early        map[string]string // those that a map which shares has put in place while it is stopped
 	shared       map[string]bool   // whether the file came by a mirror that shares credentials
 	edited       map[string]string // what another program wrote, by tree and namespace
+	waits        map[string]Moment // since when a mirror may wait for its first target, by its key
 
 	log            []string
 	failures       []string
@@ -78,10 +81,11 @@ func (p *player) live(events []event, plant fault) (*model, []string) {
 	}
 	m := &model{
 		world: newWorld(p.reader), hands: map[string][]*hand{}, stuck: map[string][]*hand{},
-		read: map[string]string{}, early: map[string]string{}, shared: map[string]bool{}, edited: map[string]string{},
+		read: map[string]string{}, early: map[string]string{}, shared: map[string]bool{}, edited: map[string]string{}, waits: map[string]Moment{},
 	}
 	m.plant = plant
 	for _, e := range events {
+		m.turnReady(e.ready)
 		what := m.happen(e)
 		m.log = append(m.log, what)
 		if what != "nothing" && what != "apply, with nothing to do" {
@@ -137,6 +141,7 @@ func (m *model) happen(e event) string {
 	case e.kind < 83:
 		m.now = Moment{m.now.Boot + "'", time.Minute}
 		m.restartKubelet(e.arg)
+		clear(m.answered)
 		return "the node reboots"
 	case e.kind < 92:
 		d := time.Duration(1+e.arg%180) * time.Second
@@ -184,7 +189,9 @@ func (m *model) applyHolding(held string, kill int) string {
 	d := desire(m.says.text())
 	d.Hold = func(source string) bool { return source == held }
 	m.killAt, m.wrote = kill, 0
+	was := m.firstTargets()
 	p, err := m.apply(d)
+	m.checkReady(d.Map, was)
 	dead := errors.Is(err, errKilled)
 	m.killAt = 0
 	switch {

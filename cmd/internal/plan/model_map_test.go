@@ -29,10 +29,12 @@ func names() (list, namespaces []string, images []mirror.Image) {
 }
 
 // A modelMap is what a map of the model says: the targets of each source, whether
-// they share credentials, the credentials of harbor.corp, and the tree.
+// they share credentials and whether it waits for the first one, the credentials of
+// harbor.corp, and the tree.
 type modelMap struct {
 	targets [4]int
 	share   [4]bool
+	ready   [4]bool
 	list    int
 	tree    int
 }
@@ -43,6 +45,9 @@ func (s modelMap) text() string {
 	for i, source := range modelSources {
 		if list := modelTargets[s.targets[i]]; list != nil {
 			fmt.Fprintf(&b, "[[mirror]]\nsource = %q\ntargets = [\"%s\"]\nshare_credential = %t\n", source, strings.Join(list, `", "`), s.share[i])
+			if s.ready[i] {
+				fmt.Fprintf(&b, "ready = %q\n", modelReady)
+			}
 		}
 	}
 	fmt.Fprintf(&b, "[registry.\"harbor.corp\"]\ncredential = [\"%s\"]\n", strings.Join(modelLists[s.list], `", "`))

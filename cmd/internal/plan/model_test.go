@@ -130,6 +130,12 @@ func TestModelFindsFaults(t *testing.T) {
 				s.Provided[i].From.Since = 0
 			}
 		}},
+		"ready: a mirror is thought to have waited for long": {state: func(s *State) {
+			for key, since := range s.Ready {
+				since.Since = 0
+				s.Ready[key] = since
+			}
+		}},
 		"not ours, not touched: an edited file is replaced": {desired: func(d *Desired) { d.Adopt = true }},
 		"whole or not at all: what goes is removed first": {plan: func(p *Plan) {
 			slices.SortStableFunc(p.Changes, func(a, b Change) int { return len(b.Old) - len(a.Old) })
@@ -191,7 +197,11 @@ func TestModelSeeds(t *testing.T) {
 	} {
 		var player player
 		for life := lives.first; life <= lives.last; life++ {
-			if _, log := player.live(randomEvents(lives.seed, life), fault{}); log != nil {
+			events := randomEvents(lives.seed, life)
+			for i := range events {
+				events[i].ready = 99 // nothing, as when they failed
+			}
+			if _, log := player.live(events, fault{}); log != nil {
 				t.Fatalf("%s: seed %d, life %d:\n%s", what, lives.seed, life, strings.Join(log, "\n"))
 			}
 		}

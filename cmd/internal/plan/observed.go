@@ -45,6 +45,9 @@ type Observed struct {
 	// HeaderFaults say why the value of a header cannot be read, by the file that
 	// it is in. Files rendered with such a header must not be written.
 	HeaderFaults map[string]error
+	// Ready are the mirrors whose first target has answered since the machine started,
+	// by [mirror.Mirror.ReadyKey].
+	Ready map[string]bool
 	// Running are the kubelets that run. Unseen says why there may be another one,
 	// and KubeletFault why mirrorcred could not look for them.
 	Running      []Process

@@ -10,3 +10,10 @@ const (
 	RoutesDir = StateDir + "/routes"  // one file a source; see package route
 	SavedDir  = StateDir + "/adopted" // copies of other programs' files
 )
+
+// ReadyDir is empty after a start of the machine, and then has a file for each
+// mirror whose first target has answered: its [mirror.Mirror.ReadyKey] and ReadySuffix.
+const (
+	ReadyDir    = "/run/mirrorcred/ready"
+	ReadySuffix = ".ready"
+)

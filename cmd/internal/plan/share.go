@@ -21,6 +21,9 @@ type share struct {
 	lasting []string
 	// leavesDefault are the sources that another program's _default served until now.
 	leavesDefault []string
+	// begins are the mirrors that wait for their first target from now on, unless they
+	// did before, by [mirror.Mirror.ReadyKey].
+	begins []string
 	// questions are about what the part needs and does not know yet.
 	questions []Question
 	err       error // the first one
@@ -40,6 +43,7 @@ func (s share) and(next share) share {
 	s.adopted = concat(s.adopted, next.adopted)
 	s.lasting = concat(s.lasting, next.lasting)
 	s.leavesDefault = concat(s.leavesDefault, next.leavesDefault)
+	s.begins = concat(s.begins, next.begins)
 	s.questions = concat(s.questions, next.questions)
 	if s.err == nil {
 		s.err = next.err

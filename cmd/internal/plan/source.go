@@ -78,16 +78,16 @@ func planSource(in *situation, m mirror.Mirror, f hosts.File) share {
 	}
 	now := withInForce(s.after, s.own, s.ns)
 	v := s.judge()
-	found := share{changes: make([]Change, 0, 3), conflicts: v.conflicts, adopted: v.adopted}.and(waits(m.Source.String(), v.wait))
+	found := share{changes: make([]Change, 0, 3), conflicts: v.conflicts, adopted: v.adopted}.and(v.begins).and(waits(m.Source.String(), v.wait))
 	switch {
 	case v.stays && isLost:
-		return s.finishDrain()
+		return s.finishDrain().and(v.begins)
 	case v.stays:
 		return found.and(s.answer(now))
 	case v.exposure != nil:
 		return found.and(s.switchTo(*v.exposure))
 	}
-	if !bytes.Equal(s.ns.Hosts, f.Data) {
+	if found = found.and(late(in, m)); !bytes.Equal(s.ns.Hosts, f.Data) {
 		found = found.and(s.noteLasting())
 	}
 	return found.and(s.replace(now))
@@ -114,7 +114,7 @@ func keepSource(in *situation, m mirror.Mirror, f hosts.File, isAnonymous bool) 
 	if w.reason == "" && !isAnonymous {
 		w = in.kubelets.misses(m)
 	}
-	found := waits(m.Source.String(), w).and(in.tree.ignored(m, in.tree.namespaces[f.Namespace]))
+	found := waits(m.Source.String(), w).and(in.tree.ignored(m, in.tree.namespaces[f.Namespace])).and(late(in, m))
 	if c := in.tree.rancherConflict(m.Source); c.Reason != "" {
 		found.conflicts = append(found.conflicts, c)
 	}
@@ -128,6 +128,7 @@ type verdict struct {
 	wait      wait
 	conflicts []Conflict
 	adopted   []adoption
+	begins    share // of a wait for the first target
 	// exposure is the credential that the change would expose, nil if it exposes
 	// none.
 	exposure *exposure
@@ -152,6 +153,10 @@ func (s *source) judge() verdict {
 		v.wait = s.kubelets.mayKeepAnswering(name, only(s.Mirror), s.ns)
 		if v.wait.reason == "" && !s.next.Anonymous() {
 			v.wait = s.kubelets.wait(s.Mirror)
+		}
+		var unready wait
+		if unready, v.begins = s.unready(); v.wait.reason == "" {
+			v.wait = unready
 		}
 		if v.stays = v.wait.reason != ""; !v.stays {
 			v.exposure = s.exposed()

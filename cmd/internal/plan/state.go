@@ -47,6 +47,9 @@ type State struct {
 	// OldTrees are earlier values of hosts_dir. These directories may still have
 	// mirrorcred's files.
 	OldTrees []string `json:"old_trees,omitempty"`
+	// Ready has the mirrors that wait, or waited, for their first target, by
+	// [mirror.Mirror.ReadyKey], and since when.
+	Ready map[string]Moment `json:"ready,omitempty"`
 	// Rejected is the hash of the providers with which the kubelet did not start.
 	Rejected string `json:"rejected,omitempty"`
 }
@@ -75,7 +78,7 @@ func (s State) Encode() ([]byte, error) {
 // Empty reports whether there is nothing to remember.
 func (s State) Empty() bool {
 	return s.Containerd == mirror.Containerd{} && len(s.Provided) == 0 && len(s.Drains) == 0 && len(s.Adopted) == 0 && len(s.Lasting) == 0 &&
-		s.Memo == Memo{} && s.Others.File == "" && len(s.OldTrees) == 0
+		s.Memo == Memo{} && s.Others.File == "" && len(s.OldTrees) == 0 && len(s.Ready) == 0
 }
 
 // readBy returns our providers as read by a kubelet that started at a moment, nil if

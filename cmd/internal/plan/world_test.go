@@ -35,6 +35,8 @@ type world struct {
 	run     []Process
 	records bool            // whether the kubelet writes its pulls down
 	pulling map[string]bool // hosts of which a pull is under way
+	// answered are the mirrors whose first target has answered, as in [Observed].
+	answered map[string]bool
 
 	desired string // the hosts_dir of the plan that is carried out
 	armed   string // the one that the plugin may answer for
@@ -57,7 +59,7 @@ func newWorld(reader *kubeletconfig.Reader) *world {
 	return &world{
 		reader: reader,
 		trees:  map[string]map[string][]byte{trees[0]: {}, trees[1]: {}}, routes: map[string][]byte{},
-		now: Moment{"boot", time.Hour}, pulling: map[string]bool{}, records: true,
+		now: Moment{"boot", time.Hour}, pulling: map[string]bool{}, records: true, answered: map[string]bool{},
 	}
 }
 
@@ -133,7 +135,7 @@ func changesOnce(p Plan) error {
 func (w *world) observe(d Desired) Observed {
 	dir := d.Map.Containerd.HostsDir
 	o := Observed{
-		Namespaces: namespacesOf(w.trees[dir]), Routes: maps.Clone(w.routes), Decode: decodeOnce, State: w.state,
+		Namespaces: namespacesOf(w.trees[dir]), Routes: maps.Clone(w.routes), Decode: decodeOnce, State: w.state, Ready: maps.Clone(w.answered),
 		Running: w.run, Answers: map[Question]Answer{}, Certificates: make([][][]tlsfiles.Problem, len(d.Map.Mirrors)),
 		Kubelet: KubeletFiles{Mode: 0o644, Files: map[string][]byte{}, Reader: w.reader},
 	}
@@ -220,6 +222,7 @@ func (w *world) Remember(s State) error {
 		return err
 	}
 	s.Drains, s.Lasting, s.Adopted, s.Provided = maps.Clone(s.Drains), maps.Clone(s.Lasting), maps.Clone(s.Adopted), slices.Clone(s.Provided)
+	s.Ready = maps.Clone(s.Ready)
 	if w.plant.state != nil {
 		w.plant.state(&s)
 	}

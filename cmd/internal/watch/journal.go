@@ -208,7 +208,11 @@ func (j *journal) problems(todo plan.Plan) {
 	})
 	follow(j.last.Warnings, todo.Warnings, doctor.Finding.String, func(f doctor.Finding) {
 		j.begin("warning", f.String())
-		j.log.Warn("pulls will fail", "warning", f.Name, "where", f.Where, "reason", f.Text, "fix", f.Repair)
+		message := "pulls will fail"
+		if f.Name == doctor.MirrorNotReady {
+			message = "mirror turned on without an answer" // what is behind it may serve them
+		}
+		j.log.Warn(message, "warning", f.Name, "where", f.Where, "reason", f.Text, "fix", f.Repair)
 	}, func(f doctor.Finding) {
 		j.end("warning", f.String(), "warning resolved", "warning", f.Name, "where", f.Where)
 	})

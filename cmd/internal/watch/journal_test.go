@@ -102,17 +102,19 @@ INFO in sync sources=2
 `},
 		{report: Report{Plan: plan.Plan{
 			Generation: "6", Sources: 2, Loss: "config.toml:2", Conflicts: []plan.Conflict{{Path: "/a", Reason: "edited"}}, Faults: []plan.Pending{{Source: "quay.io", Reason: "no CA"}},
-			Warnings: []doctor.Finding{{Name: doctor.CAMissing, Where: "mirrors.toml:6", Text: "missing", Repair: "create it"}},
+			Warnings: []doctor.Finding{{Name: doctor.CAMissing, Where: "mirrors.toml:6", Text: "missing", Repair: "create it"}, {Name: doctor.MirrorNotReady, Where: "quay.io", Text: "late", Repair: "curl"}},
 		}}, want: `
 WARN conflict path=/a reason=edited
 ERROR source not applied source=quay.io reason="no CA"
 WARN pulls will fail warning=ca-missing where=mirrors.toml:6 reason=missing fix="create it"
+WARN mirror turned on without an answer warning=mirror-not-ready where=quay.io reason=late fix=curl
 WARN containerd will not read the mirrors after its next start reason=config.toml:2
 `},
 		{after: time.Hour, report: Report{Plan: plan.Plan{Generation: "6", Sources: 2}}, want: `
 INFO conflict resolved path=/a after=1h0m0s
 INFO source applied again source=quay.io fault="no CA" after=1h0m0s
 INFO warning resolved warning=ca-missing where=mirrors.toml:6 after=1h0m0s
+INFO warning resolved warning=mirror-not-ready where=quay.io after=1h0m0s
 INFO containerd will read the mirrors after its next start fault=config.toml:2 after=1h0m0s
 INFO in sync sources=2
 `},

@@ -58,7 +58,7 @@ func (r *recalls) forget() {
 }
 
 // recall returns what is remembered of a directory with that many entries, empty if all
-// must be read now; nil if nothing is to be remembered.
+// must be read now; nil if nothing should be remembered.
 func (n *Node) recall(dir string, entries int) *recall {
 	if n.Remember == 0 || entries < leastRecalled {
 		return nil

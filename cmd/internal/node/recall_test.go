@@ -178,7 +178,7 @@ func TestRecallPlansTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, want := planOf(t, n), planOf(t, full); !reflect.DeepEqual(got, want) {
-			t.Fatalf("with seed %d, in step %d the plan from memory has %d changes, %v; the full one %d, %v", seed, step, len(got.Changes), got.Conflicts, len(want.Changes), want.Conflicts)
+			t.Fatalf("with seed %d, at step %d the plan from memory has %d changes, %v; the full one %d, %v", seed, step, len(got.Changes), got.Conflicts, len(want.Changes), want.Conflicts)
 		}
 		apply(t, n)
 	}

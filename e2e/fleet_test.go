@@ -24,7 +24,8 @@ import (
 // of mirrorcred is, and others that are played. The chart is all that reaches it.
 type fleet struct {
 	*bare
-	k *cluster.Cluster
+	k     *cluster.Cluster
+	image string // what the chart's pods run
 }
 
 // newFleet returns a fleet whose real node is in the ring canary, with played nodes in
@@ -33,7 +34,7 @@ func newFleet(t *testing.T) fleet {
 	t.Helper()
 	n := bareMachine(t, versions()[0])
 	check(t, os.RemoveAll("/etc/mirrorcred"))
-	f := fleet{n, startCluster(t)}
+	f := fleet{n, startCluster(t), chartReference}
 	kubeconfig, err := f.k.Kubeconfig("system:node:node")
 	check(t, err)
 	check(t, n.packages.KubeadmJoin())
@@ -70,7 +71,7 @@ func rolloutValues(canary, rest string) string {
 // rollOut applies the chart.
 func (f fleet) rollOut(values string) {
 	f.Helper()
-	check(f.T, f.k.Apply(f.Context(), manifestsOf(f.T, values)))
+	check(f.T, f.k.Apply(f.Context(), strings.ReplaceAll(manifestsOf(f.T, values), chartReference, f.image)))
 }
 
 // isOut waits until a ring has its newest revision on that many nodes.
@@ -138,15 +139,23 @@ func (f fleet) unready(pod, reason string) {
 // runCourier runs the pod of a ring without its installer, by itself, after a change.
 func (f fleet) runCourier(name, ring string, change func(courier map[string]any)) {
 	f.Helper()
+	f.runPart(name, ring, func(spec map[string]any) {
+		delete(spec, "initContainers")
+		change(spec["containers"].([]any)[0].(map[string]any))
+	})
+}
+
+// runPart runs the pod of a ring by itself on the node, after a change.
+func (f fleet) runPart(name, ring string, change func(spec map[string]any)) {
+	f.Helper()
 	for _, o := range chart(f.T, chartImage+rolloutValues(retargeted(1), retargeted(1))) {
 		if o["kind"] != "DaemonSet" || o["metadata"].(map[string]any)["labels"].(map[string]any)["mirrorcred.io/ring"] != ring {
 			continue
 		}
 		spec := o["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)
 		delete(spec, "affinity")
-		delete(spec, "initContainers")
 		spec["nodeName"] = "node"
-		change(spec["containers"].([]any)[0].(map[string]any))
+		change(spec)
 		text, err := yaml.Marshal(map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": name, "namespace": "mirrorcred"}, "spec": spec})
 		check(f.T, err)
 		check(f.T, f.k.Apply(f.Context(), string(text)))

@@ -26,14 +26,23 @@ import (
 // passwords, with further programs in /usr/bin.
 func pushMirrorcred(t *testing.T, more ...string) {
 	t.Helper()
+	pushVersion(t, "1", filepath.Dir(program("mirrorcred")), more...)
+}
+
+// pushVersion is pushMirrorcred with a tag, for the programs in a directory.
+func pushVersion(t *testing.T, tag, dir string, more ...string) {
+	t.Helper()
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
-	files := map[string]string{"usr/bin/mirrorcred": "mirrorcred", "usr/libexec/mirrorcred/mirror-credential-provider": "mirror-credential-provider"}
-	for _, name := range more {
-		files["usr/bin/"+name] = name
+	files := map[string]string{
+		"usr/bin/mirrorcred": dir + "/mirrorcred",
+		"usr/libexec/mirrorcred/mirror-credential-provider": dir + "/mirror-credential-provider",
 	}
-	for path, name := range files {
-		data, err := os.ReadFile(program(name))
+	for _, name := range more {
+		files["usr/bin/"+name] = program(name)
+	}
+	for path, file := range files {
+		data, err := os.ReadFile(file)
 		check(t, err)
 		check(t, w.WriteHeader(&tar.Header{Name: path, Mode: 0o755, Size: int64(len(data))}))
 		_, err = w.Write(data)
@@ -49,7 +58,7 @@ func pushMirrorcred(t *testing.T, more ...string) {
 		Config: v1.Config{Entrypoint: []string{"/usr/bin/mirrorcred"}},
 	})
 	check(t, err)
-	_, err = world.acr[pauseRegistry].Push("mirrorcred", "1", image)
+	_, err = world.acr[pauseRegistry].Push("mirrorcred", tag, image)
 	check(t, err)
 }
 

@@ -112,6 +112,9 @@ func programs() (env []string, ours string, err error) {
 	if err := build.Ours(ctx, "..", ours, os.Stderr, "./cmd/mirrorcred", "./cmd/mirror-credential-provider"); err != nil {
 		return nil, ours, err
 	}
+	if err := build.Next(ctx, "..", filepath.Join(ours, nextVersion), nextVersion, os.Stderr); err != nil {
+		return nil, ours, err
+	}
 	if err := build.Ours(ctx, ".", ours, os.Stderr, "./workload", "./inspect"); err != nil {
 		return nil, ours, err
 	}

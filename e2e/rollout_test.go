@@ -60,6 +60,7 @@ func TestRollout(t *testing.T) {
 	})
 	f.pulls(1, "without-pods")
 	f.missesMounts()
+	f.installerHasRights()
 
 	f.rollOut(rolloutValues(retargeted(2), retargeted(1)))
 	f.isOut("canary", 3)
@@ -70,6 +71,8 @@ func TestRollout(t *testing.T) {
 	labelNode(t, k, "node", "stable")
 	f.isOut("default", 3)
 	f.pulls(1, "other-ring")
+	f.upgrades()
+	f.image = nextReference
 	f.leaves(before)
 }
 

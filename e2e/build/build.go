@@ -178,6 +178,18 @@ func Ours(ctx context.Context, source, dir string, log io.Writer, packages ...st
 	return nil
 }
 
+// Next builds our two programs into a directory as those of another version. source is
+// the directory of our module.
+func Next(ctx context.Context, source, dir, version string, log io.Writer) error {
+	stamp := "-X main.version=" + version + " -X github.com/mirrorcred/mirrorcred/cmd/internal/plugin.Version=" + version
+	c := command(ctx, log, "build", "-ldflags", stamp, "-o", dir+"/", "./cmd/mirrorcred", "./cmd/mirror-credential-provider")
+	c.Dir = source
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("go build of version %s: %w", version, err)
+	}
+	return nil
+}
+
 // scratch makes a directory that a later run removes (see box.Scratch) if this
 // process is killed and is no more then.
 func scratch() (string, error) {

@@ -43,8 +43,8 @@ func judge(token, audience string, accounts ...string) bool {
 }
 
 func acceptedByHarbor(username, password string) bool {
-	if username == tenantUser {
-		return password == tenantPassword
+	if own := tenantLogins[username]; own != "" {
+		return password == own
 	}
 	return username == harborUser && judge(password, harbor, "robot", "friend")
 }

@@ -12,6 +12,7 @@ import (
 type AuditEvent struct {
 	Verb       string
 	RequestURI string
+	UserAgent  string
 	User       struct {
 		Username string
 		Groups   []string

@@ -60,6 +60,13 @@ func AnswerAround(image mirror.Image, first, rest []*Credential) Response {
 	return r
 }
 
+// Empty returns the response with which the kubelet tries an image without a credential,
+// after the pod's pull secrets if there are any. Without it, a pod with pull secrets has
+// no such attempt.
+func Empty(image mirror.Image) Response {
+	return Response{CacheKey: CacheByImage, Auth: map[string]Credential{image.Host(): {}}}
+}
+
 // distinct returns the credentials that were not seen before. If another provider
 // returns some of them, each keeps its place.
 func distinct(credentials []*Credential, seen map[[2]string]bool, shared bool) []*Credential {

@@ -151,3 +151,19 @@ func (p *parser) checkBelow(t *Target, isImplied bool, seen map[int]bool) {
 		t.Below = slices.DeleteFunc(t.Below, func(b PathCredential) bool { return b.Prefix == r.prefix })
 	}
 }
+
+// Retarget returns a copy of the map in which each mirror has the targets that change
+// returns for it.
+func (m *Map) Retarget(change func(Mirror) []Target) *Map {
+	other := *m
+	other.Mirrors = slices.Clone(m.Mirrors)
+	for i, one := range m.Mirrors {
+		other.Mirrors[i].Targets = change(one)
+	}
+	return &other
+}
+
+// Delivers reports whether the credential of any target stands in hosts.toml.
+func (m Mirror) Delivers() bool {
+	return slices.ContainsFunc(m.Targets, func(t Target) bool { return t.DeliverHosts })
+}

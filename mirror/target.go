@@ -93,6 +93,9 @@ type Target struct {
 	// TokenHost is a further host, beside the target's own, whose token realm may see
 	// the credential that stands in hosts.toml; "" for none.
 	TokenHost string
+	// Realm says that the registry accepts that credential at its token realm alone. It
+	// is found out, and not in the map.
+	Realm bool
 
 	lines map[string]int // of its registry's settings, by their keys
 }
@@ -284,8 +287,11 @@ func (t Target) CredentialsFor(repository string) []string {
 }
 
 // IsOpen reports whether a pull may get the target's repositories without a
-// credential, as far as the map says.
+// credential from the kubelet, as far as the map says.
 func (t Target) IsOpen() bool {
+	if t.DeliverHosts {
+		return true
+	}
 	last := len(t.Credentials) - 1
 	return last < 0 || t.Credentials[last] == Anonymous
 }

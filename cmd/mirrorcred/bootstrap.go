@@ -137,6 +137,7 @@ func newBaking(f bootFlags, p *printer) (*bootstrap.Baking, error) {
 		Node: bootstrap.New(f.root), Mirrors: node.New(f.root, f.mapFile, f.adopt), Adopt: f.adopt, Program: program,
 	}
 	b.Mirrors.NoKubelet, b.Mirrors.Retry, b.Mirrors.LockTimeout = true, true, f.wait
+	b.Mirrors.NoDelivery = true
 	b.Mirrors.Waits = waits
 	b.Made = p.step
 	b.Mirrors.Made = func(c plan.Change) { printChange(p.w, c) }

@@ -18,6 +18,7 @@ func newJoining(f bootFlags, p *printer) (*bootstrap.Joining, error) {
 		return nil, err
 	}
 	b.Mirrors.NoKubelet = false // whether one runs is what matters here
+	b.Mirrors.NoDelivery = false
 	return &bootstrap.Joining{Baking: b}, nil
 }
 

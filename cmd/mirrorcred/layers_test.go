@@ -57,7 +57,7 @@ var layers = map[string][]string{
 		"cmd/internal/doctor", "cmd/internal/tlsfiles", "mirror", "hosts", "credential/kubeletconfig", "credential/route",
 	},
 	"cmd/internal/node": {
-		"cmd/internal/armed", "cmd/internal/clock", "cmd/internal/containerd", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/plan",
+		"cmd/internal/armed", "cmd/internal/clock", "cmd/internal/containerd", "cmd/internal/deliver/handover", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/plan",
 		"cmd/internal/process", "cmd/internal/tlsfiles", "internal/input", "mirror", "hosts", "hosts/containerdconfig",
 		"credential/azure/azurejson", "credential/dockerconfig", "credential/kubeletconfig", "credential/route", "systemd", "systemd/unitfile",
 	},

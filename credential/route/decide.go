@@ -27,6 +27,10 @@ type Observed struct {
 type Offer struct {
 	Query      credential.Query
 	Credential *mirror.Credential
+	// Empty says that the kubelet must try the pull without a credential, after the
+	// pod's pull secrets: only then containerd offers a registry's token realm what
+	// stands in hosts.toml.
+	Empty bool
 }
 
 // Decide returns what the plugin may return for an image, in the order of the
@@ -43,7 +47,7 @@ type Offer struct {
 // only if the bytes that containerd reads have the hash of those that were
 // rendered for the offered registries, and are in the place that they were
 // rendered for. The second is taken only for an ACR host that containerd asks
-// directly.
+// directly. An offer without a credential gives nothing away.
 func Decide(image mirror.Image, own, wildcard *Route, now Observed) ([]Offer, error) {
 	r, namespace := own, hosts.Candidates(image.Host())[0]
 	switch {
@@ -94,12 +98,25 @@ func (r *Route) decide(image mirror.Image, own string, now Observed) ([]Offer, e
 		return r.direct(image, now)
 	}
 	if g, ok := r.generation(now); ok && now.Namespace == own {
+		if g.Anonymous() {
+			return r.empty(), nil
+		}
 		return g.offers(image)
 	}
 	if !slices.ContainsFunc(r.Generations, func(g Generation) bool { return !g.Anonymous() }) {
-		return nil, nil
+		return r.empty(), nil
 	}
 	return nil, r.notInForce(own, now)
+}
+
+// empty returns the offers of a route without a credential.
+func (r *Route) empty() []Offer {
+	for _, g := range r.Generations {
+		if slices.ContainsFunc(g.Targets, func(t Target) bool { return t.Realm }) {
+			return []Offer{{Empty: true}}
+		}
+	}
+	return nil
 }
 
 // generation returns the generation with the bytes that containerd reads.
@@ -143,19 +160,19 @@ func (r *Route) direct(image mirror.Image, now Observed) ([]Offer, error) {
 	if now.Namespace != "" {
 		return nil, because(ErrNotInMap, "%s/%s/hosts.toml sends %q elsewhere and is not in the mirror map; name it there as [registry.%q] or as a source, or remove the directory", now.Dir, now.Namespace, image.Host(), image.Host())
 	}
-	return []Offer{{credential.Query{Registry: host, Image: image.Name()}, r.Direct}}, nil
+	return []Offer{{Query: credential.Query{Registry: host, Image: image.Name()}, Credential: r.Direct}}, nil
 }
 
 // offers returns what may be returned while containerd reads g, the anonymous
-// attempt once.
+// attempt once. A registry whose credential stands in hosts.toml needs no attempt.
 func (g Generation) offers(image mirror.Image) ([]Offer, error) {
-	if g.Anonymous() {
-		return nil, nil
-	}
 	var offers []Offer
 	anonymous := false // whether there is an attempt without a credential
 	for _, t := range g.Targets {
 		repository := strings.TrimPrefix(t.Prefix+"/"+image.Repository(), "/")
+		if t.Delivered && !t.Realm {
+			continue
+		}
 		var query credential.Query
 		if t.Registry != "" { // else it is the source itself, in the mirror of "*"
 			registry, err := mirror.ParseHost(t.Registry)
@@ -169,7 +186,7 @@ func (g Generation) offers(image mirror.Image) ([]Offer, error) {
 				continue
 			}
 			anonymous = anonymous || c == nil
-			offers = append(offers, Offer{query, c})
+			offers = append(offers, Offer{Query: query, Credential: c})
 		}
 	}
 	return offers, nil

@@ -66,6 +66,14 @@ func writeTarget(w *jsontext.Writer, t Target) {
 		w.Key("below")
 		jsontext.List(w, t.Below, writeBelow)
 	}
+	if t.Delivered {
+		w.Key("delivered")
+		w.Value(true)
+	}
+	if t.Realm {
+		w.Key("realm")
+		w.Value(true)
+	}
 	w.Close('}')
 }
 

@@ -55,6 +55,12 @@ type Target struct {
 	// Below are repositories at the target with other credentials, the longest
 	// prefix first.
 	Below []Below `json:"below,omitempty"`
+	// Delivered says that the target's credential stands in hosts.toml, so that it
+	// needs no attempt of its own.
+	Delivered bool `json:"delivered,omitempty"`
+	// Realm says that a credential that stands in hosts.toml is accepted at the target's
+	// token realm alone, and there only if the kubelet offers none.
+	Realm bool `json:"realm,omitempty"`
 }
 
 // A Below are the credentials of the repositories below a prefix.
@@ -68,12 +74,24 @@ type Below struct {
 func NewGeneration(m *mirror.Map, one mirror.Mirror, hash string) Generation {
 	g := Generation{SHA256: hash, Targets: make([]Target, len(one.Targets))}
 	for i, t := range one.Targets {
-		g.Targets[i] = Target{t.Host().String(), t.Scheme() == "http", t.Prefix(), NewCredentials(m, t.Credentials), nil}
+		g.Targets[i] = Target{Registry: t.Host().String(), Plain: t.Scheme() == "http", Prefix: t.Prefix()}
+		if t.DeliverHosts {
+			g.Targets[i].Delivered, g.Targets[i].Realm = true, t.Realm
+			continue
+		}
+		g.Targets[i].Credentials = NewCredentials(m, t.Credentials)
 		for _, below := range t.Below {
 			g.Targets[i].Below = append(g.Targets[i].Below, Below{below.Prefix, NewCredentials(m, below.Credentials)})
 		}
 	}
 	return g
+}
+
+// Delivers reports whether the credential of any target stands in hosts.toml.
+func (r Route) Delivers() bool {
+	return slices.ContainsFunc(r.Generations, func(g Generation) bool {
+		return slices.ContainsFunc(g.Targets, func(t Target) bool { return t.Delivered })
+	})
 }
 
 // Anonymous reports whether no target of g asks for a credential.

@@ -64,6 +64,8 @@ func nameOfWait(text string) string {
 	switch {
 	case strings.Contains(text, "--image-credential-provider"):
 		return doctor.FlagsMissing
+	case strings.HasPrefix(text, plan.NotHandedOver):
+		return doctor.NotDelivered
 	case strings.Contains(text, plan.NotReady):
 		return doctor.MirrorNotReady
 	}

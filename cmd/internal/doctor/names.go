@@ -98,6 +98,8 @@ const (
 	DuplicateAnswer       = "duplicate-answer"
 	NodeDockerConfig      = "node-docker-config-answers"
 	CachePoisoned         = "cache-poisoned-registry-type"
+	RealmUnasked          = "realm-not-asked"
+	NotDelivered          = "credential-not-delivered"
 )
 
 // Credentials.

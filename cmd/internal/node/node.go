@@ -45,6 +45,9 @@ type Node struct {
 	Retry bool
 	// NoKubelet says that no kubelet runs, in case that cannot be seen.
 	NoKubelet bool
+	// NoDelivery says that the node becomes an image, in which there must be no
+	// credential. Sources with one in hosts.toml stay pending.
+	NoDelivery bool
 	// Overlay are containerd's files and the plugin that count as if they were
 	// there, by their path on the node: for a plan of what comes once they are.
 	Overlay map[string][]byte
@@ -215,6 +218,9 @@ type headerValues struct {
 	// faults are why a value cannot be had. Its header has unread as value, so that
 	// what is rendered with it is equal to nothing on the disk, and is not written.
 	faults map[string]error
+	// deliveries are what was handed over for headers, by their keys. A value that is
+	// missing is unread too.
+	deliveries map[string]plan.Delivery
 }
 
 // unread stands for a value that cannot be had.
@@ -222,7 +228,7 @@ const unread = "mirrorcred: this value could not be read"
 
 // readSecrets reads the files that headers take their values from.
 func (n *Node) readSecrets(m *mirror.Map) headerValues {
-	h := headerValues{map[string]string{}, map[string]error{}}
+	h := headerValues{map[string]string{}, map[string]error{}, map[string]plan.Delivery{}}
 	for _, one := range m.Mirrors {
 		for _, t := range one.Targets {
 			for _, header := range t.Settings.Header {
@@ -231,7 +237,7 @@ func (n *Node) readSecrets(m *mirror.Map) headerValues {
 					continue
 				}
 				if header.Delivered != "" {
-					h.faults[from], h.values[from] = errors.New("no credential was handed over for it yet"), unread
+					h.values[from], h.deliveries[from] = n.delivery(from)
 					continue
 				}
 				value, err := n.readSecret(header.File)

@@ -96,11 +96,13 @@ func (n *Node) states(r reading, hold func(source string) bool) (plan.Desired, p
 	defer seen()
 	d := n.desire(r.m, hold)
 	d.Version, d.Wanted = version, wanted
-	if d.Files, err = hosts.Render(r.m, hosts.Options{Version: version, Secrets: r.secrets.values}); err != nil {
+	d.Full, d.Map = plan.Deliver(r.m, r.secrets.deliveries, n.host.wall())
+	if d.Files, err = hosts.Render(d.Map, hosts.Options{Version: version, Secrets: r.secrets.values}); err != nil {
 		return d, plan.Observed{}, plan.About(plan.PartMap, err)
 	}
+	plan.Close(d.Files, r.m)
 	o, err := seen()
-	o.HeaderFaults = r.secrets.faults
+	o.HeaderFaults, o.Deliveries = r.secrets.faults, r.secrets.deliveries
 	return d, o, err
 }
 
@@ -116,7 +118,7 @@ func (n *Node) desire(m *mirror.Map, hold func(source string) bool) plan.Desired
 	// Whether the map has been still is asked of its file as it is by then.
 	isReplaced := sync.OnceValue(func() bool { return !n.elsewhere && n.stampOfMap() != n.mapStamp })
 	return plan.Desired{
-		Map: m, MapFile: n.Map, Generation: n.source.generation(), Root: n.Root, Elsewhere: n.elsewhere, Adopt: n.Adopt, Retry: n.Retry, NoKubelet: n.NoKubelet,
+		Map: m, MapFile: n.Map, Generation: n.source.generation(), Root: n.Root, Elsewhere: n.elsewhere, Adopt: n.Adopt, Retry: n.Retry, NoKubelet: n.NoKubelet, NoDelivery: n.NoDelivery,
 		Hold: func(source string) bool { // asked once, even if the plan is made again
 			answer, ok := asked[source]
 			if !ok {

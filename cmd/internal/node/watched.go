@@ -1,6 +1,7 @@
 package node
 
 import (
+	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -61,6 +62,9 @@ func (n *Node) note(m *mirror.Map) {
 		for _, t := range one.Targets {
 			for _, h := range t.Settings.Header {
 				add(h.File)
+			}
+			if t.DeliverHosts {
+				add(handover.Dir + "/*") // each file in it
 			}
 			for _, file := range certificateFiles(t.Settings) {
 				add(file)

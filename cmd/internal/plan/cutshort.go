@@ -42,7 +42,7 @@ func mayBeCutShort(d *Desired, p plugin, r routes, t tree) []string {
 		if _, known := inForce(own, ns); t.isOurs(f.Namespace) && !known {
 			continue // what is in force has no answer that could stay
 		}
-		if losesCredential(own, ns, route.NewGeneration(d.Map, m, hosts.Hash(f.Data))) {
+		if losesCredential(own, ns, d.generation(m, f)) || exists && len(d.full().Mirrors[i].Targets) == len(m.Targets) && losesHeader(ns.Hosts, f.Data) {
 			names = append(names, f.Namespace)
 		}
 	}
@@ -57,6 +57,9 @@ func losesCredential(own route.Route, ns Namespace, next route.Generation) bool 
 		before = own.Generations[i] // another program took its hosts.toml away
 	}
 	return slices.ContainsFunc(next.Targets, func(t route.Target) bool {
+		if t.Delivered {
+			return false // its tables are there, with all that they say
+		}
 		i := slices.IndexFunc(before.Targets, func(b route.Target) bool { return b.Registry == t.Registry })
 		if i < 0 {
 			return !t.Asks()
@@ -101,6 +104,9 @@ func hasCredentials(file []byte, m mirror.Mirror, texts credentialTexts) bool {
 		return len(text) > 0 && bytes.Contains(file, text)
 	}
 	for _, t := range m.Targets {
+		if t.DeliverHosts {
+			continue // the plugin returns none
+		}
 		if !has(t.Credentials) {
 			return false
 		}

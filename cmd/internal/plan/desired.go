@@ -9,7 +9,10 @@ import (
 
 // Desired is what the operator asks for.
 type Desired struct {
-	Map     *mirror.Map
+	Map *mirror.Map
+	// Full is the map as the operator wrote it, if targets are left out of Map for now;
+	// see [Deliver]. nil means Map.
+	Full    *mirror.Map
 	Files   []hosts.File // rendered for the mirrors, in their order
 	Version hosts.Version
 	MapFile string // where the map is on this machine
@@ -21,6 +24,9 @@ type Desired struct {
 	Elsewhere bool
 	// Adopt, Retry and NoKubelet are as in node.Node.
 	Adopt, Retry, NoKubelet bool
+	// NoDelivery says that no credential is written into hosts.toml, as it would become
+	// part of an image.
+	NoDelivery bool
 	// Hold reports whether a source stays as it is for now although the map removes it,
 	// or takes a credential away from it; nil if none does.
 	Hold   func(source string) bool

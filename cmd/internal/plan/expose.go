@@ -15,12 +15,18 @@ type exposure struct {
 	to   string // the registry, or [itself]
 	self bool   // to is the source itself
 	of   string // whose credential it is, "" if that is not known
+	// delivered says that it is the credential of the registry itself, which stands in
+	// hosts.toml from now on.
+	delivered bool
 	// before is the route by which the credential was answered.
 	before route.Route
 }
 
 // why returns the reason for the wait, as the route has it.
 func (e exposure) why() string {
+	if e.delivered {
+		return fmt.Sprintf("the credential of %q moves into hosts.toml", e.to)
+	}
 	if e.self {
 		return "it will be served by itself"
 	}
@@ -30,6 +36,9 @@ func (e exposure) why() string {
 // wait returns the reason for the wait as the operator reads it, and how to avoid the
 // wait.
 func (e exposure) wait(reason string) string {
+	if e.delivered {
+		return fmt.Sprintf("%s; the credential of %q moves into hosts.toml, bound to its host, once the kubelet can no longer offer it to another; to switch at once, restart the kubelet", reason, e.to)
+	}
 	to, of := fmt.Sprintf("%q", e.to), "the one of before"
 	if e.to == itself {
 		to = "the source itself"
@@ -45,11 +54,18 @@ func (e exposure) wait(reason string) string {
 // may see the old credential; so may a registry that was in the list before.
 func (s *source) exposed() *exposure {
 	open := func(t route.Target) bool { return !t.Asks() }
-	if s.ShareCredential || s.Elsewhere || !s.routes.needed || !slices.ContainsFunc(s.next.Targets, open) {
+	if s.Elsewhere || !s.routes.needed {
+		return nil
+	}
+	if e := s.delivered(); e != nil {
+		return e
+	}
+	if s.ShareCredential || !slices.ContainsFunc(s.next.Targets, open) {
 		return nil
 	}
 	before, list, known := s.served()
-	for i, t := range s.next.Targets {
+	for i := range s.Targets {
+		t := s.next.Targets[i]
 		if t.Asks() || slices.Contains(list, t.Registry) || slices.Contains(list, itself) && s.Targets[i].Self() {
 			continue
 		}

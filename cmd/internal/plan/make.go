@@ -28,7 +28,7 @@ func makeFrom(d Desired, o Observed, now Moments, settled func(*Desired, routes,
 	routes := newRoutes(&o, c.tree.dir)
 	all, tree := carryOver(c.tree, o.oldNamespaces(), routes)
 	certs, blocked := certificates(&d, o.Certificates, tree)
-	certs = certs.and(headers(&d, o.HeaderFaults, blocked))
+	certs = certs.and(headers(&d, o.HeaderFaults, blocked)).and(deliveries(&d, o.Deliveries, now, blocked))
 	routes.settled = settled(&d, routes, tree)
 	stuck := obstacles(d.Files, tree)
 	for name := range stuck {
@@ -77,7 +77,7 @@ func makeFrom(d Desired, o Observed, now Moments, settled func(*Desired, routes,
 }
 
 func newConfiguring(d *Desired, o *Observed, now Moments) *configuring {
-	return &configuring{Desired: d, seen: o, now: now, plugin: pluginOf(d.Map), machine: machineOf(d, o), tree: newTree(d, o)}
+	return &configuring{Desired: d, seen: o, now: now, plugin: pluginOf(d.full()), machine: machineOf(d, o), tree: newTree(d, o)}
 }
 
 // newKubelets returns the running kubelets, with what the map requires of them.

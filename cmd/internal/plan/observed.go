@@ -48,6 +48,9 @@ type Observed struct {
 	// Ready are the mirrors whose first target has answered since the machine started,
 	// by [mirror.Mirror.ReadyKey].
 	Ready map[string]bool
+	// Deliveries are the credentials that were handed over for hosts.toml, by their
+	// keys (mirror.DeliveryKey).
+	Deliveries map[string]Delivery
 	// Running are the kubelets that run. Unseen says why there may be another one,
 	// and KubeletFault why mirrorcred could not look for them.
 	Running      []Process

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/credential/route"
+	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -24,8 +26,12 @@ func (ownPlugin) restart() string                             { return "restart 
 func (ownPlugin) mayAnswer(*kubelets, string, Namespace) wait { return wait{} }
 
 // needs returns one provider for each credential that needs a pod's token, and the
-// plugin's own provider for the rest.
+// plugin's own provider for the rest. A mirror whose credentials all stand in hosts.toml
+// needs none, unless a registry wants its token realm.
 func (p ownPlugin) needs(m mirror.Mirror) []string {
+	if m.Delivers() && !slices.ContainsFunc(m.Targets, asksPlugin) {
+		return nil
+	}
 	if !p.hasTokens {
 		return onlyOwn
 	}
@@ -45,6 +51,10 @@ func (p ownPlugin) needs(m mirror.Mirror) []string {
 		}
 	}
 	for _, t := range m.Targets {
+		if t.DeliverHosts {
+			add(t, nil)
+			continue
+		}
 		add(t, t.Credentials)
 		for _, below := range t.Below {
 			add(t, below.Credentials)
@@ -55,6 +65,34 @@ func (p ownPlugin) needs(m mirror.Mirror) []string {
 
 // onlyAnonymous are the credentials of a target without any.
 var onlyAnonymous = []string{mirror.Anonymous}
+
+// stillAnswers reports whether a provider has answered for a mirror whose credentials
+// stand in hosts.toml from now on, and may have to until that file is in place.
+func (p ownPlugin) stillAnswers(c *configuring, m mirror.Mirror, provider string) bool {
+	own, _ := newRoutes(c.seen, c.tree.dir).of(hosts.Namespace(m.Source))
+	isAnswered := func(list route.Credentials, registry string) bool {
+		host, err := mirror.ParseHost(registry)
+		return slices.ContainsFunc([]mirror.Credential(list), func(one mirror.Credential) bool {
+			if err == nil && one.TakesToken(m.Source.Names(host)) {
+				return provider == tokenProvider(one)
+			}
+			return provider == PluginName
+		})
+	}
+	for _, g := range own.Generations {
+		for _, t := range g.Targets {
+			if isAnswered(t.Credentials, t.Registry) || slices.ContainsFunc(t.Below, func(b route.Below) bool { return isAnswered(b.Credentials, t.Registry) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// asksPlugin reports whether the kubelet must run the plugin for a target.
+func asksPlugin(t mirror.Target) bool {
+	return t.DeliverHosts && t.Realm || !t.DeliverHosts && len(mirror.Mirror{Targets: []mirror.Target{t}}.CredentialNames()) > 0
+}
 
 // onlyOwn is what mirrors need if no credential needs a token.
 var onlyOwn = []string{PluginName}
@@ -143,7 +181,7 @@ func (p ownPlugin) matchImages(c *configuring, provider string) []string {
 	any := p.m.Kubelet.MatchAny && provider == PluginName
 	for _, m := range p.m.Mirrors {
 		switch {
-		case !slices.Contains(p.needs(m), provider):
+		case !slices.Contains(p.needs(m), provider) && !(m.Delivers() && p.stillAnswers(c, m, provider)):
 		case m.Source.Any():
 			any = true
 		default:

@@ -26,6 +26,9 @@ func (s *source) isLost() bool {
 	}
 	d, begun := s.seen.State.Drains[s.file.Namespace]
 	needs := s.kubelets.needed(s.Mirror)
+	if len(needs) == 0 {
+		needs = []Entry{{Name: PluginName}} // of the file in force, if not of the next one
+	}
 	return slices.ContainsFunc(s.kubelets.list, func(k kubelet) bool {
 		isNew := begun && d.Since.Before(k.Started)
 		return (k.known || isNew) && k.lacks(needs, s.Mirror) != "" && !k.hasOther(s.Mirror, s.kubelets.plugin)

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"github.com/mirrorcred/mirrorcred/credential/route"
-	"github.com/mirrorcred/mirrorcred/hosts"
 )
 
 // settled returns the namespaces whose hosts.toml and route are, byte for byte, what
@@ -16,7 +15,7 @@ func settled(d *Desired, r routes, t tree) map[string]bool {
 		if m.Source.Any() || !t.namespaces[f.Namespace].Holds(f) {
 			continue
 		}
-		next := route.NewGeneration(d.Map, m, hosts.Hash(f.Data))
+		next := d.generation(m, f)
 		want := route.Route{Source: m.Source.String(), Generations: []route.Generation{next}}
 		if _, isThere, err := r.change(f.Namespace, f.Secret, want); err == nil && isThere {
 			list[f.Namespace] = next.Anonymous()

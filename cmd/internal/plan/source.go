@@ -50,7 +50,7 @@ type source struct {
 func newSource(in *situation, m mirror.Mirror, f hosts.File) *source {
 	s := &source{situation: in, Mirror: m, file: f, ns: in.tree.namespaces[f.Namespace]}
 	s.own, _ = in.routes.of(f.Namespace)
-	s.next = route.NewGeneration(in.Map, m, hosts.Hash(f.Data))
+	s.next = in.generation(m, f)
 	s.after = append([]route.Generation{s.next}, s.spent()...)
 	return s
 }
@@ -90,12 +90,12 @@ func planSource(in *situation, m mirror.Mirror, f hosts.File) share {
 	if found = found.and(late(in, m)); !bytes.Equal(s.ns.Hosts, f.Data) {
 		found = found.and(s.noteLasting())
 	}
-	return found.and(s.replace(now))
+	return found.and(unasked(s.situation, s.Mirror, s.next.Anonymous())).and(s.replace(now))
 }
 
 // keepRoute is [planSource] for a mirror whose hosts.toml is as the map says.
 func keepRoute(in *situation, m mirror.Mirror, f hosts.File) share {
-	next := route.NewGeneration(in.Map, m, hosts.Hash(f.Data))
+	next := in.generation(m, f)
 	s := &source{situation: in, Mirror: m, file: f, ns: in.tree.namespaces[f.Namespace], next: next, after: []route.Generation{next}}
 	var found share
 	if _, begun := in.seen.State.Drains[f.Namespace]; begun || next.Anonymous() || in.routes.isWithdrawn(f.Namespace) {
@@ -114,7 +114,7 @@ func keepSource(in *situation, m mirror.Mirror, f hosts.File, isAnonymous bool) 
 	if w.reason == "" && !isAnonymous {
 		w = in.kubelets.misses(m)
 	}
-	found := waits(m.Source.String(), w).and(in.tree.ignored(m, in.tree.namespaces[f.Namespace])).and(late(in, m))
+	found := waits(m.Source.String(), w).and(in.tree.ignored(m, in.tree.namespaces[f.Namespace])).and(late(in, m)).and(unasked(in, m, isAnonymous))
 	if c := in.tree.rancherConflict(m.Source); c.Reason != "" {
 		found.conflicts = append(found.conflicts, c)
 	}

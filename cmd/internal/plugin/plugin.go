@@ -168,6 +168,7 @@ type node struct {
 	// would print the token.
 	request *credential.Request
 	notes   []error // what did not stop the answer
+	empty   bool    // the answer is an attempt without a credential; see [route.Offer]
 	azure   azure.Options
 
 	mu      sync.Mutex

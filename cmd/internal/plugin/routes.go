@@ -27,8 +27,11 @@ func (n *node) byRoutes(ctx context.Context, o options) (credential.Response, er
 		return credential.Response{}, withCode(audit.BadRequest, fmt.Errorf("image %q: %w", n.request.Image, err))
 	}
 	credentials, err := n.byRoute(ctx, o.routes, image)
-	if err != nil {
+	switch {
+	case err != nil:
 		return credential.Response{}, fmt.Errorf("no credential for %s: %w", image.Name(), err)
+	case n.empty:
+		return credential.Empty(image), nil
 	}
 	return credential.AnswerAround(image, credentials.first, credentials.rest), nil
 }
@@ -39,7 +42,7 @@ func (n *node) byRoutes(ctx context.Context, o options) (credential.Response, er
 func (n *node) byRoute(ctx context.Context, dir string, image mirror.Image) (collected, error) {
 	offers, err := n.settled(dir, image)
 	for range mostTurns {
-		if err != nil || len(offers) == 0 {
+		if n.empty = len(offers) == 1 && offers[0].Empty && n.provider.credential == ""; err != nil || len(offers) == 0 || offers[0].Empty {
 			return collected{}, err
 		}
 		credentials, err := n.collect(ctx, offers)

@@ -160,7 +160,7 @@ func (d *Desired) generation(m mirror.Mirror, f hosts.File) route.Generation {
 // file, like that of a mirror that is removed: the source may stand behind the target in
 // the new one. A target that is delivered already does not wait again.
 func (s *source) delivered() *exposure {
-	if !s.Delivers() {
+	if !slices.ContainsFunc(s.next.Targets, func(t route.Target) bool { return t.Delivered }) {
 		return nil
 	}
 	present, _ := inForce(s.own, s.ns)

@@ -11,12 +11,16 @@ import (
 	"github.com/mirrorcred/mirrorcred/hosts"
 )
 
-func randomEvents(seed, life uint64) []event {
+func randomEvents(seed, life uint64) []event { return randomKinds(seed, life, 100) }
+
+// randomKinds returns a life with that many kinds of events: more than a hundred for one
+// in which credentials are delivered.
+func randomKinds(seed, life uint64, kinds int) []event {
 	random := rand.New(rand.NewPCG(seed, life))
 	beside := rand.New(rand.NewPCG(seed+1, life))
 	events := make([]event, stepsOfALife)
 	for i := range events {
-		events[i] = event{random.IntN(100), random.IntN(1000), beside.IntN(100)}
+		events[i] = event{random.IntN(kinds), random.IntN(1000), beside.IntN(100)}
 	}
 	return events
 }
@@ -37,14 +41,16 @@ func shrink(events []event, plant fault) []event {
 	return events
 }
 
-// An event is what happens next: kind is one of a hundred, by their odds. ready is what
-// happens beside it about the first targets; see [model.turnReady].
+// An event is what happens next: kind is one of a hundred, by their odds, or more for
+// what happens to delivered credentials. ready is what happens beside it about the first
+// targets; see [model.turnReady].
 type event struct{ kind, arg, ready int }
 
 // A model is a world, and what is known of it.
 type model struct {
 	*world
 	says    modelMap
+	lists   int // how many lists of targets its maps choose from
 	last    Plan
 	matches []string // what the kubelet that runs has our plugin run for
 	// hands are the credentials that the kubelet may still pull with, by host,
@@ -83,7 +89,10 @@ func (p *player) live(events []event, plant fault) (*model, []string) {
 		world: newWorld(p.reader), hands: map[string][]*hand{}, stuck: map[string][]*hand{},
 		read: map[string]string{}, early: map[string]string{}, shared: map[string]bool{}, edited: map[string]string{}, waits: map[string]Moment{},
 	}
-	m.plant = plant
+	m.plant, m.lists = plant, len(modelTargets)
+	if slices.ContainsFunc(events, func(e event) bool { return e.kind >= 100 }) {
+		m.lists = len(allTargets)
+	}
 	for _, e := range events {
 		m.turnReady(e.ready)
 		what := m.happen(e)
@@ -108,11 +117,14 @@ func (m *model) happen(e event) string {
 	source, host, ns := modelSources[i], modelHosts[i], modelNamespaces[i]
 	there := m.has(m.says.tree, ns)
 	switch {
+	case e.kind >= 100:
+		return m.happenDelivered(e)
 	case e.kind < 22:
 		before := m.says
-		m.says.targets[i] = e.arg / len(modelSources) % len(modelTargets)
-		m.says.share[i] = e.arg/len(modelSources)/len(modelTargets)%4 == 0
-		m.says.list = e.arg / len(modelSources) / len(modelTargets) / 4 % len(modelLists)
+		m.says.targets[i] = e.arg / len(modelSources) % m.lists
+		m.says.share[i] = e.arg/len(modelSources)/m.lists%4 == 0
+		m.says.list = e.arg / len(modelSources) / m.lists / 4 % len(modelLists)
+		m.says = m.says.shared()
 		if m.says == before {
 			return "nothing"
 		}
@@ -140,6 +152,7 @@ func (m *model) happen(e event) string {
 		return fmt.Sprintf("the kubelet restarts, and records its pulls: %t", m.records)
 	case e.kind < 83:
 		m.now = Moment{m.now.Boot + "'", time.Minute}
+		m.wall += time.Minute
 		m.restartKubelet(e.arg)
 		clear(m.answered)
 		return "the node reboots"
@@ -186,7 +199,7 @@ func (m *model) tamper(i int) {
 // applyHolding applies the map and holds the removal of one source, "" for none.
 // The run is killed before a step, 0 for none.
 func (m *model) applyHolding(held string, kill int) string {
-	d := desire(m.says.text())
+	d := m.desire(m.says.text())
 	d.Hold = func(source string) bool { return source == held }
 	m.killAt, m.wrote = kill, 0
 	was := m.firstTargets()
@@ -202,6 +215,7 @@ func (m *model) applyHolding(held string, kill int) string {
 		m.errorf("apply: %v", err)
 	default:
 		m.last, m.down = p, false
+		m.checkEnded(held)
 	}
 	if m.wrote == 0 {
 		return "apply, with nothing to do"

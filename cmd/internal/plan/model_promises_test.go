@@ -15,6 +15,7 @@ import (
 type hand struct {
 	at      Moment   // when it was last
 	list    []string // the registries that containerd asked for the host then
+	of      []string // the registries whose credentials these are
 	expires bool
 }
 
@@ -61,7 +62,9 @@ func (m *model) check() {
 		}
 		m.checkHands(host, file)
 		offers := m.checkOffers(i, file)
-		if len(offers) == 0 || offers[0].Credential == nil || len(m.run) == 0 {
+		m.checkHeaders(host, file)
+		offers = slices.DeleteFunc(offers, func(o route.Offer) bool { return o.Credential == nil })
+		if len(offers) == 0 || len(m.run) == 0 {
 			continue
 		}
 		asked := slices.ContainsFunc(m.matches, func(p string) bool { return runsFor(p, host) })
@@ -71,8 +74,12 @@ func (m *model) check() {
 			m.errorf("%s is routed to a mirror, and the kubelet that runs does not ask for it", host)
 		}
 		if asked {
-			lasts := func(o route.Offer) bool { return o.Credential != nil && o.Credential.Kind != mirror.Azure }
-			m.give(host, &hand{m.now, registriesIn(file), !slices.ContainsFunc(offers, lasts)})
+			var of []string
+			for _, o := range offers {
+				of = append(of, o.Query.Registry.String())
+			}
+			lasts := func(o route.Offer) bool { return o.Credential.Kind != mirror.Azure }
+			m.give(host, &hand{m.now, registriesIn(file), of, !slices.ContainsFunc(offers, lasts)})
 		}
 	}
 }
@@ -80,7 +87,7 @@ func (m *model) check() {
 // noteEarly notes the files that a map which shares credentials has put into place
 // while containerd is stopped: a later map finds them in force.
 func (m *model) noteEarly() {
-	for _, f := range desire(m.says.text()).Files {
+	for _, f := range m.desire(m.says.text()).Files {
 		i := slices.Index(modelNamespaces, f.Namespace)
 		if i >= 0 && m.says.share[i] && string(m.hosts(m.says.tree, f.Namespace)) == string(f.Data) {
 			m.early[modelHosts[i]] = string(f.Data)
@@ -92,7 +99,7 @@ func (m *model) noteEarly() {
 // allows.
 func (m *model) checkOffers(i int, file string) []route.Offer {
 	offers, err := m.decided(modelImages[i])
-	got, may := textsOf(offers), allowed[file]
+	got, may := textsOf(offers), allowedBy(file)
 	switch {
 	case err == nil && !slices.ContainsFunc(may, func(list []string) bool { return slices.Equal(got, list) }) && (len(got) > 0 || may != nil):
 		m.errorf("%s is offered %q, where containerd reads\n%q\nand %q may be offered", modelHosts[i], got, file, may)
@@ -130,7 +137,7 @@ func (m *model) checkEdited() {
 // give puts a credential into the kubelet's hands.
 func (m *model) give(host string, h *hand) {
 	for _, other := range m.hands[host] {
-		if slices.Equal(other.list, h.list) {
+		if slices.Equal(other.list, h.list) && slices.Equal(other.of, h.of) {
 			other.at = h.at
 			return
 		}
@@ -158,7 +165,7 @@ func (m *model) checkHands(host, file string) {
 			m.errorf("%s goes to the source while the kubelet may hold its credential", host)
 		}
 		for _, registry := range registriesIn(file) {
-			anonymous := registry == "mirror.example" || registry == "third.example"
+			anonymous := registry == "mirror.example" || registry == "third.example" || registry == "source.example"
 			if anonymous && !m.shared[host] && !slices.Contains(h.list, registry) {
 				m.errorf("%s goes to %s while the kubelet may hold the credential for %q", host, registry, h.list)
 			}
@@ -192,6 +199,7 @@ func runsFor(pattern, host string) bool {
 func (m *model) settle() {
 	clear(m.edited)
 	m.plant = fault{desired: func(d *Desired) { d.Adopt = true }}
+	m.handOver(m.forever())
 	for range 3 {
 		m.applyHolding("", 0)
 		m.restartKubelet(1)
@@ -203,13 +211,13 @@ func (m *model) settle() {
 	}
 	d := desire(m.says.text())
 	for i, source := range modelSources {
-		got, want := m.hosts(m.says.tree, modelNamespaces[i]), modelTargets[m.says.targets[i]]
+		got, want := m.hosts(m.says.tree, modelNamespaces[i]), allTargets[m.says.targets[i]]
 		if want == nil && hosts.OwnerOf(got) != hosts.Ours {
 			continue // another program's, and the map does not name the source
 		}
 		var registries []string
 		for _, target := range want {
-			registry, _, _ := strings.Cut(target, "/")
+			registry, _, _ := strings.Cut(strings.ReplaceAll(target, itsSource, "source.example"), "/")
 			registries = append(registries, registry)
 		}
 		if want == nil && got != nil || want != nil && !slices.Equal(registriesIn(string(got)), registries) {

@@ -46,6 +46,9 @@ type world struct {
 	plant  fault
 	reader *kubeletconfig.Reader // of its files
 	plans  int                   // how many were made
+
+	wall  time.Duration // the wall clock, which goes on at a reboot
+	given given
 }
 
 // A fault is something wrong, for tests that see whether it is noticed.
@@ -84,7 +87,7 @@ func (w *world) apply(d Desired) (Plan, error) {
 	w.desired = d.Map.Containerd.HostsDir
 	o := w.observe(d)
 	for {
-		now := Moments{w.now, time.Unix(0, int64(w.now.Since)).UTC()}
+		now := Moments{w.now, time.Unix(0, int64(w.wall)).UTC()}
 		p, questions, err := Make(d, o, now)
 		if len(questions) == 0 {
 			if err == nil {
@@ -137,7 +140,8 @@ func (w *world) observe(d Desired) Observed {
 	o := Observed{
 		Namespaces: namespacesOf(w.trees[dir]), Routes: maps.Clone(w.routes), Decode: decodeOnce, State: w.state, Ready: maps.Clone(w.answered),
 		Running: w.run, Answers: map[Question]Answer{}, Certificates: make([][][]tlsfiles.Problem, len(d.Map.Mirrors)),
-		Kubelet: KubeletFiles{Mode: 0o644, Files: map[string][]byte{}, Reader: w.reader},
+		Kubelet:    KubeletFiles{Mode: 0o644, Files: map[string][]byte{}, Reader: w.reader},
+		Deliveries: w.given.deliveries(d.full()),
 	}
 	if w.kubelet != nil {
 		o.Kubelet.Files[path.Base(d.Map.Kubelet.Config)] = w.kubelet
@@ -152,7 +156,11 @@ func (w *world) observe(d Desired) Observed {
 func namespacesOf(tree map[string][]byte) map[string]Namespace {
 	list := make(map[string]Namespace, len(tree))
 	for name, data := range tree {
-		list[name] = Namespace{Hosts: data, Mode: 0o644, Alone: true}
+		isSecret := strings.Contains(string(data), authorizationKey)
+		list[name] = Namespace{Hosts: data, Mode: 0o644, Alone: true, Closed: isSecret}
+		if isSecret {
+			list[name] = Namespace{Hosts: data, Mode: 0o600, Alone: true, Closed: true}
+		}
 	}
 	return list
 }
@@ -240,7 +248,7 @@ func (w *world) has(tree int, ns string) (there bool) {
 	_, there = w.trees[trees[tree]][ns]
 	return there
 }
-func (w *world) after(d time.Duration)                { w.now.Since += d }
+func (w *world) after(d time.Duration)                { w.now.Since, w.wall = w.now.Since+d, w.wall+d }
 func (w *world) put(tree int, ns string, data []byte) { w.trees[trees[tree]][ns] = data }
 func (w *world) remove(tree int, ns string)           { delete(w.trees[trees[tree]], ns) }
 
@@ -308,11 +316,13 @@ type cache struct {
 	mu      sync.Mutex
 	routes  map[string]*route.Route
 	entries map[string][]Entry
-	maps    map[string]Desired
+	maps    map[string]*mirror.Map
+	desired map[string]Desired
 	reads   map[string][]string
+	allowed map[string][][]string // by file
 }
 
-var known = cache{routes: map[string]*route.Route{}, entries: map[string][]Entry{}, maps: map[string]Desired{}, reads: map[string][]string{}}
+var known = cache{routes: map[string]*route.Route{}, entries: map[string][]Entry{}, maps: map[string]*mirror.Map{}, desired: map[string]Desired{}, reads: map[string][]string{}, allowed: map[string][][]string{}}
 
 // once returns what is kept for a key, or keeps what make returns.
 func once[T any](kept map[string]T, key string, make func() T) T {
@@ -370,21 +380,39 @@ func (w *world) matched() []string {
 	return list
 }
 
-// desire parses and renders a map.
-func desire(text string) Desired {
-	return once(known.maps, text, func() Desired {
+// parse parses a map.
+func parse(text string) *mirror.Map {
+	return once(known.maps, text, func() *mirror.Map {
 		m, err := mirror.Parse("map", []byte(text))
 		if err != nil {
+			panic(text + err.Error())
+		}
+		return m
+	})
+}
+
+// desire renders a map without delivered credentials.
+func desire(text string) Desired { return new(world).desire(text) }
+
+// desire renders a map with what was handed over, as package node does.
+func (w *world) desire(text string) Desired {
+	full := parse(text)
+	key := ""
+	if slices.ContainsFunc(full.Mirrors, mirror.Mirror.Delivers) {
+		key = fmt.Sprint(w.given.state(w.wall))
+	}
+	return once(known.desired, text+key, func() Desired {
+		d := Desired{MapFile: "map", Wanted: map[string]bool{}}
+		d.Full, d.Map = Deliver(full, w.given.deliveries(full), time.Unix(0, int64(w.wall)))
+		var err error
+		if d.Files, err = hosts.Render(d.Map, hosts.Options{Secrets: w.given.values(full)}); err != nil {
 			panic(err)
 		}
-		files, err := hosts.Render(m, hosts.Options{})
-		if err != nil {
-			panic(err)
-		}
-		d := Desired{Map: m, Files: files, MapFile: "map", Wanted: map[string]bool{}}
-		for _, f := range files {
+		Close(d.Files, full)
+		for _, f := range d.Files {
 			d.Wanted[f.Namespace] = true
 		}
+		allow(d)
 		return d
 	})
 }

@@ -99,6 +99,9 @@ func registries() error {
 	if err := addACR(world.cloud, harbor, azuretest.ACROptions{Accept: acceptedByHarbor}); err != nil {
 		return err
 	}
+	if err := addACR(world.cloud, vendor, azuretest.ACROptions{Accept: acceptedByVendor}); err != nil {
+		return err
+	}
 	corp, err := azuretest.Start(azuretest.Options{})
 	if err != nil {
 		return err

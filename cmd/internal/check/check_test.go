@@ -23,7 +23,7 @@ var planned = []struct {
 }{
 	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "the kubelet (process 7) started before the source was added to its configuration; restart it: systemctl restart kubelet"}}}, nil, []string{"error config-not-loaded"}},
 	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "the kubelet (process 7) runs without --image-credential-provider-config=/a; start it with that flag"}}}, nil, []string{"error flags-missing"}},
-	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "waits for mirrorcred-deliver to get the credential of \"harbor.corp\": it answered 401"}}}, nil, []string{"error credential-not-delivered"}},
+	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "waits for mirrorcred-deliver to get the credential of \"harbor.corp\": it answered 401; see why with: journalctl -u mirrorcred-deliver"}}}, nil, []string{"error credential-not-delivered"}},
 	{plan.Plan{Warnings: []doctor.Finding{{Name: doctor.RealmUnasked, Where: "quay.io", Text: "t", Repair: "r"}}}, nil, []string{"warning realm-not-asked"}},
 	{plan.Plan{Draining: []plan.Pending{{Source: "quay.io", Reason: "its last pulls may still come; wait"}}}, nil, []string{"note source-draining"}},
 	{plan.Plan{Loss: "/etc/containerd/config.toml: no config_path; write it"}, nil, []string{"warning next-start-differs"}},

@@ -119,10 +119,13 @@ func (d *Desired) missing(t mirror.Target, one Delivery) string {
 		return fmt.Sprintf("the credential of %q stands in hosts.toml, and no live credential goes into an image; the node's first run writes it", t)
 	}
 	text := fmt.Sprintf(NotHandedOver+" to get the credential of %q", t)
-	if one.Reason == "" {
-		return text
+	if one.Reason != "" {
+		text += ": " + one.Reason
 	}
-	return text + ": " + one.Reason
+	if !strings.Contains(text, "; ") { // what to do
+		text += "; see why with: journalctl -u mirrorcred-deliver"
+	}
+	return text
 }
 
 // isEnded says that a credential has ended. isOut says that its target is left out.

@@ -20,7 +20,7 @@ var badMaps = map[string]struct{ text, line string }{
 	"an unknown key":   {toContoso + "share = true\n", ":6: "},
 	"a path in source": {strings.Replace(toContoso, "mcr.microsoft.com", "mcr.microsoft.com/oss", 1), ":4: "},
 	"no target":        {strings.Replace(toContoso, "\"contoso.azurecr.io\"", "", 1), ":5: "},
-	"no credential":    {toContoso + "[registry.\"contoso.azurecr.io\"]\ncredential = \"none\"\n", ":6: "},
+	"no credential":    {toContoso + "[registry.\"contoso.azurecr.io\"]\ncredential = \"none\"\n", ":7: "},
 	"the source again": {toContoso + "[[mirror]]\nsource = \"mcr.microsoft.com\"\ntargets = [\"b.corp\"]\n", ":7: "},
 }
 

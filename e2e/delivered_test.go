@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,7 +109,9 @@ func TestDelivered(t *testing.T) {
 		}
 	})
 
-	write(t, mapFile, strings.Replace(delivering, "deliver    = \"hosts\"\n", "", 1))
+	byKubelet := strings.Replace(delivering, "deliver    = \"hosts\"\n", "", 1)
+	// The source now sees what the kubelet gets.
+	write(t, mapFile, strings.Replace(byKubelet, "[[mirror]]\n", "[[mirror]]\nshare_credential = true\n", 1))
 	within(t, time.Minute, func() error {
 		if state := s.do("show", "--property=ActiveState", "--value", "mirrorcred-deliver.service"); state != "inactive" {
 			return fmt.Errorf("mirrorcred-deliver.service is %s, and no credential stands in hosts.toml", state)
@@ -117,20 +120,15 @@ func TestDelivered(t *testing.T) {
 	})
 }
 
-// pullsWhile pulls new images through the mirror until during returns. No pull may fail,
-// and none may come from the source.
+// pullsWhile pulls new images through the mirror, ten at least, until during returns. No
+// pull may fail, and none may come from the source.
 func pullsWhile(t *testing.T, c *node.Containerd, during func()) {
 	t.Helper()
 	world.acr[vendor].Forget()
-	stop, done := make(chan struct{}), sync.WaitGroup{}
-	count := 0
+	var done sync.WaitGroup
+	var isOver atomic.Bool
 	done.Go(func() {
-		for ; ; count++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
+		for count := 0; count < 10 || !isOver.Load(); count++ {
 			name := fmt.Sprintf("app/n%d", count)
 			if _, err := world.acr[harbor].PushRandom(name, "1"); err != nil {
 				t.Error(err)
@@ -138,15 +136,13 @@ func pullsWhile(t *testing.T, c *node.Containerd, during func()) {
 			}
 			if err := c.Pull(t.Context(), vendor+"/"+name+":1", nil); err != nil {
 				t.Errorf("pull %d: %v", count, err)
+				return
 			}
 		}
 	})
 	during()
-	close(stop)
+	isOver.Store(true)
 	done.Wait()
-	if count < 10 {
-		t.Errorf("only %d pulls", count)
-	}
 	for _, r := range world.acr[vendor].Requests() {
 		t.Errorf("the source was asked: %s %s", r.Method, r.URL)
 	}

@@ -145,7 +145,12 @@ func wantUnitModes(t *testing.T, logs, tokens, state string) {
 		t.Fatal(err)
 	}
 	for _, u := range units {
-		lines := []string{"LogsDirectoryMode=" + logs, "RuntimeDirectoryMode=" + tokens, "StateDirectoryMode=" + state}
+		var lines []string
+		for key, mode := range map[string]string{"LogsDirectory": logs, "RuntimeDirectory": tokens, "StateDirectory": state} {
+			if strings.Contains(string(u.Data), "\n"+key+"=") || u.Name == systemd.WatchUnit {
+				lines = append(lines, key+"Mode="+mode)
+			}
+		}
 		if strings.HasPrefix(u.Path, "/etc/tmpfiles.d/") {
 			lines = []string{"d /run/mirrorcred/tokens  " + tokens + " root root -", "d /var/log/mirrorcred     " + logs + " root root -"}
 		}

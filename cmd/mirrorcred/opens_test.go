@@ -35,6 +35,7 @@ var openers = map[string]string{
 	"cmd/internal/tokens.openLock":                          "it locks a file and reads nothing; it does not wait for a FIFO",
 	"cmd/internal/tokens.files.write":                       "it makes a file that must not be there",
 	"cmd/internal/process/machinetest":                      "it makes the machines of tests",
+	"internal/pullsecrettest":                               "it makes the API servers of tests",
 	"cmd/internal/nodetest.Node.WriteFile":                  "it makes the nodes of tests",
 	"cmd/internal/nodetest.install":                         "it makes the nodes of tests",
 	"cmd/internal/nodetest/layouts.Write":                   "it makes the nodes of tests",

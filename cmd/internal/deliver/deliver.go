@@ -63,7 +63,6 @@ type Result struct {
 	// proved says that the registry accepts the header and refuses requests without
 	// it.
 	proved bool
-	renew  time.Time
 	first  bool
 }
 

@@ -161,6 +161,7 @@ func TestDeliveredFallsBack(t *testing.T) {
 		t.Errorf("apply says a secret:\n%s", said)
 	}
 	joinCluster(t, k, c)
+	check(t, c.Pull(t.Context(), pauseImage, nil)) // no pod starts without it
 	push(t, vendor, "app/private", "1")
 	world.acr[harbor].Fail("", azuretest.Refuse(503))
 	check(t, k.Apply(t.Context(), secretPod("customer", vendor+"/app/private:1", vendor, vendorUser, vendorPassword)))

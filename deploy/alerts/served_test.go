@@ -107,7 +107,7 @@ func unserved(served map[string][]labels.Labels, expr parser.Expr) []string {
 // target.
 func selects(v *parser.VectorSelector, l labels.Labels) bool {
 	for _, m := range v.LabelMatchers {
-		if m.Name != model.MetricNameLabel && !slices.Contains(targetLabels, m.Name) && (!l.Has(m.Name) || !m.Matches(l.Get(m.Name))) {
+		if m.Name != model.MetricNameLabel && !slices.Contains(targetLabels, m.Name) && (!l.Has(m.Name) && m.Value != "" || !m.Matches(l.Get(m.Name))) {
 			return false
 		}
 	}

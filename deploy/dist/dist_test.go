@@ -139,7 +139,7 @@ func TestContents(t *testing.T) {
 // today, so that a program which grows by a tenth is noticed.
 const (
 	mostDeb   = 9_500_000
-	mostImage = 22_000_000
+	mostImage = 23_000_000
 )
 
 func TestSizes(t *testing.T) {

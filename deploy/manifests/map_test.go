@@ -22,6 +22,7 @@ map:
     - source: docker.io
       targets: ["contoso.azurecr.io/hub", "http://cache.corp:5000", docker.io]
       share_credential: true
+      ready: 60s
       header: {X-Forwarded-For: docker.io, X-Many: [a, b], X-Key: {file: /etc/mirrorcred/key}}
     - source: "*"
       targets: ["harbor.corp:8443/any"]
@@ -34,6 +35,7 @@ map:
       dial_timeout: 5s
       capabilities: [pull, resolve, push]
       header: {Authorization: {file: /etc/mirrorcred/harbor.header}}
+    "delivered.corp": {credential: harbor, deliver: hosts, token_host: tokens.corp}
     "ecr.corp": {credential: ecr, ca: [/a.pem, /b.pem], client: /both.pem}
     "pods.corp": {credential: [workload, ecr, anonymous]}
   credential:
@@ -55,6 +57,7 @@ map:
       require: true
       annotations: [example.com/a]
       required_annotations: [example.com/b]
+    tenants: {kind: pull-secret, audience: tenants.example, kubeconfig: /etc/kubernetes/kubelet.conf, timeout: 3s}
     workload: {kind: service-account-token, username: robot, audience: harbor.corp}
   containerd:
     hosts_dir: /etc/containerd/certs.d
@@ -79,10 +82,15 @@ version = 1
 source = "docker.io"
 targets = ["contoso.azurecr.io/hub", "http://cache.corp:5000", "docker.io"]
 share_credential = true
+ready = "60s"
 header = { X-Forwarded-For = "docker.io", X-Many = ["a", "b"], X-Key = { file = "/etc/mirrorcred/key" } }
 [[mirror]]
 source = "*"
 targets = ["harbor.corp:8443/any"]
+[registry."delivered.corp"]
+credential = "harbor"
+deliver = "hosts"
+token_host = "tokens.corp"
 [registry."ecr.corp"]
 credential = "ecr"
 ca = ["/a.pem", "/b.pem"]
@@ -117,6 +125,11 @@ required_annotations = ["example.com/b"]
 [credential.harbor]
 kind = "docker-config"
 path = "/etc/mirrorcred/harbor.json"
+[credential.tenants]
+kind = "pull-secret"
+audience = "tenants.example"
+kubeconfig = "/etc/kubernetes/kubelet.conf"
+timeout = "3s"
 [credential.workload]
 kind = "service-account-token"
 username = "robot"
@@ -209,7 +222,7 @@ func said(m *mirror.Map) string {
 }
 
 var (
-	isKind        = regexp.MustCompile("^ `(azure|docker-config|exec|service-account-token)` $")
+	isKind        = regexp.MustCompile("^ `(azure|docker-config|exec|service-account-token|pull-secret)` $")
 	documentedKey = regexp.MustCompile("`(?:\\[[a-z]+\\] )?([a-z_]+)`")
 )
 
@@ -256,6 +269,7 @@ func TestSchemaKeys(t *testing.T) {
 		"credential": {[]string{
 			"[credential.azure]\nkind = \"azure\"\nqqqqqqqq = 1", "[credential.x]\nkind = \"docker-config\"\nqqqqqqqq = 1",
 			"[credential.x]\nkind = \"exec\"\nqqqqqqqq = 1", "[credential.x]\nkind = \"service-account-token\"\nqqqqqqqq = 1",
+			"[credential.x]\nkind = \"pull-secret\"\nqqqqqqqq = 1",
 		}, credentialValues{}},
 		"identity_binding": {[]string{"[credential.azure]\nidentity_binding = { qqqqqqqq = 1 }"}, bindingValues{}},
 	} {

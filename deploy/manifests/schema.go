@@ -30,6 +30,7 @@ type (
 	policy         struct{}
 	kind           struct{}
 	capability     struct{}
+	deliver        struct{}
 	match          struct{}
 	plugin         struct{}
 )
@@ -63,12 +64,14 @@ func (countOrPercent) schema() schema {
 func (count) schema() schema {
 	return schema{"type": []string{"integer", "null"}, "minimum": 1}
 }
-func (positive) schema() schema   { return integer(1) }
-func (whole) schema() schema      { return integer(0) }
-func (one) schema() schema        { return enum(1) }
-func (digest) schema() schema     { return pattern("^$|^sha256:[0-9a-f]{64}$") }
-func (label) schema() schema      { return pattern("^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$") }
-func (policy) schema() schema     { return enum("Always", "IfNotPresent", "Never") }
+func (positive) schema() schema { return integer(1) }
+func (whole) schema() schema    { return integer(0) }
+func (one) schema() schema      { return enum(1) }
+func (digest) schema() schema   { return pattern("^$|^sha256:[0-9a-f]{64}$") }
+func (label) schema() schema    { return pattern("^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$") }
+func (policy) schema() schema   { return enum("Always", "IfNotPresent", "Never") }
+func (deliver) schema() schema  { return enum("kubelet", "hosts") }
+
 func (capability) schema() schema { return enum("pull", "resolve", "push", "referrers") }
 func (match) schema() schema      { return enum("sources", "any") }
 func (plugin) schema() schema     { return enum("mirror-credential-provider", mirror.Stock) }

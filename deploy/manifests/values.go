@@ -73,6 +73,8 @@ type mirrorValues struct {
 
 type registryValues struct {
 	Credential   stringOrList           `json:"credential"`
+	Deliver      deliver                `json:"deliver"`
+	TokenHost    string                 `json:"token_host"`
 	CA           stringOrList           `json:"ca"`
 	Client       fileOrPairs            `json:"client"`
 	SkipVerify   bool                   `json:"skip_verify"`

@@ -39,7 +39,7 @@ func (p *player) playCache(t *testing.T, c Case, cache State) {
 	if !strings.HasPrefix(p.version, "2.0.") { // which would try https first with it
 		text += fmt.Sprintf("[registry.%q]\ndial_timeout = \"200ms\"\n[containerd]\nversion = %q\n", host, p.version)
 	}
-	if err := p.writeMap(text, map[string]string{"/header": c.Kind.header()}); err != nil {
+	if err := p.writeMap(text, map[string]string{names[Mirror]: c.Kind.header()}); err != nil {
 		t.Fatal(err)
 	}
 	want := expect(c)

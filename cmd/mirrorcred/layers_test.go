@@ -47,7 +47,7 @@ var layers = map[string][]string{
 	"cmd/internal/kubeletflags":      {"systemd/unitfile"},
 	"cmd/internal/provider":          {"cmd/internal/kubelet", "cmd/internal/process", "credential", "credential/kubeletconfig", "internal/input", "mirror"},
 	"cmd/internal/deliver/ready":     {"cmd/internal/client", "cmd/internal/durable", "cmd/internal/plan", "hosts", "internal/input", "mirror"},
-	"cmd/internal/client":            {"hosts", "internal/input"},
+	"cmd/internal/client":            {"hosts", "internal/input", "mirror"},
 	"cmd/internal/probe":             {"cmd/internal/audit", "cmd/internal/client", "cmd/internal/doctor", "cmd/internal/explain", "cmd/internal/provider", "credential", "hosts", "internal/input", "mirror"},
 	"cmd/internal/pull":              {"cmd/internal/containerd", "cmd/internal/explain", "cmd/internal/provider", "credential", "mirror"},
 	"cmd/internal/tlsfiles":          {"mirror"},
@@ -62,7 +62,7 @@ var layers = map[string][]string{
 		"credential/azure/azurejson", "credential/dockerconfig", "credential/kubeletconfig", "credential/route", "systemd", "systemd/unitfile",
 	},
 	"cmd/internal/deliver": {
-		"cmd/internal/deliver/handover", "cmd/internal/deliver/prove", "cmd/internal/sources", "credential", "credential/azure", "credential/dockerconfig", "credential/execprovider", "hosts", "mirror",
+		"cmd/internal/client", "cmd/internal/deliver/handover", "cmd/internal/deliver/prove", "cmd/internal/sources", "credential", "credential/azure", "credential/dockerconfig", "credential/execprovider", "hosts", "mirror",
 	},
 	"cmd/internal/deliver/prove": {"cmd/internal/client", "credential", "hosts"},
 	"cmd/internal/installer":     {"cmd/internal/durable", "cmd/internal/node", "internal/input", "mirror", "systemd"},

@@ -21,6 +21,7 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/internal/input"
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // Files say where the TLS files of a registry are.
@@ -53,6 +54,15 @@ func New(f Files, e hosts.Endpoint, proxy func(*http.Request) (*neturl.URL, erro
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
+}
+
+// Endpoint returns a target of the map as containerd dials it, still without headers.
+func Endpoint(t mirror.Target) hosts.Endpoint {
+	s := t.Settings
+	return hosts.Endpoint{
+		Scheme: t.Scheme(), Host: t.Host().String(), Path: t.API(), Header: map[string][]string{},
+		CA: s.CA, Client: s.Client, SkipVerify: s.SkipVerify, DialTimeout: s.DialTimeout,
+	}
 }
 
 // API returns the address at which a registry says that it is one: "/v2/" before the

@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/client"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/prove"
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/hosts"
@@ -25,12 +26,8 @@ func ProveBy(prover func(context.Context) prove.Prover, secret func(file string)
 
 // endpoint returns a target as containerd dials it, with its further headers.
 func endpoint(t mirror.Target, secret func(file string) (string, error)) (hosts.Endpoint, error) {
-	s := t.Settings
-	e := hosts.Endpoint{
-		Scheme: t.Scheme(), Host: t.Host().String(), Path: t.API(), Header: map[string][]string{},
-		CA: s.CA, Client: s.Client, SkipVerify: s.SkipVerify, DialTimeout: s.DialTimeout,
-	}
-	for _, h := range s.Header {
+	e := client.Endpoint(t)
+	for _, h := range t.Settings.Header {
 		values := h.Values
 		switch {
 		case h.Delivered != "":

@@ -51,12 +51,8 @@ func Wanted(mirrors []mirror.Mirror) []Want {
 }
 
 func endpoint(t mirror.Target) hosts.Endpoint {
-	s := t.Settings
-	e := hosts.Endpoint{
-		Scheme: t.Scheme(), Host: t.Host().String(), Path: t.API(),
-		CA: s.CA, Client: s.Client, SkipVerify: s.SkipVerify, DialTimeout: s.DialTimeout, Header: map[string][]string{},
-	}
-	for _, h := range s.Header {
+	e := client.Endpoint(t)
+	for _, h := range t.Settings.Header {
 		if !h.Secret() {
 			e.Header[h.Name] = h.Values
 		}

@@ -58,7 +58,7 @@ const (
 // A Result is the outcome of one delivery.
 type Result struct {
 	Want  Want
-	Value handover.Value // that is in force; the zero Value if there is none
+	Value handover.Value // the one in force; zero without one
 	Err   error          // why there is no newer one, nil if there is
 	// proved says that the registry accepts the header and refuses requests without
 	// it.
@@ -69,6 +69,7 @@ type Result struct {
 // Run keeps the wanted credentials fresh until ctx ends. Each list on the channel
 // replaces the one before; nothing is done before the first.
 func (d *Deliverer) Run(ctx context.Context, wants <-chan []Want) {
+	d.clean()
 	s := newSchedule(rand.Uint64())
 	results := make(chan Result)
 	slots := make(chan struct{}, mostAtOnce)
@@ -93,6 +94,14 @@ func (d *Deliverer) Run(ctx context.Context, wants <-chan []Want) {
 		case <-timer.C:
 		}
 		timer.Stop()
+	}
+}
+
+// clean removes what a killed process was writing, before anything is written: it may be
+// a credential that nothing wants any more.
+func (d *Deliverer) clean() {
+	if err := d.Store.Clean(); err != nil {
+		d.Log.Error("what a killed run left was not removed", "error", err)
 	}
 }
 
@@ -132,6 +141,7 @@ func (d *Deliverer) want(s *schedule, list []Want) {
 
 // Once delivers what is due now, and returns the outcome for each wanted credential.
 func (d *Deliverer) Once(ctx context.Context, list []Want) []Result {
+	d.clean()
 	s := newSchedule(rand.Uint64())
 	d.want(s, list)
 	due := map[string]bool{}

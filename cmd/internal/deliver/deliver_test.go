@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -373,6 +375,21 @@ func TestUnwanted(t *testing.T) {
 			t.Errorf("the changed one was fetched %d times, the other %d", a, b)
 		}
 	})
+}
+
+// TestKilledLeftover removes what a killed run was writing of a credential that nothing
+// wants any more.
+func TestKilledLeftover(t *testing.T) {
+	dir := t.TempDir()
+	left := filepath.Join(dir, ".mirrorcred-gone.json")
+	if err := os.WriteFile(left, []byte(canary), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	newCloud().deliverer(handover.New(dir), &log).Once(t.Context(), nil)
+	if _, err := os.Lstat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is still there: %v\n%s", left, err, log.String())
+	}
 }
 
 // TestDown changes the file of a credential while the process does not run.

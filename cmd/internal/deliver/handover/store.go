@@ -34,7 +34,7 @@ const (
 // maxSize is the size of the largest file that is read.
 const maxSize = 1 << 20
 
-// Value returns the value of a key; the error is fs.ErrNotExist if there is none.
+// Value returns the value of a key. A key without one is the error fs.ErrNotExist.
 func (s Store) Value(key string) (Value, error) {
 	data, err := s.read(key + valueSuffix)
 	if err != nil {
@@ -44,7 +44,7 @@ func (s Store) Value(key string) (Value, error) {
 	return v, s.explain(key+valueSuffix, err)
 }
 
-// Fault returns the fault of a key; the error is fs.ErrNotExist if there is none.
+// Fault returns the fault of a key. A key without one is the error fs.ErrNotExist.
 func (s Store) Fault(key string) (Fault, error) {
 	data, err := s.read(key + faultSuffix)
 	if err != nil {
@@ -98,9 +98,6 @@ func (s Store) SetFault(key string, f Fault) error {
 	}
 	return s.replace(key+faultSuffix, data)
 }
-
-// ClearFault removes the fault of a key.
-func (s Store) ClearFault(key string) error { return s.remove(key + faultSuffix) }
 
 // Remove removes everything of a key: first the value.
 func (s Store) Remove(key string) error {

@@ -161,7 +161,7 @@ func (p *parser) checkShared(m Mirror) {
 	if m.ShareCredential || len(m.Targets) < 2 {
 		return
 	}
-	owner := slices.IndexFunc(m.Targets, Target.asksCredential)
+	owner := slices.IndexFunc(m.Targets, Target.AsksCredential)
 	if owner < 0 {
 		return
 	}
@@ -176,8 +176,9 @@ func (p *parser) checkShared(m Mirror) {
 	p.add(m.Line, "mirror of %q: containerd would offer the credential of %q to %q too; write share_credential = true if it may have it, or keep one target", m.Source, m.Targets[owner], other)
 }
 
-// asksCredential reports whether the plugin returns a credential for the target.
-func (t Target) asksCredential() bool {
+// AsksCredential reports whether the plugin returns a credential for any of the
+// target's repositories.
+func (t Target) AsksCredential() bool {
 	if t.DeliverHosts {
 		return false
 	}
@@ -191,7 +192,7 @@ func (p *parser) checkMatchable(m Mirror) {
 		p.add(m.Line, "source %q: images name hosts with a dot or a port, and %q means docker.io/%s; write the whole host name", name, name+"/x", name+"/x")
 		return
 	}
-	if !strings.HasSuffix(m.Source.name, "]") || !slices.ContainsFunc(m.Targets, Target.asksCredential) {
+	if !strings.HasSuffix(m.Source.name, "]") || !slices.ContainsFunc(m.Targets, Target.AsksCredential) {
 		return
 	}
 	p.add(m.Line, "source %q: the kubelet matches an IPv6 address only with a port, so it would never ask for this credential; add the port, here and in the images, or use a host name", m.Source)

@@ -91,7 +91,7 @@ func (p ownPlugin) stillAnswers(c *configuring, m mirror.Mirror, provider string
 
 // asksPlugin reports whether the kubelet must run the plugin for a target.
 func asksPlugin(t mirror.Target) bool {
-	return t.DeliverHosts && t.Realm || !t.DeliverHosts && len(mirror.Mirror{Targets: []mirror.Target{t}}.CredentialNames()) > 0
+	return t.DeliverHosts && t.Realm || t.AsksCredential()
 }
 
 // onlyOwn is what mirrors need if no credential needs a token.

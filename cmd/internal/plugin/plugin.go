@@ -168,7 +168,6 @@ type node struct {
 	// would print the token.
 	request *credential.Request
 	notes   []error // what did not stop the answer
-	empty   bool    // the answer is an attempt without a credential; see [route.Offer]
 	azure   azure.Options
 
 	mu      sync.Mutex

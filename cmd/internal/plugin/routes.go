@@ -30,7 +30,7 @@ func (n *node) byRoutes(ctx context.Context, o options) (credential.Response, er
 	switch {
 	case err != nil:
 		return credential.Response{}, fmt.Errorf("no credential for %s: %w", image.Name(), err)
-	case n.empty:
+	case credentials.empty:
 		return credential.Empty(image), nil
 	}
 	return credential.AnswerAround(image, credentials.first, credentials.rest), nil
@@ -42,8 +42,11 @@ func (n *node) byRoutes(ctx context.Context, o options) (credential.Response, er
 func (n *node) byRoute(ctx context.Context, dir string, image mirror.Image) (collected, error) {
 	offers, err := n.settled(dir, image)
 	for range mostTurns {
-		if n.empty = len(offers) == 1 && offers[0].Empty && n.provider.credential == ""; err != nil || len(offers) == 0 || offers[0].Empty {
+		switch {
+		case err != nil || len(offers) == 0:
 			return collected{}, err
+		case offers[0].Empty: // the only offer; the other providers return nothing
+			return collected{empty: n.provider.credential == ""}, nil
 		}
 		credentials, err := n.collect(ctx, offers)
 		if err != nil {
@@ -147,7 +150,12 @@ func (n *node) observe(dir, host string) (route.Observed, error) {
 // collected are the credentials for an image in the order of the offers, nil for one
 // that another of mirrorcred's providers answers. first ends with those of the first
 // offer that may have any number of them.
-type collected struct{ first, rest []*credential.Credential }
+type collected struct {
+	first, rest []*credential.Credential
+	// empty says that there are none, and that the kubelet must try without one; see
+	// [route.Offer].
+	empty bool
+}
 
 // arrange puts what was got for each offer in order.
 func (n *node) arrange(offers []route.Offer, got [][]credential.Credential) collected {

@@ -217,6 +217,38 @@ func audience(t *testing.T, answer, key string) string {
 	return host
 }
 
+// TestDeliveredEntry checks what the plugin returns for a source whose credential stands
+// in hosts.toml: an attempt without one if the registry wants its token realm, whatever
+// containerd reads, and else nothing.
+func TestDeliveredEntry(t *testing.T) {
+	cloud, acrs := startCloud(t, "foo.azurecr.io")
+	for _, wantsRealm := range []bool{true, false} {
+		n := plant(t, toFoo)
+		n.writeRoute(t, mcr, route.Route{Source: mcr, HostsDir: mirror.DefaultHostsDir, Generations: []route.Generation{{
+			SHA256: hosts.Hash(read(t, n.hosts(mcr))), Targets: []route.Target{{Registry: "foo.azurecr.io", Delivered: true, Realm: wantsRealm}},
+		}}})
+		want := noAnswer
+		if wantsRealm {
+			want = byImage + `,"auth":{"mcr.microsoft.com":{"username":"","password":""}}}` + "\n"
+		}
+		for _, change := range []string{"", "# changed\n", "-"} {
+			switch change {
+			case "":
+			case "-":
+				if err := os.Remove(n.hosts(mcr)); err != nil {
+					t.Fatal(err)
+				}
+			default:
+				appendTo(t, n.hosts(mcr), change)
+			}
+			if got := run(t, cloud, names[0], request(mcrImage), fromRoute, "--root="+n.root); got.code != 0 || got.stdout != want {
+				t.Errorf("realm %v, %q: exit code %d, %s%s; want %s", wantsRealm, change, got.code, got.stdout, got.stderr, want)
+			}
+		}
+	}
+	checkUnasked(t, cloud, acrs["foo.azurecr.io"])
+}
+
 // TestRouteTurns checks that the answer is that of the hosts.toml at its end:
 // it is replaced while the registry is asked for the credential.
 func TestRouteTurns(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -90,8 +89,12 @@ func (d *Deliverer) Run(ctx context.Context, wants <-chan []Want) {
 			d.want(s, list)
 		case r := <-results:
 			s.end(r, time.Now())
+			if e := s.find(r.Want.Key); e != nil {
+				e.look(d.Store)
+			}
 			d.log(r)
 		case <-timer.C:
+			d.lookAtAll(s) // "apply" may have asked too
 		}
 		timer.Stop()
 	}
@@ -123,6 +126,7 @@ func (d *Deliverer) inTurn(ctx context.Context, w Want, slots chan struct{}, res
 // want changes what is wanted, and removes the values that no longer are.
 func (d *Deliverer) want(s *schedule, list []Want) {
 	s.want(list, d.Store.Value, time.Now())
+	d.lookAtAll(s)
 	keys, err := d.Store.Keys()
 	if err != nil {
 		d.Log.Error("delivered credentials not listed", "error", err)
@@ -285,6 +289,12 @@ func (s Summary) Line() string {
 	return line
 }
 
+func (d *Deliverer) lookAtAll(s *schedule) {
+	for _, e := range s.entries {
+		e.look(d.Store)
+	}
+}
+
 func (d *Deliverer) report(s *schedule) {
 	if d.Changed == nil {
 		return
@@ -292,13 +302,11 @@ func (d *Deliverer) report(s *schedule) {
 	var sum Summary
 	for _, e := range s.entries {
 		sum.Wanted++
-		if v, err := d.Store.Value(e.want.Key); err == nil && !v.Ended(time.Now()) {
+		if e.value.Authorization != "" && !e.value.Ended(time.Now()) {
 			sum.Delivered++
 		}
-		if f, err := d.Store.Fault(e.want.Key); err == nil {
-			sum.Failing = append(sum.Failing, Failure{f.Registry, f.Reason})
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			sum.Failing = append(sum.Failing, Failure{e.want.Target.String(), oneLine(err)})
+		if e.fault != "" {
+			sum.Failing = append(sum.Failing, Failure{e.want.Target.String(), e.fault})
 		}
 	}
 	d.Changed(sum)

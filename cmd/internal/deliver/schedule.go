@@ -3,6 +3,7 @@ package deliver
 import (
 	"errors"
 	"hash/fnv"
+	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -35,6 +36,24 @@ type entry struct {
 	running  bool
 	again    bool // its files changed while it ran
 	failures int
+	// value and fault are what the store had when it was last looked at, zero for
+	// nothing.
+	value handover.Value
+	fault string
+}
+
+// look reads what the store has for an entry.
+func (e *entry) look(store handover.Store) {
+	e.value, _ = store.Value(e.want.Key) // zero without one
+	f, err := store.Fault(e.want.Key)
+	switch {
+	case err == nil:
+		e.fault = f.Reason
+	case errors.Is(err, fs.ErrNotExist):
+		e.fault = ""
+	default:
+		e.fault = oneLine(err)
+	}
 }
 
 func newSchedule(seed uint64) *schedule { return &schedule{seed: seed} }

@@ -109,8 +109,8 @@ func TestUnitsSandbox(t *testing.T) {
 	}
 	want[systemd.DeliverPathUnit] = []string{"PathExists=/run/mirrorcred/deliver-wanted", "PartOf=mirrorcred.service"}
 	for _, u := range units(t, "") {
-		// Only the one that asks registries may reach them, and it writes none of the
-		// others' files.
+		// Only the service that asks registries may reach them, and it may write to no
+		// other program's files.
 		hasNetwork, writes := !bytes.Contains(u.Data, []byte("\nIPAddressDeny=any\n")), bytes.Contains(u.Data, []byte("\nReadWritePaths="))
 		if asks := u.Name == systemd.DeliverUnit; filepath.Ext(u.Name) == ".service" && (hasNetwork != asks || writes == asks) {
 			t.Errorf("%s: has the network: %t, writes outside of its own directories: %t", u.Name, hasNetwork, writes)

@@ -94,7 +94,7 @@ func (n *deliveringNode) delivery() *delivery {
 	return newDelivery(node.New(n.root, "", false), slog.New(slog.NewTextHandler(n.log, nil)))
 }
 
-// value returns the value that was handed over, false if there is none.
+// value returns what was handed over, and false if nothing was.
 func (n *deliveringNode) value() (handover.Value, bool) {
 	n.Helper()
 	store := handover.New(filepath.Join(n.root, handover.Dir))

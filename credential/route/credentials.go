@@ -28,7 +28,8 @@ func NewCredentials(m *mirror.Map, names []string) Credentials {
 	return list
 }
 
-// offered returns the credentials as [Offer] has them: one nil if there are none.
+// offered returns the credentials as [Offer] has them. An anonymous registry has a
+// single nil.
 func (l Credentials) offered() []*mirror.Credential {
 	if len(l) == 0 {
 		return []*mirror.Credential{nil}

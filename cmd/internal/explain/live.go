@@ -15,7 +15,7 @@ import (
 
 // Run runs mirrorcred's providers as the kubelet does for a pod without a service
 // account, and returns what they answer, without the secrets. It returns false if
-// there is none to run.
+// no such provider is configured.
 func Run(ctx context.Context, runner provider.Runner, entries []kubeletconfig.Entry, image mirror.Image) (Answers, bool) {
 	entries = slices.DeleteFunc(slices.Clone(entries), func(e kubeletconfig.Entry) bool { return e.Routes() == "" || e.NeedsPod() })
 	isMatch := func(e kubeletconfig.Entry) bool {

@@ -15,7 +15,7 @@ import (
 // A given is what was handed over for each of the deliverable registries.
 type given [len(deliverable)]handed
 
-// A handed is one credential; serial 0 means that there is none.
+// A handed is what was handed over for a credential; serial 0 means nothing.
 type handed struct {
 	serial int
 	until  time.Duration // on the wall clock; 0 for no end

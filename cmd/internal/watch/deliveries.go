@@ -19,7 +19,7 @@ type Delivery struct {
 	Until time.Time `json:"until,omitzero"`
 	// Unproved says that the registry answers without it too.
 	Unproved bool `json:"unproved,omitempty"`
-	// Fault is why there is none, or no newer one; "" if there is.
+	// Fault says why the last try failed, "" if it did not.
 	Fault string `json:"fault,omitempty"`
 }
 

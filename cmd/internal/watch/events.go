@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 )
@@ -85,8 +86,9 @@ func (e *Events) open() error {
 	return nil
 }
 
-// read reads until the watcher is closed or has lost events. A lost event may
-// have been the end of a watch, so the watcher is useless after that.
+// read reads until the watcher is closed. A lost event may have been the end of a
+// watch, so a watcher that has lost one is useless. It is still read, since fsnotify
+// keeps its lock while nobody takes an error.
 func (e *Events) read(watcher *fsnotify.Watcher, done chan<- struct{}) {
 	defer close(done)
 	for {
@@ -102,11 +104,15 @@ func (e *Events) read(watcher *fsnotify.Watcher, done chan<- struct{}) {
 			if !ok {
 				return
 			}
+			if errors.Is(err, unix.EINVAL) {
+				// A directory was renamed and then removed, so the system had ended its
+				// watch when fsnotify wanted to. The event of the rename follows.
+				continue
+			}
 			e.mu.Lock()
 			e.loss = err
 			e.mu.Unlock()
 			e.Hint() // reconcile everything
-			return
 		}
 	}
 }

@@ -364,6 +364,48 @@ func TestOverflow(t *testing.T) {
 	l.hinted("in the new directory", func() { l.write("a/b/file", "1") })
 }
 
+// TestRenamedAndRemoved replaces a directory as apply does, twice, before the events of it
+// are read: the system has ended the watches by then, and no event is lost.
+func TestRenamedAndRemoved(t *testing.T) {
+	l := newLimited(t, "a/b/file")
+	l.mkdir("a/b")
+	l.settle()
+	for range 2 {
+		l.hinted("the directory replaced", func() {
+			l.events.mu.Lock()
+			defer l.events.mu.Unlock()
+			l.write("a/b/file", "1") // an event that waits to be handled
+			l.mkdir("new")
+			l.write("new/file", "2")
+			l.rename("a/b", "old")
+			l.rename("new", "a/b")
+			l.remove("old")
+		})
+		l.hinted("the file in the new one", func() { l.write("a/b/file", "3") })
+	}
+	l.wantWatching("", 0, 0, 0)
+	if l.started != 1 {
+		t.Errorf("started %d watchers; want one", l.started)
+	}
+}
+
+// TestOverflowTwice loses events twice before the next pass: whoever takes the second
+// error lets fsnotify go on.
+func TestOverflowTwice(t *testing.T) {
+	l := newLimited(t, "file")
+	l.settle()
+	l.hinted("two overflows", func() {
+		for range 2 {
+			select {
+			case l.events.watcher.Errors <- fsnotify.ErrEventOverflow:
+			case <-time.After(10 * time.Second):
+				t.Fatal("nobody takes the second error")
+			}
+		}
+	})
+	l.wantWatching("", 1, 1, 1)
+}
+
 // TestOverflows checks that events are given up for a while if they are lost
 // again and again.
 func TestOverflows(t *testing.T) {

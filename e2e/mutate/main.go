@@ -208,10 +208,14 @@ func (r runner) try(ctx context.Context, number int, m mutation) (o outcome) {
 		os.WriteFile(overlay, replace, 0o644)); err != nil {
 		return outcome{word: broken, output: err.Error()}
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-o", os.DevNull, "-overlay", overlay, "./"+filepath.Dir(m.file))
-	build.Dir = r.root
-	if out, err := build.CombinedOutput(); err != nil {
-		return outcome{word: broken, output: string(out)}
+	if dir := "./" + filepath.Dir(m.file); dir != m.pkg {
+		// It may be in a program that the test builds, and a program that does not build
+		// fails the test as well.
+		build := exec.CommandContext(ctx, "go", "build", "-o", os.DevNull, "-overlay", overlay, dir)
+		build.Dir = r.root
+		if out, err := build.CombinedOutput(); err != nil {
+			return outcome{word: broken, output: string(out)}
+		}
 	}
 	bin := filepath.Join(dir, "mutated.test")
 	if out, err := r.compile(ctx, overlay, m.pkg, bin); err != nil {

@@ -21,6 +21,26 @@ kind = "docker-config"
 path = "/etc/mirrorcred/harbor.json"
 `
 
+// deliveryKey returns the key of the credential that the node's map has delivered.
+func deliveryKey(t testing.TB, n *Node) string {
+	t.Helper()
+	m, err := n.ReadMap()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _ := m.Mirrors[0].Targets[0].Delivery()
+	return key
+}
+
+// handOver hands a value over for harbor.corp.
+func handOver(t testing.TB, n *Node, key string, v handover.Value) {
+	t.Helper()
+	v.Registry, v.Credential = "harbor.corp", "harbor"
+	if err := handover.New(n.path(handover.Dir)).SetValue(key, v); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestDelivered follows a credential in hosts.toml on a disk: pending until it is handed
 // over, written closed to others and for its host alone, left out when it has ended, and
 // written anew when it is renewed. The plugin returns nothing at any time.
@@ -29,11 +49,7 @@ func TestDelivered(t *testing.T) {
 	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	host.clock = func() time.Time { return now }
 	host.startKubelet(theFlags...)
-	m, err := n.ReadMap()
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, _ := m.Mirrors[0].Targets[0].Delivery()
+	key := deliveryKey(t, n)
 	store := handover.New(n.path(handover.Dir))
 	if err := store.SetFault(key, handover.Fault{Registry: "harbor.corp", Reason: "it answered 401", At: now}); err != nil {
 		t.Fatal(err)
@@ -43,13 +59,11 @@ func TestDelivered(t *testing.T) {
 
 	hand := func(secret string) {
 		t.Helper()
-		v := handover.Value{Registry: "harbor.corp", Authorization: "Basic c4n4ry", Until: now.Add(time.Hour), Credential: "harbor", From: now}
+		v := handover.Value{Authorization: "Basic c4n4ry", Until: now.Add(time.Hour), From: now}
 		if v.Authorization += "1"; secret == "renewed" {
 			v.Authorization = "Basic renewed"
 		}
-		if err := store.SetValue(key, v); err != nil {
-			t.Fatal(err)
-		}
+		handOver(t, n, key, v)
 	}
 	hand("first")
 	wantLeft(t, apply(t, n), "")
@@ -94,14 +108,7 @@ func TestDeliveredMoves(t *testing.T) {
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
 	write(t, n.Map, deliverMap)
-	m, err := n.ReadMap()
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, _ := m.Mirrors[0].Targets[0].Delivery()
-	if err := handover.New(n.path(handover.Dir)).SetValue(key, handover.Value{Registry: "harbor.corp", Authorization: "Basic c4n4ry", Credential: "harbor"}); err != nil {
-		t.Fatal(err)
-	}
+	handOver(t, n, deliveryKey(t, n), handover.Value{Authorization: "Basic c4n4ry"})
 	wantLeft(t, apply(t, n), "draining quay.io: ")
 	if got := hostsOf(t, n, "quay.io"); strings.Contains(got, "Authorization") || !strings.Contains(got, "server = \"https://harbor.corp\"") {
 		t.Errorf("while the kubelet's credential drains, hosts.toml is\n%s", got)
@@ -117,14 +124,7 @@ func TestDeliveredMoves(t *testing.T) {
 func TestDeliveredElsewhere(t *testing.T) {
 	for name, set := range map[string]func(*Node){"below a root": func(n *Node) { n.elsewhere = true }, "baked": func(n *Node) { n.NoDelivery = true }} {
 		n, _ := newNode(t, deliverMap)
-		m, err := n.ReadMap()
-		if err != nil {
-			t.Fatal(err)
-		}
-		key, _ := m.Mirrors[0].Targets[0].Delivery()
-		if err := handover.New(n.path(handover.Dir)).SetValue(key, handover.Value{Registry: "harbor.corp", Authorization: "Basic c4n4ry", Credential: "harbor"}); err != nil {
-			t.Fatal(err)
-		}
+		handOver(t, n, deliveryKey(t, n), handover.Value{Authorization: "Basic c4n4ry"})
 		set(n)
 		p, err := n.Plan(t.Context())
 		if err != nil || !strings.Contains(summary(p), "no live credential goes into an image") {

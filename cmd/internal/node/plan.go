@@ -96,7 +96,8 @@ func (n *Node) states(r reading, hold func(source string) bool) (plan.Desired, p
 	defer seen()
 	d := n.desire(r.m, hold)
 	d.Version, d.Wanted = version, wanted
-	d.Full, d.Map = plan.Deliver(r.m, r.secrets.deliveries, n.host.wall())
+	d.Wall = n.host.wall()
+	d.Full, d.Map = plan.Deliver(r.m, r.secrets.deliveries, d.Wall)
 	if d.Files, err = hosts.Render(d.Map, hosts.Options{Version: version, Secrets: r.secrets.values}); err != nil {
 		return d, plan.Observed{}, plan.About(plan.PartMap, err)
 	}

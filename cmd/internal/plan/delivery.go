@@ -72,7 +72,7 @@ func Close(files []hosts.File, full *mirror.Map) {
 
 // deliveries returns the sources that wait for a credential as pending, and has their
 // namespaces stay as they are; and those whose credential has ended as faults.
-func deliveries(d *Desired, given map[string]Delivery, now Moments, blocked map[string]bool) share {
+func deliveries(d *Desired, given map[string]Delivery, blocked map[string]bool) share {
 	var s share
 	for i, m := range d.full().Mirrors {
 		if !m.Delivers() {
@@ -86,7 +86,7 @@ func deliveries(d *Desired, given map[string]Delivery, now Moments, blocked map[
 			case !ok:
 			case one.Missing:
 				waits = append(waits, d.missing(t, one))
-			case one.ended(now.Wall):
+			case one.ended(d.Wall):
 				isOut := len(d.Map.Mirrors[i].Targets) < len(m.Targets)
 				ended = append(ended, isEnded(t, one, isOut))
 			}
@@ -100,6 +100,21 @@ func deliveries(d *Desired, given map[string]Delivery, now Moments, blocked map[
 		}
 	}
 	return s
+}
+
+// nextEnd returns when the next of the delivered credentials ends, the zero time if none
+// will.
+func nextEnd(d *Desired, given map[string]Delivery) time.Time {
+	var next time.Time
+	for _, one := range given {
+		if one.Missing || one.Until.IsZero() || one.ended(d.Wall) {
+			continue
+		}
+		if next.IsZero() || one.Until.Before(next) {
+			next = one.Until
+		}
+	}
+	return next
 }
 
 // full returns the map as the operator wrote it.

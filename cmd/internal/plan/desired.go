@@ -2,6 +2,7 @@ package plan
 
 import (
 	"path"
+	"time"
 
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -12,7 +13,10 @@ type Desired struct {
 	Map *mirror.Map
 	// Full is the map as the operator wrote it, if targets are left out of Map for now;
 	// see [Deliver]. nil means Map.
-	Full    *mirror.Map
+	Full *mirror.Map
+	// Wall is the wall clock by which [Deliver] left them out. What the plan says of
+	// ended credentials goes by it too, so that both agree.
+	Wall    time.Time
 	Files   []hosts.File // rendered for the mirrors, in their order
 	Version hosts.Version
 	MapFile string // where the map is on this machine

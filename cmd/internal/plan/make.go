@@ -28,7 +28,7 @@ func makeFrom(d Desired, o Observed, now Moments, settled func(*Desired, routes,
 	routes := newRoutes(&o, c.tree.dir)
 	all, tree := carryOver(c.tree, o.oldNamespaces(), routes)
 	certs, blocked := certificates(&d, o.Certificates, tree)
-	certs = certs.and(headers(&d, o.HeaderFaults, blocked)).and(deliveries(&d, o.Deliveries, now, blocked))
+	certs = certs.and(headers(&d, o.HeaderFaults, blocked)).and(deliveries(&d, o.Deliveries, blocked))
 	routes.settled = settled(&d, routes, tree)
 	stuck := obstacles(d.Files, tree)
 	for name := range stuck {
@@ -68,6 +68,7 @@ func makeFrom(d Desired, o Observed, now Moments, settled func(*Desired, routes,
 	p.take(all)
 	p.takeConfiguration(next)
 	p.Routed = routes.needed
+	p.Ends = nextEnd(&d, o.Deliveries)
 	p.Next.Ready = nextReady(d.Map, o.State, all.begins, now.Moment)
 	p.Next.Kubelets, p.Next.Others = read.known, nextOthers(c, next)
 	if leaves {

@@ -401,9 +401,10 @@ func (w *world) desire(text string) Desired {
 	if slices.ContainsFunc(full.Mirrors, mirror.Mirror.Delivers) {
 		key = fmt.Sprint(w.given.state(w.wall))
 	}
-	return once(known.desired, text+key, func() Desired {
+	wall := time.Unix(0, int64(w.wall))
+	d := once(known.desired, text+key, func() Desired {
 		d := Desired{MapFile: "map", Wanted: map[string]bool{}}
-		d.Full, d.Map = Deliver(full, w.given.deliveries(full), time.Unix(0, int64(w.wall)))
+		d.Full, d.Map = Deliver(full, w.given.deliveries(full), wall)
 		var err error
 		if d.Files, err = hosts.Render(d.Map, hosts.Options{Secrets: w.given.values(full)}); err != nil {
 			panic(err)
@@ -415,4 +416,6 @@ func (w *world) desire(text string) Desired {
 		allow(d)
 		return d
 	})
+	d.Wall = wall
+	return d
 }

@@ -160,6 +160,9 @@ func (w *Watcher) reconcile(ctx context.Context) (r Report, next time.Duration) 
 		// A node with many mirrors must not be kept busy.
 		next = min(next, max(w.o.Recheck, 20*r.Took))
 	}
+	if ends := r.Plan.Ends; !ends.IsZero() {
+		next = min(next, max(0, time.Until(ends)))
+	}
 	w.held.done(planned)
 	return r, next
 }

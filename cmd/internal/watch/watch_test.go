@@ -163,6 +163,43 @@ func TestRecheck(t *testing.T) {
 	}
 }
 
+// TestEnd checks that the watcher reconciles in the moment in which a credential in
+// hosts.toml ends, whether that comes before the tick or after it, and once for each end.
+func TestEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		ends := []time.Duration{7 * time.Second, 7*time.Second + ms, 25 * time.Second}
+		r := running(t, func() (plan.Plan, error) {
+			for _, end := range ends {
+				if at := start.Add(end); at.After(time.Now()) {
+					return plan.Plan{Ends: at}, nil
+				}
+			}
+			return plan.Plan{}, nil
+		}, Options{Tick: 10 * time.Second})
+		r.pass(36 * time.Second)
+		r.wantLooks(t, 0, 7*time.Second, 7*time.Second+ms, 17*time.Second+ms, 25*time.Second, 35*time.Second)
+	})
+}
+
+// TestEndedMeanwhile checks that an end that comes during a pass leads to another pass at
+// once.
+func TestEndedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end := time.Now().Add(time.Second)
+		r := running(t, func() (plan.Plan, error) {
+			if time.Now().After(end) {
+				return plan.Plan{}, nil
+			}
+			time.Sleep(3 * time.Second)
+			return plan.Plan{Ends: end}, nil
+		}, Options{})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		r.wantLooks(t, 3*time.Second, 3*time.Second)
+	})
+}
+
 // TestSlowPasses checks that slow passes do not keep the node busy all the
 // time.
 func TestSlowPasses(t *testing.T) {

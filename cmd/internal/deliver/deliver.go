@@ -73,7 +73,8 @@ func (d *Deliverer) Run(ctx context.Context, wants <-chan []Want) {
 	results := make(chan Result)
 	slots := make(chan struct{}, mostAtOnce)
 	var wait sync.WaitGroup
-	defer wait.Wait()
+	// What still ran when the map changed may have handed over what nothing wants now.
+	defer func() { wait.Wait(); d.sweep(s) }()
 	for {
 		now := time.Now()
 		for _, w := range s.begin(now) {
@@ -91,6 +92,8 @@ func (d *Deliverer) Run(ctx context.Context, wants <-chan []Want) {
 			s.end(r, time.Now())
 			if e := s.find(r.Want.Key); e != nil {
 				e.look(d.Store)
+			} else {
+				d.sweep(s)
 			}
 			d.log(r)
 		case <-timer.C:
@@ -127,6 +130,15 @@ func (d *Deliverer) inTurn(ctx context.Context, w Want, slots chan struct{}, res
 func (d *Deliverer) want(s *schedule, list []Want) {
 	s.want(list, d.Store.Value, time.Now())
 	d.lookAtAll(s)
+	s.isKnown = true
+	d.sweep(s)
+}
+
+// sweep removes the values that are not wanted.
+func (d *Deliverer) sweep(s *schedule) {
+	if !s.isKnown {
+		return
+	}
 	keys, err := d.Store.Keys()
 	if err != nil {
 		d.Log.Error("delivered credentials not listed", "error", err)
@@ -187,6 +199,9 @@ func (d *Deliverer) deliver(ctx context.Context, w Want) Result {
 	}
 	from := time.Now()
 	fetched, err := d.Fetch(ctx, w)
+	if err == nil && !fetched.Until.IsZero() && !fetched.Until.After(time.Now()) {
+		err = fmt.Errorf("it had ended already when it was fetched, at %s; check that the node's clock is right, or renew it", stamp(fetched.Until))
+	}
 	if err != nil {
 		return d.fail(ctx, r, "", fmt.Errorf("credential %q: %w", w.Credential.Name, err))
 	}
@@ -268,46 +283,4 @@ func stamp(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339)
-}
-
-// A Summary counts what is wanted.
-type Summary struct {
-	Wanted, Delivered int
-	// Failing are the registries whose last delivery failed, with the reason.
-	Failing []Failure
-}
-
-// A Failure is why a registry's last delivery failed.
-type Failure struct{ Registry, Reason string }
-
-// Line returns the summary for people, on one line.
-func (s Summary) Line() string {
-	line := fmt.Sprintf("%d of %d registries have their credential", s.Delivered, s.Wanted)
-	if len(s.Failing) > 0 {
-		line += fmt.Sprintf("; %s: %s", s.Failing[0].Registry, s.Failing[0].Reason)
-	}
-	return line
-}
-
-func (d *Deliverer) lookAtAll(s *schedule) {
-	for _, e := range s.entries {
-		e.look(d.Store)
-	}
-}
-
-func (d *Deliverer) report(s *schedule) {
-	if d.Changed == nil {
-		return
-	}
-	var sum Summary
-	for _, e := range s.entries {
-		sum.Wanted++
-		if e.value.Authorization != "" && !e.value.Ended(time.Now()) {
-			sum.Delivered++
-		}
-		if e.fault != "" {
-			sum.Failing = append(sum.Failing, Failure{e.want.Target.String(), e.fault})
-		}
-	}
-	d.Changed(sum)
 }

@@ -146,7 +146,7 @@ func TestSpread(t *testing.T) {
 	v := handover.Value{From: now, Until: now.Add(life)}
 	seen := map[time.Time]bool{}
 	for seed := range uint64(100) {
-		due := newSchedule(seed).renewal(w, v, now)
+		due := newSchedule(seed).renewal(w, v)
 		if due.Before(now.Add(life*4/10)) || due.After(now.Add(life/2)) {
 			t.Fatalf("renewed after %s of %s", due.Sub(now), life)
 		}
@@ -351,6 +351,111 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestCalm checks that nothing about a credential or its file, nor a clock that is wrong,
+// makes it due again at once, and that one which has ended is not handed over.
+func TestCalm(t *testing.T) {
+	for name, test := range map[string]struct {
+		life, renew, written time.Duration // from now; 0 for none
+		most                 int           // fetches in an hour
+		ended                bool
+	}{
+		"ended":                   {life: -time.Minute, most: 30, ended: true},
+		"ended long ago":          {life: -40 * 365 * 24 * time.Hour, most: 30, ended: true},
+		"ends as it is fetched":   {life: -time.Nanosecond, most: 30, ended: true},
+		"a second of life":        {life: time.Second, most: 900},
+		"without an end for ever": {life: 290 * 365 * 24 * time.Hour, most: 1},
+		"renewed in the past":     {renew: -time.Hour, most: 900},
+		"renewed at once":         {renew: time.Nanosecond, most: 900},
+		"a file from the future":  {life: life, written: 24 * time.Hour, most: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, list := handover.New(t.TempDir()), wanted(t, 10)[:1]
+			synctest.Test(t, func(t *testing.T) {
+				c, log := newCloud(), &strings.Builder{}
+				c.fetch = func(Want) (Fetched, error) {
+					if len(c.fetched["r0.example"]) > 10*test.most {
+						time.Sleep(time.Minute) // the test has failed, and ends
+					}
+					f := Fetched{Authorization: "Basic " + canary}
+					if test.life != 0 {
+						f.Until = time.Now().Add(test.life)
+					}
+					if test.renew != 0 {
+						f.Renew = time.Now().Add(test.renew)
+					}
+					return f, nil
+				}
+				if test.written != 0 {
+					list[0].Written = time.Now().Add(test.written)
+				}
+				_, stop := run(t, c.deliverer(store, log), list)
+				time.Sleep(time.Hour - time.Minute)
+				synctest.Wait()
+				stop()
+				if n := len(c.fetched["r0.example"]); n < 1 || n > test.most {
+					t.Errorf("%d fetches in an hour; want %d at most", n, test.most)
+				}
+				fault, err := store.Fault(list[0].Key)
+				if is := err == nil && strings.Contains(fault.Reason, "check that the node's clock is right"); is != test.ended {
+					t.Errorf("the fault is %q, %v", fault.Reason, err)
+				}
+				if _, err := store.Value(list[0].Key); (err != nil) != test.ended {
+					t.Errorf("the value: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestLateResult checks that a delivery which ends after the map stopped wanting it
+// leaves nothing, whether the process goes on or ends, and that one which is wanted
+// again meanwhile does not run twice at a time.
+func TestLateResult(t *testing.T) {
+	for name, then := range map[string]func(in chan<- []Want, list []Want, stop func()){
+		"goes on": func(chan<- []Want, []Want, func()) {},
+		"ends":    func(_ chan<- []Want, _ []Want, stop func()) { go stop() },
+		"wanted again": func(in chan<- []Want, list []Want, _ func()) {
+			in <- list
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, list := handover.New(t.TempDir()), wanted(t, 10)[:1]
+			synctest.Test(t, func(t *testing.T) {
+				c, log := newCloud(), &strings.Builder{}
+				d := c.deliverer(store, log)
+				running, most := 0, 0
+				d.Prove = func(_ context.Context, w Want, a credential.Secret) (prove.Proof, error) {
+					running++
+					most = max(most, running)
+					time.Sleep(10 * time.Second) // whoever ends it: the answer is on its way
+					running--
+					return prove.Proof{Certain: true}, nil
+				}
+				in, stop := run(t, d, list)
+				time.Sleep(time.Second)
+				in <- nil
+				time.Sleep(time.Second)
+				then(in, list, stop)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if name != "ends" {
+					stop()
+				}
+				keys, err := store.Keys()
+				if want := name == "wanted again"; err != nil || len(keys) > 0 != want {
+					t.Errorf("the keys are %q, %v", keys, err)
+				}
+				if most != 1 {
+					t.Errorf("it ran %d times at once", most)
+				}
+				if f, err := store.Fault(list[0].Key); err == nil {
+					t.Errorf("that is a fault: %s", f.Reason)
+				}
+			})
+		})
+	}
+}
+
 // TestUnwanted checks that a credential goes as soon as the map does not want it, and
 // that a changed file is fetched at once.
 func TestUnwanted(t *testing.T) {
@@ -400,11 +505,11 @@ func TestDown(t *testing.T) {
 	s := newSchedule(1)
 	for written, due := range map[time.Duration]bool{-time.Hour: false, -time.Minute: false, -30 * time.Second: true} {
 		w.Written = now.Add(written)
-		if got := !s.renewal(w, v, now).After(now); got != due {
+		if got := !s.resume(w, v, now).After(now); got != due {
 			t.Errorf("written %s ago: due %t; want %t", -written, got, due)
 		}
 	}
-	if v.From = now.Add(time.Hour); s.renewal(w, v, now).After(now) {
+	if v.From = now.Add(time.Hour); s.resume(w, v, now).After(now) {
 		t.Error("a value from the future stays")
 	}
 }

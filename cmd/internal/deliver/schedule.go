@@ -27,14 +27,17 @@ const (
 type schedule struct {
 	seed    uint64 // another one on each node, so that nodes do not ask together
 	entries []*entry
+	// running are the keys of the deliveries that have begun. One that is not wanted any
+	// more runs on for a moment, and may be wanted again by then.
+	running map[string]bool
+	isKnown bool // what is wanted; before the first map nothing is
 }
 
 // An entry is one wanted credential.
 type entry struct {
 	want     Want
 	due      time.Time
-	running  bool
-	again    bool // its files changed while it ran
+	again    bool // its files may have changed while it ran
 	failures int
 	// value and fault are what the store had when it was last looked at, zero for
 	// nothing.
@@ -56,7 +59,9 @@ func (e *entry) look(store handover.Store) {
 	}
 }
 
-func newSchedule(seed uint64) *schedule { return &schedule{seed: seed} }
+func newSchedule(seed uint64) *schedule {
+	return &schedule{seed: seed, running: map[string]bool{}}
+}
 
 // want replaces what is wanted. An entry that is still wanted keeps its time, unless
 // the files of its credential changed.
@@ -66,12 +71,12 @@ func (s *schedule) want(list []Want, value func(key string) (handover.Value, err
 		e := s.find(w.Key)
 		switch {
 		case e == nil:
-			e = &entry{want: w, due: now}
+			e = &entry{want: w, due: now, again: s.running[w.Key]}
 			if v, err := value(w.Key); err == nil {
-				e.due = s.renewal(w, v, now)
+				e.due = s.resume(w, v, now)
 			}
 		case e.want.Stamp != w.Stamp:
-			e.due, e.failures, e.again = now, 0, e.running
+			e.due, e.failures, e.again = now, 0, s.running[w.Key]
 		}
 		e.want = w
 		entries[i] = e
@@ -93,8 +98,8 @@ func (s *schedule) wants(key string) bool { return s.find(key) != nil }
 func (s *schedule) begin(now time.Time) []Want {
 	var list []Want
 	for _, e := range s.entries {
-		if !e.running && !now.Before(e.due) {
-			e.running = true
+		if !s.running[e.want.Key] && !now.Before(e.due) {
+			s.running[e.want.Key] = true
 			list = append(list, e.want)
 		}
 	}
@@ -103,11 +108,11 @@ func (s *schedule) begin(now time.Time) []Want {
 
 // end records the outcome of a delivery.
 func (s *schedule) end(r Result, now time.Time) {
+	delete(s.running, r.Want.Key)
 	e := s.find(r.Want.Key)
 	if e == nil {
 		return // no longer wanted
 	}
-	e.running = false
 	switch {
 	case e.again:
 		e.again, e.due = false, now
@@ -116,7 +121,7 @@ func (s *schedule) end(r Result, now time.Time) {
 		e.failures++
 	default:
 		e.failures = 0
-		e.due = s.renewal(e.want, r.Value, now)
+		e.due = later(s.renewal(e.want, r.Value), now.Add(firstPause))
 	}
 }
 
@@ -124,21 +129,28 @@ func (s *schedule) end(r Result, now time.Time) {
 func (s *schedule) next(now time.Time) time.Duration {
 	next := recheck
 	for _, e := range s.entries {
-		if !e.running {
+		if !s.running[e.want.Key] {
 			next = min(next, e.due.Sub(now))
 		}
 	}
 	return max(0, next)
 }
 
-// renewal returns when to renew a value: in the middle of its life, give or take a
-// tenth of it. A value from the future was written before the clock was set, and a
-// file that is younger than its value has another credential.
-func (s *schedule) renewal(w Want, v handover.Value, now time.Time) time.Time {
+// resume returns when to renew a value that an earlier process handed over. A value
+// from the future was written before the clock was set, and a file that is younger than
+// its value has another credential.
+func (s *schedule) resume(w Want, v handover.Value, now time.Time) time.Time {
+	if v.From.After(now) || w.Written.After(v.From.Add(time.Second)) || v.Ended(now) {
+		return now
+	}
+	return s.renewal(w, v)
+}
+
+// renewal returns when to renew a value: in the middle of its life, less a fifth of that
+// at most.
+func (s *schedule) renewal(w Want, v handover.Value) time.Time {
 	half := hourly
 	switch {
-	case v.From.After(now) || w.Written.After(v.From.Add(time.Second)) || v.Ended(now):
-		return now
 	case !v.Renew.IsZero():
 		half = v.Renew.Sub(v.From)
 	case !v.Until.IsZero():
@@ -168,6 +180,13 @@ func (s *schedule) pause(e *entry, err error) time.Duration {
 		pause = max(pause, min(busy.RetryAfter(), mostRetryAfter))
 	}
 	return max(pause, firstPause)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // oneLine returns an error on one line.

@@ -73,6 +73,7 @@ func TestRollout(t *testing.T) {
 	f.pulls(1, "other-ring")
 	f.upgrades()
 	f.image = nextReference
+	f.restartsKubelet()
 	f.leaves(before)
 }
 
@@ -182,6 +183,33 @@ func (f fleet) reboots() {
 	check(f.T, node.RemovePod("static"))
 	check(f.T, f.k.StartAPIServer(f.Context()))
 	f.isOut("canary", 3)
+}
+
+// restartsKubelet rolls out a map with a new source to nodes whose watcher may restart the
+// kubelet. A pod is ready only after that, so the next node waits for it.
+func (f fleet) restartsKubelet() {
+	f.Helper()
+	kubelet := f.mainPID("kubelet.service")
+	values := rolloutValues(retargeted(2), strings.ReplaceAll(twoMirrors, contoso, nthTarget(1)))
+	values = strings.Replace(values, "{name: canary,", "{name: canary, nodes: 2,", 1)
+	f.rollOut(values + "restartKubelet: true\nnodes: 3\nwatchFlags: --restart-jitter=5s\n")
+	f.isOut("default", 3)
+
+	restarted := f.mainPID("kubelet.service")
+	if restarted == kubelet || restarted == "0" {
+		f.Errorf("the new source is rolled out, and the kubelet is process %s; before it was %s", restarted, kubelet)
+	}
+	registry, prefix, _ := strings.Cut(nthTarget(1), "/")
+	push(f.T, registry, prefix+"/quay/app/new-source", "1")
+	check(f.T, node.RunPod("new-source", "quay.io/app/new-source:1"))
+	runs(f.T, f.containerd, "new-source")
+	credited(f.T, registry, prefix+"/quay/app/new-source")
+	silent(f.T, "quay.io")
+	check(f.T, node.RemovePod("new-source"))
+	f.pulls(1, "old-source")
+	if now := f.mainPID("kubelet.service"); now != restarted {
+		f.Errorf("the kubelet is process %s; want %s still: one new source, one restart", now, restarted)
+	}
 }
 
 // leaves uninstalls mirrorcred in the two steps of docs/rollout.md.

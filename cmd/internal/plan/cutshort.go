@@ -1,11 +1,8 @@
 package plan
 
 import (
-	"bytes"
-	"encoding/json"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/hosts"
@@ -25,7 +22,6 @@ func mayBeCutShort(d *Desired, p plugin, r routes, t tree) []string {
 		return nil // the credentials are in the kubelet's file
 	}
 	var names []string
-	credentials := credentialTexts{d.Map, map[string][]byte{}}
 	for i, m := range d.Map.Mirrors {
 		f := d.Files[i]
 		if _, isSettled := r.settled[f.Namespace]; isSettled {
@@ -33,8 +29,6 @@ func mayBeCutShort(d *Desired, p plugin, r routes, t tree) []string {
 		}
 		ns, exists := t.namespaces[f.Namespace]
 		switch {
-		case ns.Holds(f) && hasCredentials(r.files[f.Namespace], m, credentials):
-			continue
 		case exists && len(ns.Hosts) > 0 && !t.isOurs(f.Namespace):
 			continue // it does not change for now, whatever is held
 		}
@@ -67,56 +61,6 @@ func losesCredential(own route.Route, ns Namespace, next route.Generation) bool 
 		b := before.Targets[i]
 		return b.Asks() && !(reflect.DeepEqual(b.Credentials, t.Credentials) && reflect.DeepEqual(b.Below, t.Below))
 	})
-}
-
-// credentialTexts are the credentials of registries as they are in a route file, by
-// their names with a space between.
-type credentialTexts struct {
-	m     *mirror.Map
-	known map[string][]byte
-}
-
-// of returns the text of credentials, nil if they cannot be written.
-func (c credentialTexts) of(names []string) []byte {
-	key := strings.Join(names, " ")
-	text, ok := c.known[key]
-	if !ok {
-		if data, err := json.Marshal(route.NewCredentials(c.m, names)); err == nil {
-			text = append([]byte(credentialKey), data...)
-		}
-		c.known[key] = text
-	}
-	return text
-}
-
-const credentialKey = `"credential":`
-
-// hasCredentials reports whether a route file has exactly the credentials of a mirror.
-// It does not decode the route: nearly all of 10,000 are as the map says.
-func hasCredentials(file []byte, m mirror.Mirror, texts credentialTexts) bool {
-	count := 0
-	has := func(names []string) bool {
-		if len(names) == 0 {
-			return true
-		}
-		count++
-		text := texts.of(names)
-		return len(text) > 0 && bytes.Contains(file, text)
-	}
-	for _, t := range m.Targets {
-		if t.DeliverHosts {
-			continue // the plugin returns none
-		}
-		if !has(t.Credentials) {
-			return false
-		}
-		for _, below := range t.Below {
-			if !has(below.Credentials) {
-				return false
-			}
-		}
-	}
-	return bytes.Count(file, []byte(credentialKey)) == count
 }
 
 // keepMirror returns the share of a mirror that stays as it is for now although the

@@ -1,42 +1,39 @@
 package plan
 
 import (
-	"slices"
+	"strings"
 	"testing"
 
 	"github.com/mirrorcred/mirrorcred/credential/route"
+	"github.com/mirrorcred/mirrorcred/hosts"
 )
 
-// TestHasCredentials tells route files that have exactly the credentials of a mirror
-// from those that have more, fewer, others, or a list in another order. It does not
-// tell which repository has which: a map that was cut short has fewer.
-func TestHasCredentials(t *testing.T) {
+// TestLosesCredential changes the credentials of a registry, and of one of its
+// repositories, into all others. Nothing is lost if they stay, nor where there were none.
+func TestLosesCredential(t *testing.T) {
 	lists := []string{`"anonymous"`, `"a"`, `["a", "b"]`, `["b", "a"]`, `["a", "b", "anonymous"]`, `["a", "anonymous"]`}
 	var texts []string
-	var has [][]string
 	for _, own := range lists {
 		for _, below := range append(lists, "") {
 			text := "version = 1\n[[mirror]]\nsource = \"docker.io\"\ntargets = [\"r.io\"]\n[registry.\"r.io\"]\ncredential = " + own + "\n"
 			if below != "" {
 				text += "[registry.\"r.io/team\"]\ncredential = " + below + "\n"
 			}
-			both := slices.DeleteFunc([]string{own, below}, func(list string) bool { return list == "" || list == `"anonymous"` })
-			has = append(has, both)
 			texts = append(texts, text+"[credential.a]\nkind = \"docker-config\"\npath = \"/a\"\n[credential.b]\nkind = \"docker-config\"\npath = \"/b\"\n")
 		}
 	}
-	for i, text := range texts {
+	file := []byte("x")
+	ns := Namespace{Hosts: file}
+	generation := func(text string) route.Generation {
 		m := desire(text).Map
-		file, err := route.Route{Generations: []route.Generation{route.NewGeneration(m, m.Mirrors[0], "x")}}.Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
+		return route.NewGeneration(m, m.Mirrors[0], hosts.Hash(file))
+	}
+	for i, text := range texts {
+		before := route.Route{Generations: []route.Generation{generation(text)}}
+		asks := strings.Contains(text, `"a"`) || strings.Contains(text, `"b"`)
 		for j, other := range texts {
-			m := desire(other).Map
-			got := hasCredentials(file, m.Mirrors[0], credentialTexts{m, map[string][]byte{}})
-			lacks := func(list string) bool { return !slices.Contains(has[i], list) }
-			if want := len(has[i]) == len(has[j]) && !slices.ContainsFunc(has[j], lacks); got != want {
-				t.Errorf("the route of\n%sis taken for that of\n%s: %t", text, other, got)
+			if got, want := losesCredential(before, ns, generation(other)), asks && i != j; got != want {
+				t.Errorf("%sbecomes\n%slost: %t; want %t", text, other, got, want)
 			}
 		}
 	}

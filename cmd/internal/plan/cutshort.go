@@ -28,8 +28,7 @@ func mayBeCutShort(d *Desired, p plugin, r routes, t tree) []string {
 			continue
 		}
 		ns, exists := t.namespaces[f.Namespace]
-		switch {
-		case exists && len(ns.Hosts) > 0 && !t.isOurs(f.Namespace):
+		if exists && len(ns.Hosts) > 0 && !t.isOurs(f.Namespace) {
 			continue // it does not change for now, whatever is held
 		}
 		own, _ := r.of(f.Namespace)

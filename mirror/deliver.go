@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+
+	"github.com/pelletier/go-toml/v2/unstable"
 )
 
 // authorization is the header that a delivered credential becomes.
@@ -43,12 +45,15 @@ func (t Target) Delivery() (key string, ok bool) {
 
 // delivery reads how a registry's credential gets to containerd.
 func (r *reader) delivery() (hosts bool, tokenHost string) {
-	switch how := r.text("deliver"); how {
-	case "", "kubelet":
-	case "hosts":
+	const ways = "write \"kubelet\", so that the kubelet gets the credential from the plugin, or \"hosts\", so that it stands in hosts.toml"
+	switch v := r.get("deliver"); {
+	case v == nil:
+	case v.kind != unstable.String:
+		r.add(v.line, "deliver of %s is %s; %s", r.what, v.what(), ways)
+	case v.text == "hosts":
 		hosts = true
-	default:
-		r.add(r.at("deliver"), "deliver of %s is %q; write \"kubelet\", so that the kubelet gets the credential from the plugin, or \"hosts\", so that it stands in hosts.toml", r.what, how)
+	case v.text != "kubelet":
+		r.add(v.line, "deliver of %s is %q; %s", r.what, v.text, ways)
 	}
 	name := r.text("token_host")
 	if name == "" {
@@ -92,16 +97,17 @@ func (p *parser) deliver(declared int) {
 // checkDelivered refuses a registry whose credential cannot be a header.
 func (p *parser) checkDelivered(r registry) {
 	line := r.lines["deliver"]
-	switch len(r.credentials) {
-	case 0:
+	switch n := len(r.credentials); {
+	case r.isUnread:
+	case n == 0:
 		p.add(line, "registry %q: deliver = \"hosts\" has no credential to deliver; name one with credential = \"NAME\", or remove deliver", r)
-	case 1:
+	case n == 1:
 		name := r.credentials[0]
 		if c, ok := p.m.Credential(name); ok && (c.Kind == PodToken || c.Token != nil) {
 			p.add(line, "registry %q: credential %q belongs to a pod, and hosts.toml is read for all pods; remove deliver, or name a credential of the node", r, name)
 		}
 	default:
-		p.add(line, "registry %q: deliver = \"hosts\" writes one header, and cannot try %d credentials in turn; name one, or remove deliver", r, len(r.credentials))
+		p.add(line, "registry %q: deliver = \"hosts\" writes one header, and cannot try %d credentials in turn; name one, or remove deliver", r, n)
 	}
 	if hasAuthorization(r.settings.Header) {
 		p.add(r.lines["header"], "registry %q has a header %s, and deliver = \"hosts\" writes one too; remove one of them", r, authorization)
@@ -140,7 +146,7 @@ func (p *parser) deliverTo(m *Mirror, t *Target, headers []Header, seen map[int]
 func (p *parser) checkBelow(t *Target, isImplied bool, seen map[int]bool) {
 	for _, i := range p.tables(*t) {
 		r := p.registries[i]
-		if isBelow(t.prefix, r.prefix) || !isBelow(r.prefix, t.prefix) || !r.hosts && !t.DeliverHosts {
+		if isBelow(t.prefix, r.prefix) || !isBelow(r.prefix, t.prefix) || !r.hosts && !t.DeliverHosts || r.isUnclear || p.tableOf(*t).isUnclear {
 			continue
 		}
 		isSame := r.hosts && t.DeliverHosts && slices.Equal(r.credentials, t.Credentials) && r.tokenHost == t.TokenHost

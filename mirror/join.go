@@ -88,7 +88,11 @@ func (p *parser) noCredential(r registry, v *value) {
 			names = append(names, c.Name)
 		}
 	}
+	parts := strings.FieldsFunc(name, func(r rune) bool { return r == ',' || r == ' ' })
+	isPart := func(part string) bool { return part == Anonymous || slices.Contains(names, part) }
 	switch near := nearest(name, names); {
+	case len(parts) > 1 && slices.ContainsFunc(parts, isPart):
+		p.add(v.line, "registry %q: %q is not one credential; write a list, like credential = [%q, %q]", r, name, parts[0], parts[1])
 	case near != "":
 		p.add(v.line, "registry %q: there is no [credential.%s]; did you mean %q?", r, name, near)
 	case name == "none":
@@ -152,28 +156,6 @@ func (p *parser) tables(t Target) []int {
 func isBelow(repository, prefix string) bool {
 	rest, ok := strings.CutPrefix(repository, prefix)
 	return ok && (prefix == "" || rest == "" || rest[0] == '/')
-}
-
-// checkShared refuses a mirror with which containerd would offer a credential to
-// a registry that it does not belong to: containerd offers the credential of a
-// pull to every host in the list that asks for one.
-func (p *parser) checkShared(m Mirror) {
-	if m.ShareCredential || len(m.Targets) < 2 {
-		return
-	}
-	owner := slices.IndexFunc(m.Targets, Target.AsksCredential)
-	if owner < 0 {
-		return
-	}
-	other := m.Targets[0]
-	if owner == 0 {
-		other = m.Targets[1]
-	}
-	if i := slices.IndexFunc(m.Targets, Target.Self); i >= 0 && i != owner {
-		p.add(m.Line, "mirror of %q: the source itself is among the targets, and containerd would offer it the credential of %q; write share_credential = true if it may have it, or remove the source from targets", m.Source, m.Targets[owner])
-		return
-	}
-	p.add(m.Line, "mirror of %q: containerd would offer the credential of %q to %q too; write share_credential = true if it may have it, or keep one target", m.Source, m.Targets[owner], other)
 }
 
 // AsksCredential reports whether the plugin returns a credential for any of the

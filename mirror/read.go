@@ -18,6 +18,7 @@ type reader struct {
 	what    string // the table, as a person would name it
 	known   []string
 	missing []missing
+	meant   []string // the known keys that unknown ones most likely stand for
 }
 
 // A missing key is reported by [reader.rest], unless an unknown key is a
@@ -65,10 +66,6 @@ func (r *reader) want(key string, v *value, kind unstable.Kind) bool {
 	if v.kind == kind {
 		return true
 	}
-	is, ok := kindNames[v.kind]
-	if !ok {
-		is = "a date or a time"
-	}
 	write := kindNames[kind]
 	text := v.text
 	if !isQuotable(key) || !isHarmless(text) {
@@ -80,8 +77,16 @@ func (r *reader) want(key string, v *value, kind unstable.Kind) bool {
 	case kind == unstable.String && (v.kind == unstable.Integer || v.kind == unstable.Float) && isBareKey(key):
 		write = fmt.Sprintf("%s = %q", key, text)
 	}
-	r.add(v.line, "%s of %s is %s; write %s", key, r.what, is, write)
+	r.add(v.line, "%s of %s is %s; write %s", key, r.what, v.what(), write)
 	return false
+}
+
+// what returns which kind of value it is, as messages name it.
+func (v *value) what() string {
+	if name, ok := kindNames[v.kind]; ok {
+		return name
+	}
+	return "a date or a time"
 }
 
 func (r *reader) text(key string) string {
@@ -172,7 +177,6 @@ func (r *reader) hasUnknown() bool {
 // rest refuses the keys that were not asked for, and reports those that are
 // missing. hints are for keys that people know from other programs.
 func (r *reader) rest(hints map[string]string) {
-	var meant []string // by the unknown keys
 	for _, key := range r.keys {
 		if slices.Contains(r.known, key) {
 			continue
@@ -181,17 +185,17 @@ func (r *reader) rest(hints map[string]string) {
 		if hint := hints[key]; hint != "" {
 			r.add(line, "unknown key %q in %s; %s", key, r.what, hint)
 		} else if near := r.meaning(key); near != "" {
-			meant = append(meant, near)
+			r.meant = append(r.meant, near)
 			r.add(line, "unknown key %q in %s; did you mean %q?", key, r.what, near)
 		} else if len(r.known) == 1 {
-			meant = r.known
+			r.meant = r.known
 			r.add(line, "unknown key %q in %s; the only key is %q", key, r.what, r.known[0])
 		} else {
 			r.add(line, "unknown key %q in %s; the keys are %s", key, r.what, strings.Join(r.known, ", "))
 		}
 	}
 	for _, m := range r.missing {
-		if !slices.Contains(meant, m.key) {
+		if !slices.Contains(r.meant, m.key) {
 			r.add(r.at(m.key), "%s", m.fault)
 		}
 	}

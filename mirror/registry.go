@@ -20,9 +20,12 @@ type registry struct {
 	anonymous   bool     // the table says so
 	hosts       bool     // the credential is delivered by hosts.toml
 	tokenHost   string   // see [Target.TokenHost]
-	settings    Settings
-	line        int
-	lines       map[string]int // of the settings, by their keys
+	// isUnclear says that a fault leaves open how the credential is delivered, and
+	// isUnread that one leaves open which it is.
+	isUnclear, isUnread bool
+	settings            Settings
+	line                int
+	lines               map[string]int // of the settings, by their keys
 }
 
 func (r registry) String() string {
@@ -58,11 +61,17 @@ func (p *parser) registriesOf(t *table) {
 		}
 		seen[entry.key()] = v.line
 		r := p.reader(v.table, fmt.Sprintf("[registry.%q]", name))
+		before := len(p.list)
 		entry.listed, entry.anonymous = r.credentials()
+		entry.isUnread = len(p.list) > before
+		before = len(p.list)
 		entry.hosts, entry.tokenHost = r.delivery()
+		entry.isUnclear = len(p.list) > before && !entry.hosts
 		entry.settings = r.settings(&p.m.LiteralSecrets)
 		entry.lines = r.lines()
 		r.rest(registryHints(name, v.table))
+		entry.isUnread = entry.isUnread || slices.Contains(r.meant, "credential")
+		entry.isUnclear = entry.isUnclear || slices.Contains(r.meant, "deliver")
 		if isSplit(v.table) {
 			continue // the name is only a part of the one that was meant
 		}

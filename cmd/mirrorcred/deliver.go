@@ -176,7 +176,7 @@ func (d *delivery) run(ctx context.Context) error {
 			_ = notifier.Ready("")
 		}
 		if isOver {
-			d.log.Info("stopped", "reason", "the map needs no registry to be asked")
+			d.log.Info("stopped", "reason", "no registry needs to be asked")
 			return nil
 		}
 		if !waitForHint(ctx, events.Hints()) {
@@ -200,12 +200,12 @@ func (d *delivery) read() (m *mirror.Map, isOver bool) {
 	}
 	d.fault = ""
 	_, err = d.root.Lstat(filepath.Join(d.node.Root, "/", node.DeliverWanted))
-	return m, !m.AsksRegistries() && errors.Is(err, fs.ErrNotExist)
+	return m, !d.node.AsksRegistries(m) && errors.Is(err, fs.ErrNotExist)
 }
 
 // watched are the files whose change calls for another reading.
 func (d *delivery) watched(m *mirror.Map) []string {
-	paths := append(d.node.MapFiles(), filepath.Join(d.node.Root, "/", node.DeliverWanted))
+	paths := append(d.node.MapFiles(), filepath.Join(d.node.Root, "/", node.DeliverWanted), filepath.Join(d.node.Root, "/", plan.ReadyDir, "*"))
 	if m == nil {
 		return paths
 	}

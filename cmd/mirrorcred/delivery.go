@@ -107,7 +107,7 @@ func deliverFor(ctx context.Context, n *node.Node) ([]string, error) {
 		return nil, nil // the run itself reports what is wrong with the map
 	}
 	d := newDelivery(n, slog.New(slog.DiscardHandler))
-	if keys, err := d.deliverer.Store.Keys(); err != nil || len(keys) == 0 && !m.AsksRegistries() {
+	if keys, err := d.deliverer.Store.Keys(); err != nil || len(keys) == 0 && !m.Delivers() {
 		return nil, err
 	}
 	unlock, err := d.lock()

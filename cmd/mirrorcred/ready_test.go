@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
@@ -26,9 +27,11 @@ func (n *deliveringNode) ready(source string) (is func() bool) {
 }
 
 // TestDeliverAsksReady holds that "mirrorcred deliver" asks the first targets of the map,
-// and those of the next map, and ends when no map has it ask.
+// and those of the next map, and that it ends once all have answered and systemd would
+// not start it again.
 func TestDeliverAsksReady(t *testing.T) {
 	n := newDeliveringNode(t)
+	n.write("run/mirrorcred/deliver-wanted", "")
 	first := n.ready("docker.io")
 	done := make(chan error, 1)
 	d := n.delivery()
@@ -36,9 +39,21 @@ func TestDeliverAsksReady(t *testing.T) {
 	n.until("the answer of the first map's target", first)
 	second := n.ready("quay.io")
 	n.until("the answer of the second map's target", second)
-	n.write("etc/mirrorcred/mirrors.toml", "version = 1\n")
-	if err := <-done; err != nil {
-		t.Error(err)
+	select {
+	case err := <-done:
+		t.Fatalf("it ended while it is wanted: %v", err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	if err := os.Remove(filepath.Join(n.root, "run/mirrorcred/deliver-wanted")); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Errorf("it goes on; the log is\n%s", n.log)
 	}
 }
 

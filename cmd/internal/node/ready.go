@@ -12,8 +12,16 @@ import (
 // readReady returns the mirrors whose first target has answered. Below another root
 // nothing asks, and what lies there is of another machine.
 func (n *Node) readReady(m *mirror.Map) (map[string]bool, error) {
+	if n.elsewhere {
+		return nil, nil
+	}
+	return n.readyFiles(m)
+}
+
+// readyFiles is [Node.readReady] for this machine.
+func (n *Node) readyFiles(m *mirror.Map) (map[string]bool, error) {
 	waits := func(one mirror.Mirror) bool { return one.Ready > 0 }
-	if n.elsewhere || !slices.ContainsFunc(m.Mirrors, waits) {
+	if !slices.ContainsFunc(m.Mirrors, waits) {
 		return nil, nil
 	}
 	entries, err := n.readDir(n.path(plan.ReadyDir))

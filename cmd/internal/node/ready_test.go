@@ -1,6 +1,8 @@
 package node
 
 import (
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,38 @@ func TestReady(t *testing.T) {
 	write(t, n.path(plan.ReadyDir, key+plan.ReadySuffix), "")
 	wantLeft(t, apply(t, n), "")
 	wantRouted(t, n, "mcr.microsoft.com", "mirror.example")
+}
+
+// TestReadyAsks holds that registries are asked until each first target has answered
+// since the start of the machine, whether its mirror is on or not, and that an answer
+// calls for another pass.
+func TestReadyAsks(t *testing.T) {
+	n, host := newNode(t, readyMap)
+	asks := func(when string, want bool) {
+		t.Helper()
+		apply(t, n)
+		if _, err := os.Lstat(n.path(DeliverWanted)); (err == nil) != want {
+			t.Errorf("%s: asks %t (%v); want %t", when, err == nil, err, want)
+		}
+	}
+	asks("at first", true)
+	if !slices.Contains(n.Watched(), n.path(plan.ReadyDir, "*")) {
+		t.Errorf("the answers are not watched: %q", n.Watched())
+	}
+	host.after(time.Minute)
+	asks("when its time is over", true)
+	answer := n.path(plan.ReadyDir, readyKey(t, n)+plan.ReadySuffix)
+	write(t, answer, "")
+	asks("when it has answered", false)
+	if err := os.Remove(answer); err != nil {
+		t.Fatal(err)
+	}
+	asks("after a reboot", true)
+	write(t, answer, "")
+	write(t, n.Map, strings.Replace(readyMap, "mirror.example", "other.example", 1))
+	asks("another first target", true)
+	write(t, n.Map, strings.Replace(readyMap, "ready = \"60s\"\n", "", 1))
+	asks("without ready", false)
 }
 
 // TestReadyInTime holds that the time goes on over several runs, and begins anew after a

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -19,12 +20,25 @@ func (n *Node) wantDeliver(m *mirror.Map) {
 	}
 	path := n.path(DeliverWanted)
 	_, err := n.tree.Lstat(path)
-	switch isThere := !errors.Is(err, fs.ErrNotExist); {
-	case m.AsksRegistries() && !isThere:
+	switch asks, isThere := n.AsksRegistries(m), !errors.Is(err, fs.ErrNotExist); {
+	case asks && !isThere:
 		_ = n.disk.tree.Replace(path, nil)
-	case !m.AsksRegistries() && isThere:
+	case !asks && isThere:
 		_ = n.disk.tree.Remove(path)
 	}
+}
+
+// AsksRegistries reports whether registries must be asked for the map, by a process that
+// has the network: it has a credential that stands in hosts.toml, or a mirror whose first
+// target has not answered since the start of the machine.
+func (n *Node) AsksRegistries(m *mirror.Map) bool {
+	if m.Delivers() {
+		return true
+	}
+	answered, err := n.readyFiles(m)
+	return slices.ContainsFunc(m.Mirrors, func(one mirror.Mirror) bool {
+		return one.Ready > 0 && (err != nil || !answered[one.ReadyKey()])
+	})
 }
 
 // MapFiles returns the files that say what the node should be like: a change of one may

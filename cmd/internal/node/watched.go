@@ -59,6 +59,9 @@ func (n *Node) note(m *mirror.Map) {
 	}
 	for _, one := range m.Mirrors {
 		n.inputs.namespaces = append(n.inputs.namespaces, hosts.Namespace(one.Source))
+		if one.Ready > 0 {
+			add(plan.ReadyDir + "/*") // each file in it
+		}
 		for _, t := range one.Targets {
 			for _, h := range t.Settings.Header {
 				add(h.File)

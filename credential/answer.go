@@ -26,36 +26,37 @@ func Answer(image mirror.Image, credentials []*Credential) Response {
 // AnswerAround is [Answer] for a list in which one of mirrorcred's providers cannot
 // know how many credentials another returns: a pod may have several logins for one
 // registry. first ends with these, and its keys count from the longest down; rest
-// comes after them, and its keys count from the shortest up.
+// comes after them, and its keys count from the last up. Each has [MostInOrder]
+// credentials at most.
 func AnswerAround(image mirror.Image, first, rest []*Credential) Response {
 	r := Response{CacheKey: CacheByImage}
 	shared := slices.Contains(first, nil) || slices.Contains(rest, nil)
 	seen := map[[2]string]bool{}
 	first, rest = distinct(first, seen, shared), distinct(rest, seen, shared)
-	n := len(first) + len(rest)
-	if list := slices.Concat(first, rest); n == 1 && list[0] != nil && list[0].Anonymous() {
+	list := slices.Concat(first, rest)
+	if len(list) == 1 && list[0] != nil && list[0].Anonymous() {
 		return r
 	}
-	if n == len(first) && !shared {
-		first, rest = first[:max(0, n-1)], first[max(0, n-1):]
-	}
-	add := func(i, n int, c *Credential) {
+	add := func(key string, c *Credential) {
 		if c == nil {
 			return
 		}
 		if r.Auth == nil {
-			r.Auth = make(map[string]Credential, n)
+			r.Auth = make(map[string]Credential, len(list))
 		}
-		r.Auth[key(image, i, n)] = *c
+		r.Auth[key] = *c
 	}
-	for i, c := range first {
-		add(i, max(n, i+2), c)
+	if !shared {
+		for i, c := range list {
+			add(key(image, i, len(list)), c)
+		}
+		return r
 	}
-	// As many places lie between that the last of rest has the host, the one before it
-	// the host and one character, and so on.
-	size := max(n, len(image.Repository())+1)
+	for i, c := range first[:min(len(first), places(image, len(rest)))] {
+		add(keyBefore(image, i), c)
+	}
 	for i, c := range rest {
-		add(size-len(rest)+i, size, c)
+		add(keyAfter(image, len(rest)-1-i), c)
 	}
 	return r
 }
@@ -86,21 +87,58 @@ func distinct(credentials []*Credential, seen map[[2]string]bool, shared bool) [
 	return list
 }
 
+// MostInOrder is how many credentials of a list keep their order beside those of
+// another provider.
+const MostInOrder = 64
+
+// places returns how many credentials can have keys before those of another provider,
+// which has so many. Only an IPv6 address has few: no wildcard matches it.
+func places(image mirror.Image, after int) int {
+	if isIPv6(image.Host()) {
+		return max(1, len(image.Repository())-max(0, after-1))
+	}
+	return MostInOrder
+}
+
+// keyBefore returns the key of credential i, however many come after it.
+func keyBefore(image mirror.Image, i int) string {
+	if over := i - len(image.Repository()); over >= 0 {
+		return hostKey(image.Host(), over, 2*MostInOrder-i)
+	}
+	return pathKey(image, i)
+}
+
+// keyAfter returns a key that follows all of keyBefore, with so many after it.
+func keyAfter(image mirror.Image, after int) string {
+	if n := len(image.Repository()); after > 0 && isIPv6(image.Host()) {
+		return pathKey(image, max(0, n-after))
+	}
+	return hostKey(image.Host(), 2*MostInOrder-after, after)
+}
+
 // key returns the key of credential i of n: the whole image, then the image less
 // one character, and so on, and the host for the last one. An image with more
 // credentials than its repository has characters gets keys with wildcards, too.
 func key(image mirror.Image, i, n int) string {
-	host, repository := image.Host(), image.Repository()
-	if i >= len(repository) || i == n-1 {
-		return hostKey(host, i-len(repository), n-1-i)
+	over := i - len(image.Repository())
+	if over >= 0 || i == n-1 {
+		return hostKey(image.Host(), over, n-1-i)
 	}
-	path := repository[:len(repository)-i]
+	return pathKey(image, i)
+}
+
+// pathKey returns the image less so many characters of its repository.
+func pathKey(image mirror.Image, less int) string {
+	path := image.Repository()
+	path = path[:len(path)-less]
 	// The kubelet strips a leading /v1/ or /v2/ from a key's path.
 	if strings.HasPrefix(path, "v1/") || strings.HasPrefix(path, "v2/") {
 		path = "v2/" + path
 	}
-	return host + "/" + path
+	return image.Host() + "/" + path
 }
+
+func isIPv6(host string) bool { return strings.HasPrefix(host, "[") }
 
 // hostKey returns a key that follows those with a path: there are so many before
 // and after it. A key with wildcards behind its host matches the host as well. To
@@ -108,7 +146,7 @@ func key(image mirror.Image, i, n int) string {
 func hostKey(host string, before, after int) string {
 	name, port, hasPort := strings.Cut(host, ":")
 	switch {
-	case strings.HasPrefix(host, "["):
+	case isIPv6(host):
 		// No wildcard matches an IPv6 address. What is before "@" does not count: to
 		// the kubelet, these keys are one, and it tries them in no certain order.
 		if after > 0 {

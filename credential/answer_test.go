@@ -181,6 +181,50 @@ func TestAnswerOfMany(t *testing.T) {
 	}
 }
 
+// TestAnswerAround has a provider return a pod's logins, of which another does not know
+// how many there are: the kubelet tries the credentials in their order, whatever the
+// order of the two and the length of the repository's name.
+func TestAnswerAround(t *testing.T) {
+	named := func(name string, n int) []Credential {
+		var list []Credential
+		for i := range n {
+			list = append(list, Credential{Username: fmt.Sprint(name, i), Password: "p"})
+		}
+		return list
+	}
+	for _, name := range []string{"docker.io/library/nginx", "h.io/a", "h.io/v1/x", "h:5000/ab", "h.io:5000/a", "localhost/x", "10.0.0.1:8443/v1/y", "[::1]:5000/ab", "[::1]:5000/team/app"} {
+		image := image(t, name)
+		for _, pods := range []int{0, 1, 2, 3, 4, 5, 12, MostInOrder - 2} {
+			for before := range 3 {
+				for after := range 4 {
+					if isIPv6(image.Host()) && (before+after == 0 || before+after > len(image.Repository())) {
+						continue // no order is known, as in [TestAnswerInKubelet]
+					}
+					logins, first, last := named("pod", pods), named("first", before), named("last", after)
+					mine := pointers(logins)
+					if pods == 0 {
+						mine = []*Credential{nil}
+					}
+					pod := AnswerAround(image, append(make([]*Credential, before), mine...), make([]*Credential, after))
+					node := AnswerAround(image, append(pointers(first), nil), pointers(last))
+					if before+after == 0 {
+						node = AnswerAround(image, []*Credential{nil}, nil)
+					}
+					want := slices.Concat(first, logins, last)
+					if most := places(image, after); before+pods > most {
+						want = slices.Concat(first, logins[:max(0, most-before)], last)
+					}
+					for _, answers := range [][]map[string]Credential{{pod.Auth, node.Auth}, {node.Auth, pod.Auth}} {
+						if got := Attempts(answers, image.Name()); !slices.Equal(got, want) {
+							t.Errorf("%s: %d, %d logins of the pod, %d: Attempts = %v; want %v", name, before, pods, after, got, want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 // checkAnswer checks what the kubelet finds for the image. Each credential has a
 // place of its own, except where the keys with wildcards match nothing.
 func checkAnswer(t *testing.T, image string, r Response, want []Credential) {

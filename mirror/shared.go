@@ -12,8 +12,7 @@ func (p *parser) checkShared(m Mirror) {
 	if m.ShareCredential || len(m.Targets) < 2 {
 		return
 	}
-	// Where a fault leaves open how the credential is delivered, that is to be
-	// corrected first.
+	// If a fault leaves open how the credential is delivered, it may be the cause.
 	owner := slices.IndexFunc(m.Targets, func(t Target) bool { return t.AsksCredential() && !p.tableOf(t).isUnclear })
 	if owner < 0 {
 		return

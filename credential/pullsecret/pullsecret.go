@@ -32,6 +32,11 @@ const DefaultTimeout = 5 * time.Second
 // mostSecrets is how many of a pod's pull secrets are read.
 const mostSecrets = 16
 
+// mostLogins is how many logins a pod gets: each is a pull of its own to the kubelet, and
+// some registries lock out who tries many. With those of a list around them, they keep
+// their order ([credential.MostInOrder]).
+const mostLogins = 32
+
 // usual are the places of the kubelet's kubeconfig, in the order in which they
 // are tried: of kubeadm; of AKS, EKS and GKE; of RKE2, k3s and MicroK8s.
 var usual = [...]string{
@@ -155,6 +160,10 @@ func (s *Source) ask(ctx context.Context, who pod, r *report) ([]credential.Cred
 			return nil, fmt.Errorf("secret %q of pod %s: %w", name, r.pod, err)
 		}
 		list = append(list, r.take(name, logins)...)
+	}
+	if len(list) > mostLogins {
+		r.add("it has %d logins for %s, and only the first %d are used", len(list), r.query.Registry, mostLogins)
+		list = list[:mostLogins]
 	}
 	if len(list) == 0 {
 		r.notes = append([]string{fmt.Sprintf("no pull secret for %s", r.query.Registry)}, r.notes...)

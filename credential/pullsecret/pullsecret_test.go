@@ -69,6 +69,15 @@ func ask(t *testing.T, o Options, q credential.Query) (names []string, note stri
 	return names, note, err
 }
 
+// manyLogins are the names of as many logins as a pod may have.
+var manyLogins = func() string {
+	var names []string
+	for i := range mostLogins {
+		names = append(names, fmt.Sprint("t", i))
+	}
+	return strings.Join(names, " ")
+}()
+
 // TestCredentials checks which logins a pod gets at a mirror, and what is said.
 func TestCredentials(t *testing.T) {
 	const pod = "a/pods/web"
@@ -118,6 +127,14 @@ func TestCredentials(t *testing.T) {
 			a.Login("a", "none", "quay.io q")
 			a.Login("a", "pull", target+" t")
 		}, "", "it names 17 pull secrets, and only the first 16 are read"},
+		"too many logins": {func(a *pullsecrettest.API) {
+			a.Pod("a", "web", uid, "pull")
+			logins := []string{target + " t0"}
+			for i := range mostLogins {
+				logins = append(logins, fmt.Sprintf("h%s.corp:8443 t%d", strings.Repeat("*", i+1), i+1))
+			}
+			a.Login("a", "pull", logins...)
+		}, manyLogins, "it has 33 logins for harbor.corp:8443, and only the first 32 are used"},
 		"refused once": {func(a *pullsecrettest.API) {
 			a.Pod("a", "web", uid, "pull")
 			a.Login("a", "pull", target+" t")

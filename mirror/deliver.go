@@ -158,6 +158,19 @@ func (p *parser) checkBelow(t *Target, isImplied bool, seen map[int]bool) {
 	}
 }
 
+// DeliveryKeys returns the delivery keys of all targets.
+func (m *Map) DeliveryKeys() map[string]bool {
+	keys := map[string]bool{}
+	for _, one := range m.Mirrors {
+		for _, t := range one.Targets {
+			if key, ok := t.Delivery(); ok {
+				keys[key] = true
+			}
+		}
+	}
+	return keys
+}
+
 // Retarget returns a copy of the map in which each mirror has the targets that change
 // returns for it.
 func (m *Map) Retarget(change func(Mirror) []Target) *Map {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -91,15 +92,26 @@ func readStatus(ctx context.Context, root *input.Root, socket string, n *node.No
 		var planErr error
 		todo, planErr = n.Plan(ctx)
 		s.Status = watch.FromPlan(version, n.Source(), todo, planErr)
-		s.Deliveries = watch.ReadDeliveries(filepath.Join(n.Root, "/", handover.Dir))
+		if n.Root == "" { // what lies below another root is of another machine
+			s.Deliveries = watch.ReadDeliveries(handover.Dir, n.DeliveryKeys())
+		}
+	}
+	if hasEnded(s.Deliveries, time.Now()) {
+		s.InSync = false // since the last pass, at the latest
 	}
 	s.Mirrors = mirrorRows(n, todo, s.Status)
 	return s, nil
 }
 
+func hasEnded(list []watch.Delivery, now time.Time) bool {
+	return slices.ContainsFunc(list, func(d watch.Delivery) bool { return d.Ended(now) })
+}
+
 // statusCode returns the exit code of a status.
 func statusCode(s watch.Status) error {
 	switch {
+	case hasEnded(s.Deliveries, time.Now()):
+		return exit(1)
 	case s.Fault != "" || s.BackingOff || len(s.Conflicts) > 0 || len(s.Faults) > 0:
 		return exit(1)
 	case !s.InSync:
@@ -152,11 +164,10 @@ func (p *printer) deliveries(list []watch.Delivery, now time.Time) {
 		switch {
 		case d.Credential == "":
 			state = "no credential yet"
-		case d.Until.IsZero():
-		case now.Before(d.Until):
-			state += " until " + when(d.Until)
-		default:
+		case d.Ended(now):
 			state += " ended " + when(d.Until)
+		case !d.Until.IsZero():
+			state += " until " + when(d.Until)
 		}
 		if d.Unproved {
 			state += "; not proved, since the registry answers without it too"

@@ -205,7 +205,7 @@ func (w *watching) reconcile(ctx context.Context) {
 		Done: func(r watch.Report) {
 			before := w.store.Status().Map
 			r.Source = w.node.Source()
-			w.store.SetDeliveries(watch.ReadDeliveries(filepath.Join(w.watchFlags.root, "/", handover.Dir)))
+			w.store.SetDeliveries(watch.ReadDeliveries(filepath.Join(w.watchFlags.root, "/", handover.Dir), w.node.DeliveryKeys()))
 			w.store.Record(r)
 			if s := w.store.Status(); s.Map != before {
 				w.log.Info("another map counts", "map", s.Map, "delivered", s.Delivered)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/prove"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
@@ -22,7 +23,7 @@ func (v *visit) plan(plan plan.Plan, err error) {
 	}
 	for _, one := range plan.Faults {
 		text, repair := split(one.Reason)
-		v.add(doctor.SourceFault, one.Source, text, repair)
+		v.add(nameOfFault(text), one.Source, text, repair)
 	}
 	for _, one := range plan.Conflicts {
 		text, repair := split(one.Reason)
@@ -64,12 +65,22 @@ func nameOfWait(text string) string {
 	switch {
 	case strings.Contains(text, "--image-credential-provider"):
 		return doctor.FlagsMissing
+	case strings.HasPrefix(text, plan.NotHandedOver) && strings.Contains(text, prove.DoesNotGet):
+		return doctor.TokenRealmEarly
 	case strings.HasPrefix(text, plan.NotHandedOver):
 		return doctor.NotDelivered
 	case strings.Contains(text, plan.NotReady):
 		return doctor.MirrorNotReady
 	}
 	return doctor.ConfigNotLoaded
+}
+
+// nameOfFault returns the name of the finding about a source with a fault of its own.
+func nameOfFault(text string) string {
+	if strings.Contains(text, plan.NotRenewed) {
+		return doctor.CredentialEnded
+	}
+	return doctor.SourceFault
 }
 
 // planError reports an error that prevents planning.

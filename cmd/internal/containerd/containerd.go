@@ -10,6 +10,7 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +63,9 @@ type Verdict struct {
 	// Logins are the registries for which containerd has logins of its own, according
 	// to its files.
 	Logins []doctor.Login
+	// Version is that of the containerd that runs, else of the one that is installed,
+	// else as the map has it; "" if that is not known.
+	Version string
 	// Inputs are the files and patterns on this machine that the verdict was made
 	// from.
 	Inputs []string
@@ -112,6 +116,7 @@ func (l Observer) judge(ctx context.Context) (Verdict, error) {
 			Record:   armed.Record{HostsDir: l.Wanted.HostsDir, Alone: next.sure},
 			Warnings: l.warnings(next),
 			Logins:   next.logins,
+			Version:  cmp.Or(next.installed, l.Wanted.Version),
 		}, nil
 	}
 	if err := l.checkVersion(now.version, "runs"); err != nil {
@@ -122,6 +127,7 @@ func (l Observer) judge(ctx context.Context) (Verdict, error) {
 		Record:   armed.Record{HostsDir: l.Wanted.HostsDir, Process: now.process.Process, Alone: next.sure && next.reason == nil},
 		Warnings: l.warnings(next),
 		Logins:   next.logins,
+		Version:  cmp.Or(now.version, l.Wanted.Version),
 	}
 	if !now.told {
 		known, err := l.infer(ctx, now, &v)

@@ -30,6 +30,8 @@ type Fetched struct {
 	Until time.Time
 	// Renew is when to fetch it again, zero for the middle of its life.
 	Renew time.Time
+	// Issued is when the credential was issued, zero if it does not say so.
+	Issued time.Time
 }
 
 // A Deliverer keeps the values of a store.
@@ -211,7 +213,7 @@ func (d *Deliverer) deliver(ctx context.Context, w Want) Result {
 	}
 	value := handover.Value{
 		Registry: w.Target.String(), Authorization: fetched.Authorization, Realm: proof.Realm,
-		Until: fetched.Until, Credential: w.Credential.Name, From: from, Renew: fetched.Renew, Unproved: !proof.Certain,
+		Until: fetched.Until, Credential: w.Credential.Name, From: from, Renew: fetched.Renew, Issued: fetched.Issued, Unproved: !proof.Certain,
 	}
 	if err := d.Store.SetValue(w.Key, value); err != nil {
 		return d.fail(ctx, r, "", err)

@@ -52,8 +52,10 @@ func (f *Fetcher) Fetch(ctx context.Context, w Want) (Fetched, error) {
 		if err != nil {
 			return Fetched{}, err
 		}
-		_, until := source.Lifetime(query)
-		return basic(c, until)
+		issued, until := source.Lifetime(query)
+		got, err := basic(c, until)
+		got.Issued = issued
+		return got, err
 	}
 	return Fetched{}, fmt.Errorf("it is of kind %q, which cannot stand in hosts.toml; remove deliver", w.Credential.Kind)
 }

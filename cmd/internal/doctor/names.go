@@ -100,6 +100,9 @@ const (
 	CachePoisoned         = "cache-poisoned-registry-type"
 	RealmUnasked          = "realm-not-asked"
 	NotDelivered          = "credential-not-delivered"
+	CredentialEnded       = "credential-ended"
+	CredentialNotRenewed  = "credential-not-renewed"
+	TokenRealmEarly       = "token-realm-too-early"
 )
 
 // Credentials.

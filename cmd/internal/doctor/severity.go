@@ -27,7 +27,7 @@ var (
 		MatchImagesTooWide: true, WatcherNotRunning: true, NotLookedAt: true,
 		ConfigsAuth: true, HeadersLost: true, PauseImage: true, OwnImage: true, FlagsDifferFromFiles: true, CachePoisoned: true, RealmUnasked: true,
 		WatcherOlder: true, NoInotify: true, ReadOnly: true, SELinuxLabel: true, ClockSkew: true, AnotherNode: true,
-		MirrorNotReady: true, NodeadmRewrites: true, KubeadmFlagsComment: true,
+		CredentialNotRenewed: true, MirrorNotReady: true, NodeadmRewrites: true, KubeadmFlagsComment: true,
 		hosts.KeyUnknown: true, hosts.HTTPWithTLSKeys: true, hosts.TwoTargetsOneHost: true,
 	}
 	notes = map[string]bool{

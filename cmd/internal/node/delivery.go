@@ -28,6 +28,15 @@ func (n *Node) delivery(key string) (string, plan.Delivery) {
 		}
 		return unread, d
 	}
-	d.Realm, d.Until = v.Realm, v.Until
+	d.Realm, d.Until, d.From, d.Issued, d.Renew = v.Realm, v.Until, v.From, v.Issued, v.Renew
 	return v.Authorization.Reveal(), d
+}
+
+// DeliveryKeys returns the delivery keys of the map that was last read without a fault;
+// nil if none was.
+func (n *Node) DeliveryKeys() map[string]bool {
+	if n.parsed.m == nil {
+		return nil
+	}
+	return n.parsed.m.DeliveryKeys()
 }

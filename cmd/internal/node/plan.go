@@ -53,6 +53,7 @@ func (n *Node) plan(ctx context.Context, hold func(source string) bool) (plan.Pl
 		return plan.Plan{}, err
 	}
 	o.Loss, o.Warnings = verdict.Loss, verdict.Warnings
+	o.Containerd, _ = hosts.ParseVersion(verdict.Version) // an old one was refused
 	if err := n.observeFurther(&o, d, d.Wanted); err != nil {
 		return plan.Plan{}, err
 	}

@@ -27,6 +27,9 @@ type Delivery struct {
 	Reason  string
 	Realm   bool      // as in mirror.Target
 	Until   time.Time // when it ends; the zero time if it does not
+	// From is when it was fetched, Issued when it was issued, and Renew when it must be
+	// fetched again; each zero if that is not known.
+	From, Issued, Renew time.Time
 }
 
 func (d Delivery) ended(now time.Time) bool {
@@ -137,11 +140,22 @@ func (d *Desired) missing(t mirror.Target, one Delivery) string {
 	if one.Reason != "" {
 		text += ": " + one.Reason
 	}
-	if !strings.Contains(text, "; ") { // what to do
-		text += "; see why with: journalctl -u mirrorcred-deliver"
-	}
-	return text
+	return withRemedy(text)
 }
+
+// SeeDeliverLog is what to do about a credential if no registry gave a reason.
+const SeeDeliverLog = "see why with: journalctl -u mirrorcred-deliver"
+
+// withRemedy adds what to do, unless the text has it.
+func withRemedy(text string) string {
+	if strings.Contains(text, "; ") {
+		return text
+	}
+	return text + "; " + SeeDeliverLog
+}
+
+// NotRenewed is what the reason says of a credential that has ended.
+const NotRenewed = "and was not renewed"
 
 // isEnded says that a credential has ended. isOut says that its target is left out.
 func isEnded(t mirror.Target, one Delivery, isOut bool) string {
@@ -149,11 +163,11 @@ func isEnded(t mirror.Target, one Delivery, isOut bool) string {
 	if isOut {
 		then = "its mirror is left out until it is renewed, and pulls go to the rest of the list"
 	}
-	text := fmt.Sprintf("the credential of %q ended at %s and was not renewed; %s", t, one.Until.Local().Format(time.DateTime), then)
-	if one.Reason == "" {
-		return text
+	text := fmt.Sprintf("the credential of %q ended at %s "+NotRenewed+", so %s", t, one.Until.Local().Format(time.DateTime), then)
+	if one.Reason != "" {
+		text += ": " + one.Reason
 	}
-	return text + ": " + one.Reason
+	return withRemedy(text)
 }
 
 // generation returns the generation of a mirror's file. Targets that are left out of the

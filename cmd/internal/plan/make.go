@@ -28,7 +28,7 @@ func makeFrom(d Desired, o Observed, now Moments, settled func(*Desired, routes,
 	routes := newRoutes(&o, c.tree.dir)
 	all, tree := carryOver(c.tree, o.oldNamespaces(), routes)
 	certs, blocked := certificates(&d, o.Certificates, tree)
-	certs = certs.and(headers(&d, o.HeaderFaults, blocked)).and(deliveries(&d, o.Deliveries, blocked))
+	certs = certs.and(headers(&d, o.HeaderFaults, blocked)).and(deliveries(&d, o.Deliveries, blocked)).and(renewals(&d, &o))
 	routes.settled = settled(&d, routes, tree)
 	stuck := obstacles(d.Files, tree)
 	for name := range stuck {

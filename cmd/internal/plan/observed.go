@@ -51,6 +51,9 @@ type Observed struct {
 	// Deliveries are the credentials that were handed over for hosts.toml, by their
 	// keys (mirror.DeliveryKey).
 	Deliveries map[string]Delivery
+	// Containerd is the version of the containerd that runs, or of the one that is
+	// installed; the zero Version if that is not known.
+	Containerd hosts.Version
 	// Running are the kubelets that run. Unseen says why there may be another one,
 	// and KubeletFault why mirrorcred could not look for them.
 	Running      []Process

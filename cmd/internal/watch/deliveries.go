@@ -23,9 +23,10 @@ type Delivery struct {
 	Fault string `json:"fault,omitempty"`
 }
 
-// ReadDeliveries reads the directory of delivered credentials. It returns no part of
-// one. What cannot be read is a fault.
-func ReadDeliveries(dir string) []Delivery {
+// ReadDeliveries reads the directory of delivered credentials. It returns those that the
+// map wants, and no part of one; a nil wanted stands for a map that is not known. What
+// cannot be read is a fault.
+func ReadDeliveries(dir string, wanted map[string]bool) []Delivery {
 	store := handover.New(dir)
 	keys, err := store.Keys()
 	if err != nil {
@@ -34,6 +35,9 @@ func ReadDeliveries(dir string) []Delivery {
 	var list []Delivery
 	seen := map[[2]string]bool{} // a changed definition has two keys for a moment
 	for _, key := range keys {
+		if wanted != nil && !wanted[key] {
+			continue // of an earlier definition; it is removed soon
+		}
 		d := Delivery{Registry: key} // if no file says which one it is
 		v, err := store.Value(key)
 		switch {
@@ -52,6 +56,9 @@ func ReadDeliveries(dir string) []Delivery {
 	}
 	return list
 }
+
+// Ended reports whether the credential has ended.
+func (d Delivery) Ended(now time.Time) bool { return !d.Until.IsZero() && !now.Before(d.Until) }
 
 // SetDeliveries stores what [ReadDeliveries] returned.
 func (b *StatusStore) SetDeliveries(list []Delivery) {

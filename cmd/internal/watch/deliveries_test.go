@@ -29,7 +29,7 @@ func TestDeliveries(t *testing.T) {
 	if value.Until, value.Registry = (time.Time{}), "zot.corp"; store.SetValue("d", value) != nil {
 		t.Fatal("a value without an end is not written")
 	}
-	list := ReadDeliveries(dir)
+	list := ReadDeliveries(dir, nil)
 	if len(list) != 4 || list[0].Fault != "it answers 503" || !list[0].Until.Equal(from.Add(time.Hour)) || list[1].Registry != "ecr.corp" || list[2].Fault == "" || list[3].Fault != "" {
 		t.Errorf("the deliveries are %+v", list)
 	}
@@ -49,7 +49,14 @@ func TestDeliveries(t *testing.T) {
 	if strings.Contains(page, canary) {
 		t.Errorf("the page has a credential:\n%s", page)
 	}
-	if list := ReadDeliveries(filepath.Join(dir, "none")); len(list) != 0 {
+	if list := ReadDeliveries(filepath.Join(dir, "none"), nil); len(list) != 0 {
 		t.Errorf("without a directory: %+v", list)
+	}
+	// What an earlier map wanted has ended for no mirror.
+	if list := ReadDeliveries(dir, map[string]bool{"b": true, "e": true}); len(list) != 1 || list[0].Registry != "ecr.corp" {
+		t.Errorf("of the wanted ones there are %+v", list)
+	}
+	if list := ReadDeliveries(dir, map[string]bool{}); len(list) != 0 {
+		t.Errorf("of a map without one there are %+v", list)
 	}
 }

@@ -43,6 +43,8 @@ type Value struct {
 	From time.Time
 	// Renew is when to fetch it again; the zero time for the middle of its life.
 	Renew time.Time
+	// Issued is when the credential was issued, the zero time if it does not say so.
+	Issued time.Time
 	// Unproved says that the registry answers without the header too, so that its
 	// answer does not show that it accepts the header.
 	Unproved bool
@@ -69,6 +71,7 @@ type valueFile struct {
 	Credential    string `json:"credential"`
 	From          string `json:"from"`
 	Renew         string `json:"renew,omitempty"`
+	Issued        string `json:"issued,omitempty"`
 	Unproved      bool   `json:"unproved,omitempty"`
 }
 
@@ -82,7 +85,7 @@ func (v Value) encode() ([]byte, error) {
 	if err := v.check(); err != nil {
 		return nil, err
 	}
-	return encode(valueFile{v.Registry, v.Authorization.Reveal(), v.Realm, text(v.Until), v.Credential, text(v.From), text(v.Renew), v.Unproved})
+	return encode(valueFile{v.Registry, v.Authorization.Reveal(), v.Realm, text(v.Until), v.Credential, text(v.From), text(v.Renew), text(v.Issued), v.Unproved})
 }
 
 // check refuses a value that must not become a header. Its error has no part of it.
@@ -105,8 +108,9 @@ func decodeValue(data []byte) (Value, error) {
 	until, err1 := moment(f.Until)
 	from, err2 := moment(f.From)
 	renew, err3 := moment(f.Renew)
-	v := Value{f.Registry, credential.Secret(f.Authorization), f.Realm, until, f.Credential, from, renew, f.Unproved}
-	return v, errors.Join(err1, err2, err3, v.check())
+	issued, err4 := moment(f.Issued)
+	v := Value{f.Registry, credential.Secret(f.Authorization), f.Realm, until, f.Credential, from, renew, issued, f.Unproved}
+	return v, errors.Join(err1, err2, err3, err4, v.check())
 }
 
 func (f Fault) encode() ([]byte, error) {

@@ -19,7 +19,7 @@ const canary = "c2VjcmV0LWNhbmFyeQ=="
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func value() Value {
-	return Value{Registry: "harbor.corp", Authorization: "Basic " + canary, Realm: true, Until: noon.Add(time.Hour), Credential: "harbor", From: noon, Renew: noon.Add(time.Minute), Unproved: true}
+	return Value{Registry: "harbor.corp", Authorization: "Basic " + canary, Realm: true, Until: noon.Add(time.Hour), Credential: "harbor", From: noon, Renew: noon.Add(time.Minute), Issued: noon.Add(-time.Hour), Unproved: true}
 }
 
 func TestStore(t *testing.T) {

@@ -43,6 +43,9 @@ func parameters(text string) map[string]string {
 	return list
 }
 
+// DoesNotGet is what a refusal says of a containerd before 2.1.
+const DoesNotGet = "does not get"
+
 // realm returns the address at which containerd would get a token, or a refusal if the
 // header must not go there.
 //
@@ -58,7 +61,7 @@ func (q question) realm(a answer, c map[string]string) (string, error) {
 	case q.version == (hosts.Version{}):
 		return "", q.refuse(a, "it wants a token for the credential, which containerd gets from 2.1 on, and the version of containerd is not known; write version under [containerd] in the map")
 	case q.version.Before(2, 1, 0):
-		return "", q.refuse(a, fmt.Sprintf("it wants a token for the credential, which containerd %s does not get; update containerd to 2.1 or later, or leave deliver out there", q.version))
+		return "", q.refuse(a, fmt.Sprintf("it wants a token for the credential, which containerd %s "+DoesNotGet+"; update containerd to 2.1 or later, or leave deliver out there", q.version))
 	case realm.Scheme != "https" || q.Endpoint.Scheme != "https":
 		return "", q.refuse(a, "its token service is reached without TLS; correct its address in the registry's configuration")
 	case !sameHost(realm.Host, own) && q.TokenHost == "":

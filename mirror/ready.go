@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"time"
+
+	"github.com/pelletier/go-toml/v2/unstable"
 )
 
 // The bounds of ready: a mirror on the node itself answers within a second of its
@@ -16,10 +18,18 @@ const (
 
 // ready reads how long a mirror waits for its first target.
 func (r *reader) ready() time.Duration {
-	text := r.text("ready")
-	if text == "" {
+	v := r.get("ready")
+	switch {
+	case v == nil:
+		return 0
+	case v.kind == unstable.Integer:
+		r.add(v.line, "ready of %s is a number, without a unit; write for example \"60s\"", r.what)
+		return 0
+	case v.kind != unstable.String:
+		r.add(v.line, "ready of %s is %s; write a duration, like \"60s\" or \"5m\"", r.what, v.what())
 		return 0
 	}
+	text := v.text
 	d, err := time.ParseDuration(text)
 	switch {
 	case err != nil:

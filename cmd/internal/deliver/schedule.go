@@ -16,6 +16,9 @@ import (
 const (
 	// hourly is how often a credential that names no end is fetched.
 	hourly = time.Hour
+	// leastRenew is how long a credential is kept whose source would be asked again at
+	// once: a plugin's answer costs the kubelet a run, but here a registry is asked too.
+	leastRenew = time.Minute
 	// The pause after a failure doubles from the first to the last. A registry may ask
 	// for up to mostRetryAfter.
 	firstPause, lastPause = 5 * time.Second, 5 * time.Minute
@@ -152,7 +155,7 @@ func (s *schedule) renewal(w Want, v handover.Value) time.Time {
 	half := hourly
 	switch {
 	case !v.Renew.IsZero():
-		half = v.Renew.Sub(v.From)
+		half = max(v.Renew.Sub(v.From), leastRenew)
 	case !v.Until.IsZero():
 		half = v.Until.Sub(v.From) / 2
 	}

@@ -242,11 +242,16 @@ func (d *Deliverer) fail(ctx context.Context, r Result, refused credential.Secre
 }
 
 // isOver reports whether the registry refuses the present credential. One that names
-// its end is asked about only if the newly fetched one is the same.
+// its end is asked about only if the newly fetched one is the same. If the registry now
+// has containerd show another host whatever credential there is, the present one ends too.
 func (d *Deliverer) isOver(ctx context.Context, r Result, refused credential.Secret) bool {
 	v := r.Value
 	if v.Authorization == "" || v.Ended(time.Now()) {
 		return false
+	}
+	var refusal *prove.Refusal
+	if errors.As(r.Err, &refusal) && refusal.Elsewhere {
+		return true
 	}
 	err := r.Err
 	if v.Authorization != refused {
@@ -255,7 +260,6 @@ func (d *Deliverer) isOver(ctx context.Context, r Result, refused credential.Sec
 		}
 		_, err = d.Prove(ctx, r.Want, v.Authorization)
 	}
-	var refusal *prove.Refusal
 	return errors.As(err, &refusal) && refusal.Credential
 }
 

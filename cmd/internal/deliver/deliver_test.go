@@ -320,6 +320,7 @@ func TestRefused(t *testing.T) {
 		"another refused":              {fetch: "Basic bmV3", refused: map[credential.Secret]error{"Basic bmV3": refusal(true)}},
 		"another refused, with an end": {until: now.Add(life), fetch: "Basic bmV3", refused: map[credential.Secret]error{"Basic bmV3": refusal(true), "Basic b2xk": refusal(true)}},
 		"both refused":                 {fetch: "Basic bmV3", refused: map[credential.Secret]error{"Basic bmV3": refusal(true), "Basic b2xk": refusal(true)}, ends: true},
+		"another leads elsewhere":      {until: now.Add(life), fetch: "Basic bmV3", refused: map[credential.Secret]error{"Basic bmV3": &prove.Refusal{Elsewhere: true}}, ends: true},
 		"no source, old one taken":     {},
 		"no source, old one refused":   {refused: map[credential.Secret]error{"Basic b2xk": refusal(true)}, ends: true},
 	} {

@@ -53,7 +53,10 @@ type Refusal struct {
 	// Credential says that the registry refuses the credential itself. Otherwise its
 	// answer shows nothing about the credential.
 	Credential bool
-	after      time.Duration
+	// Elsewhere says that containerd would show the header to another host, or send it
+	// without TLS, whatever the header is.
+	Elsewhere bool
+	after     time.Duration
 }
 
 // Error says what the registry answered and what to do.
@@ -97,11 +100,11 @@ type question struct {
 
 func (q question) prove(ctx context.Context) (Proof, error) {
 	api := client.API(q.Endpoint)
-	without, err := q.get(ctx, api, "")
+	without, err := q.ask(ctx, http.MethodGet, api, "")
 	if err != nil {
 		return Proof{}, err
 	}
-	with, err := q.get(ctx, api, q.authorization)
+	with, err := q.ask(ctx, http.MethodGet, api, q.authorization)
 	if err != nil {
 		return Proof{}, err
 	}
@@ -109,6 +112,9 @@ func (q question) prove(ctx context.Context) (Proof, error) {
 	case with.status == http.StatusOK && strings.HasPrefix(with.header.Get("Content-Type"), "text/html"):
 		return Proof{}, q.refuse(with, "it answers with a web page, so there is no registry at "+api+"; correct the target in the map")
 	case with.status == http.StatusOK:
+		if err := q.strayRealm(ctx); err != nil {
+			return Proof{}, err
+		}
 		return Proof{Certain: without.status == http.StatusUnauthorized || without.status == http.StatusForbidden}, nil
 	case with.status == http.StatusUnauthorized:
 		return q.challenged(ctx, with)
@@ -149,7 +155,7 @@ func (q question) challenged(ctx context.Context, a answer) (Proof, error) {
 	if err != nil {
 		return Proof{}, err
 	}
-	got, err := q.get(ctx, realm, q.authorization)
+	got, err := q.ask(ctx, http.MethodGet, realm, q.authorization)
 	if err != nil {
 		return Proof{}, fmt.Errorf("its token service: %w", err)
 	}
@@ -158,7 +164,7 @@ func (q question) challenged(ctx context.Context, a answer) (Proof, error) {
 		r.Credential = got.status == http.StatusUnauthorized || got.status == http.StatusForbidden
 		return Proof{}, r
 	}
-	anybody, err := q.get(ctx, realm, "")
+	anybody, err := q.ask(ctx, http.MethodGet, realm, "")
 	if err != nil {
 		return Proof{}, fmt.Errorf("its token service: %w", err)
 	}
@@ -180,7 +186,9 @@ func (q question) masked(err error) error {
 	}
 	var r *Refusal
 	if errors.As(err, &r) {
-		return &Refusal{text, r.Credential, r.after}
+		masked := *r
+		masked.text = text
+		return &masked
 	}
 	if text == err.Error() {
 		return err
@@ -213,11 +221,11 @@ type answer struct {
 	body   []byte // its beginning
 }
 
-// get sends one request with the headers of hosts.toml.
-func (q question) get(ctx context.Context, address string, authorization credential.Secret) (answer, error) {
+// ask sends one request with the headers of hosts.toml.
+func (q question) ask(ctx context.Context, method, address string, authorization credential.Secret) (answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, q.limit, fmt.Errorf("no answer in %s", q.limit))
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	r, err := http.NewRequestWithContext(ctx, method, address, nil)
 	if err != nil {
 		return answer{}, errors.New("its address cannot be requested; correct the target in the map")
 	}

@@ -80,6 +80,18 @@ func wantsToken(realm string) func(*standIn, http.ResponseWriter, *http.Request)
 	}
 }
 
+// imagesWant is a proxy that accepts the header at /v2/, and for images passes on the
+// challenge of the registry behind it.
+func imagesWant(realm string) func(*standIn, http.ResponseWriter, *http.Request) {
+	return func(s *standIn, w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v2/" {
+			takesBasic(s, w, r)
+			return
+		}
+		refuseWith(w, 401, `Bearer realm="`+strings.ReplaceAll(realm, "%s", s.host())+`",service="reg"`)
+	}
+}
+
 func version(t *testing.T, text string) hosts.Version {
 	t.Helper()
 	v, err := hosts.ParseVersion(text)
@@ -104,28 +116,34 @@ func TestProve(t *testing.T) {
 		fault      string // part of the refusal, "" for none
 		credential bool   // the refusal is of the credential
 	}{
-		"basic":                {serve: takesBasic, version: "1.7.35", want: prove.Proof{Certain: true}},
-		"basic, unknown":       {serve: takesBasic, want: prove.Proof{Certain: true}},
-		"open to anybody":      {serve: func(*standIn, http.ResponseWriter, *http.Request) {}, want: prove.Proof{}},
-		"token, 2.1":           {serve: wantsToken("https://%s/token"), version: "2.1.0", want: prove.Proof{Certain: true, Realm: true}},
-		"token, 2.0":           {serve: wantsToken("https://%s/token"), version: "2.0.14", fault: "update containerd to 2.1"},
-		"token, 1.7":           {serve: wantsToken("https://%s/token"), version: "1.7.35", fault: "update containerd to 2.1"},
-		"token, unknown":       {serve: wantsToken("https://%s/token"), fault: "version of containerd is not known"},
-		"token without TLS":    {serve: wantsToken("http://%s/token"), version: "2.4", fault: "without TLS"},
-		"token at no URL":      {serve: wantsToken("token"), version: "2.4", fault: "no URL"},
-		"token with a login":   {serve: wantsToken("https://u:p@%s/token"), version: "2.4", fault: "no URL"},
-		"token at the hub":     {serve: wantsToken("https://auth.docker.io/token"), version: "2.4", fault: `token_host = "auth.docker.io"`},
-		"token refused":        {serve: wantsToken("https://%s/none"), version: "2.4", fault: "gives no token", credential: true},
-		"refused, basic":       {serve: always(401, `Basic realm="x"`), version: "2.4", fault: "401 Unauthorized (UNAUTHORIZED)", credential: true},
-		"refused, no kind":     {serve: always(401, ""), version: "2.4", fault: "names no token service", credential: true},
-		"an Azure identity":    {serve: always(401, `Basic realm="x"`), version: "2.4", identity: true, fault: "leave deliver out there: a container registry of Azure", credential: true},
-		"forbidden":            {serve: always(403, ""), version: "2.4", fault: "403 Forbidden", credential: true},
-		"not there":            {serve: always(404, ""), version: "2.4", fault: "there is no registry at"},
-		"moved":                {serve: always(307, ""), version: "2.4", fault: "redirects"},
-		"too many":             {serve: always(429, ""), version: "2.4", fault: "429 Too Many Requests"},
-		"broken":               {serve: always(503, ""), version: "2.4", fault: "503 Service Unavailable"},
-		"a web page":           {serve: func(_ *standIn, w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/html") }, version: "2.4", fault: "web page"},
-		"repeats the password": {serve: always(401, `Bearer realm="https://`+canary+`.example/token"`), version: "2.4", fault: "[secret].example"},
+		"basic":                       {serve: takesBasic, version: "1.7.35", want: prove.Proof{Certain: true}},
+		"basic, unknown":              {serve: takesBasic, want: prove.Proof{Certain: true}},
+		"basic, own realm for images": {serve: imagesWant("https://%s/token"), version: "2.4", want: prove.Proof{Certain: true}},
+		"basic, the hub's for images": {serve: imagesWant("https://auth.docker.io/token"), version: "2.1.0", fault: "names the token service at auth.docker.io"},
+		"no TLS for images":           {serve: imagesWant("http://%s/token"), version: "2.4", fault: "without TLS"},
+		"no URL for images":           {serve: imagesWant("/token"), version: "2.4", want: prove.Proof{Certain: true}},
+		"the same, unknown":           {serve: imagesWant("https://auth.docker.io/token"), fault: "names the token service at auth.docker.io"},
+		"the same, 2.0":               {serve: imagesWant("https://auth.docker.io/token"), version: "2.0.14", want: prove.Proof{Certain: true}},
+		"open to anybody":             {serve: func(*standIn, http.ResponseWriter, *http.Request) {}, want: prove.Proof{}},
+		"token, 2.1":                  {serve: wantsToken("https://%s/token"), version: "2.1.0", want: prove.Proof{Certain: true, Realm: true}},
+		"token, 2.0":                  {serve: wantsToken("https://%s/token"), version: "2.0.14", fault: "update containerd to 2.1"},
+		"token, 1.7":                  {serve: wantsToken("https://%s/token"), version: "1.7.35", fault: "update containerd to 2.1"},
+		"token, unknown":              {serve: wantsToken("https://%s/token"), fault: "version of containerd is not known"},
+		"token without TLS":           {serve: wantsToken("http://%s/token"), version: "2.4", fault: "without TLS"},
+		"token at no URL":             {serve: wantsToken("token"), version: "2.4", fault: "no URL"},
+		"token with a login":          {serve: wantsToken("https://u:p@%s/token"), version: "2.4", fault: "no URL"},
+		"token at the hub":            {serve: wantsToken("https://auth.docker.io/token"), version: "2.4", fault: `token_host = "auth.docker.io"`},
+		"token refused":               {serve: wantsToken("https://%s/none"), version: "2.4", fault: "gives no token", credential: true},
+		"refused, basic":              {serve: always(401, `Basic realm="x"`), version: "2.4", fault: "401 Unauthorized (UNAUTHORIZED)", credential: true},
+		"refused, no kind":            {serve: always(401, ""), version: "2.4", fault: "names no token service", credential: true},
+		"an Azure identity":           {serve: always(401, `Basic realm="x"`), version: "2.4", identity: true, fault: "leave deliver out there: a container registry of Azure", credential: true},
+		"forbidden":                   {serve: always(403, ""), version: "2.4", fault: "403 Forbidden", credential: true},
+		"not there":                   {serve: always(404, ""), version: "2.4", fault: "there is no registry at"},
+		"moved":                       {serve: always(307, ""), version: "2.4", fault: "redirects"},
+		"too many":                    {serve: always(429, ""), version: "2.4", fault: "429 Too Many Requests"},
+		"broken":                      {serve: always(503, ""), version: "2.4", fault: "503 Service Unavailable"},
+		"a web page":                  {serve: func(_ *standIn, w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/html") }, version: "2.4", fault: "web page"},
+		"repeats the password":        {serve: always(401, `Bearer realm="https://`+canary+`.example/token"`), version: "2.4", fault: "[secret].example"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, test.serve)
@@ -144,6 +162,9 @@ func TestProve(t *testing.T) {
 			var refusal *prove.Refusal
 			if !errors.As(err, &refusal) || !strings.Contains(err.Error(), test.fault) || refusal.Credential != test.credential {
 				t.Errorf("the error is %v (%+v); want a refusal with %q", err, refusal, test.fault)
+			}
+			if leads := strings.Contains(test.fault, "token service at") || strings.Contains(test.fault, "without TLS") || strings.Contains(test.fault, "token_host") || strings.Contains(test.fault, "[secret]"); refusal != nil && refusal.Elsewhere != leads {
+				t.Errorf("it leads elsewhere: %t", refusal.Elsewhere)
 			}
 			if strings.Contains(fmt.Sprint(err), canary) || strings.Contains(fmt.Sprint(err), strings.TrimPrefix(right.Reveal(), "Basic ")) {
 				t.Errorf("the error has the header: %v", err)
@@ -197,6 +218,27 @@ func TestOrder(t *testing.T) {
 	want := []string{"/repository/hub/v2/: ", "/repository/hub/v2/: " + right.Reveal(), "/token: " + right.Reveal(), "/token: "}
 	if fmt.Sprint(s.seen) != fmt.Sprint(want) {
 		t.Errorf("the requests are %q; want %q", s.seen, want)
+	}
+}
+
+// TestStrayRealm checks the requests of a proof at a registry that accepts the header: an
+// image is asked for below the target's prefix, and a token service only if the map
+// names it.
+func TestStrayRealm(t *testing.T) {
+	service := start(t, wantsToken("unused"))
+	s := start(t, imagesWant("https://"+service.host()+"/token"))
+	p := prove.Prover{Client: trusting, Version: version(t, "2.4.2")}
+	r := prove.Registry{Endpoint: hosts.Endpoint{Scheme: "https", Host: s.host(), Path: "/v2/hub"}}
+	if _, err := p.Prove(t.Context(), r, right); err == nil || len(service.seen) > 0 {
+		t.Errorf("the proof: %v; the token service saw %q", err, service.seen)
+	}
+	want := []string{"/v2/: ", "/v2/: " + right.Reveal(), "/v2/hub/mirrorcred/manifests/latest: " + right.Reveal()}
+	if fmt.Sprint(s.seen) != fmt.Sprint(want) {
+		t.Errorf("the requests are %q; want %q", s.seen, want)
+	}
+	r.TokenHost = service.host()
+	if _, err := p.Prove(t.Context(), r, right); err != nil {
+		t.Errorf("with token_host: %v", err)
 	}
 }
 

@@ -63,11 +63,11 @@ func (q question) realm(a answer, c map[string]string) (string, error) {
 	case q.version.Before(2, 1, 0):
 		return "", q.refuse(a, fmt.Sprintf("it wants a token for the credential, which containerd %s "+DoesNotGet+"; update containerd to 2.1 or later, or leave deliver out there", q.version))
 	case realm.Scheme != "https" || q.Endpoint.Scheme != "https":
-		return "", q.refuse(a, "its token service is reached without TLS; correct its address in the registry's configuration")
+		return "", q.elsewhere(a, "its token service is reached without TLS; correct its address in the registry's configuration")
 	case !sameHost(realm.Host, own) && q.TokenHost == "":
-		return "", q.refuse(a, fmt.Sprintf("its token service is at %.255s, another host; if that is the registry's own, write token_host = %[1]q under [registry.%q]", realm.Host, own))
+		return "", q.elsewhere(a, fmt.Sprintf("its token service is at %.255s, another host; if that is the registry's own, write token_host = %[1]q under [registry.%q]", realm.Host, own))
 	case !sameHost(realm.Host, own) && !sameHost(realm.Host, q.TokenHost):
-		return "", q.refuse(a, fmt.Sprintf("its token service is at %.255s, which is not token_host = %q of the map; correct one of them", realm.Host, q.TokenHost))
+		return "", q.elsewhere(a, fmt.Sprintf("its token service is at %.255s, which is not token_host = %q of the map; correct one of them", realm.Host, q.TokenHost))
 	}
 	query := realm.Query()
 	if service := c["service"]; service != "" {
@@ -78,6 +78,44 @@ func (q question) realm(a answer, c map[string]string) (string, error) {
 	}
 	realm.RawQuery = query.Encode()
 	return realm.String(), nil
+}
+
+// strayRealm returns a refusal if a registry that accepts the header at /v2/ sends its
+// clients to another host's token service for images: a proxy may pass the challenge of
+// the registry behind it through, and containerd would show the header there. The image
+// need not exist. No answer, or any other one, says nothing.
+func (q question) strayRealm(ctx context.Context) error {
+	image := q.Endpoint.Scheme + "://" + q.Endpoint.Host + strings.TrimSuffix(q.Endpoint.Path, "/") + "/mirrorcred/manifests/latest"
+	a, err := q.ask(ctx, http.MethodHead, image, q.authorization)
+	if err != nil || a.status != http.StatusUnauthorized {
+		return nil
+	}
+	c, ok := bearer(a.header)
+	if !ok {
+		return nil
+	}
+	realm, err := neturl.Parse(c["realm"])
+	switch {
+	case err != nil || realm.Host == "", q.version != (hosts.Version{}) && q.version.Before(2, 1, 0):
+		return nil // containerd sends nothing there
+	case !q.isOwn(realm.Host):
+		return q.elsewhere(a, fmt.Sprintf("it accepts the credential, but for images it names the token service at %.255s, another host, to which containerd would send the credential; have the registry answer for itself, or leave deliver out there", realm.Host))
+	case realm.Scheme != "https":
+		return q.elsewhere(a, "it accepts the credential, but for images it names a token service that is reached without TLS; correct its address in the registry's configuration")
+	}
+	return nil
+}
+
+// elsewhere is [question.refuse] for a token service that must not see the header.
+func (q question) elsewhere(a answer, text string) *Refusal {
+	r := q.refuse(a, text)
+	r.Elsewhere = true
+	return r
+}
+
+// isOwn reports whether a token service's host may see the header.
+func (q question) isOwn(host string) bool {
+	return sameHost(host, q.Endpoint.Host) || q.TokenHost != "" && sameHost(host, q.TokenHost)
 }
 
 // sameHost reports whether two hosts are one with https.

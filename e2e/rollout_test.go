@@ -186,12 +186,13 @@ func (f fleet) reboots() {
 }
 
 // restartsKubelet rolls out a map with a new source to nodes whose watcher may restart the
-// kubelet. A pod is ready only after that, so the next node waits for it.
+// kubelet. A pod is ready only after that, so the next node waits for it. The kubelet itself
+// calls a pod ready for a moment that began less than 10 s before it, until it has asked.
 func (f fleet) restartsKubelet() {
 	f.Helper()
 	kubelet := f.mainPID("kubelet.service")
 	values := rolloutValues(retargeted(2), strings.ReplaceAll(twoMirrors, contoso, nthTarget(1)))
-	values = strings.Replace(values, "{name: canary,", "{name: canary, nodes: 2,", 1)
+	values = strings.NewReplacer("{name: canary,", "{name: canary, nodes: 2,", "minReadySeconds: 1\n", "minReadySeconds: 10\n").Replace(values)
 	f.rollOut(values + "restartKubelet: true\nnodes: 3\nwatchFlags: --restart-jitter=5s\n")
 	f.isOut("default", 3)
 

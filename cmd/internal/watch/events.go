@@ -88,7 +88,7 @@ func (e *Events) open() error {
 
 // read reads until the watcher is closed. A lost event may have been the end of a
 // watch, so a watcher that has lost one is useless. It is still read, since fsnotify
-// keeps its lock while nobody takes an error.
+// keeps its lock until an error is taken.
 func (e *Events) read(watcher *fsnotify.Watcher, done chan<- struct{}) {
 	defer close(done)
 	for {

@@ -12,9 +12,13 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/tokens"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
 	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/internal/input"
 	"github.com/mirrorcred/mirrorcred/systemd"
 )
 
@@ -31,7 +35,7 @@ func TestModes(t *testing.T) {
 	}
 	root := busyNode(t)
 	rows := modeRow.FindAllStringSubmatch(string(data), -1)
-	if len(rows) != 14 {
+	if len(rows) != 16 {
 		t.Errorf("the table has %d rows", len(rows))
 	}
 	dirs := map[string]string{}
@@ -100,6 +104,13 @@ func busyNode(t *testing.T) string {
 		t.Fatal(err)
 	}
 	if err := audit.Append(filepath.Join(root, "var/log/mirrorcred/plugin.jsonl"), audit.Event{}); err != nil {
+		t.Fatal(err)
+	}
+	value := handover.Value{Registry: "harbor.corp", Authorization: "Basic eDp5", Credential: "robot", From: time.Now()}
+	if err := handover.New(filepath.Join(root, handover.Dir)).SetValue("key", value); err != nil {
+		t.Fatal(err)
+	}
+	if err := (durable.Tree{Root: input.NewRoot(root)}).Replace(filepath.Join(root, node.DeliverWanted), nil); err != nil {
 		t.Fatal(err)
 	}
 	key := tokens.NewKey("contoso.azurecr.io", "identity")

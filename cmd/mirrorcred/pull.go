@@ -79,10 +79,7 @@ func runPull(ctx context.Context, args []string, stdout io.Writer) error {
 	defer stop()
 	limited, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	images, err := containerd.OpenImages(filepath.Join(r.root, "/", m.Containerd.Address))
-	if err != nil {
-		return err
-	}
+	images := containerd.OpenImages(filepath.Join(r.root, "/", m.Containerd.Address))
 	defer images.Close()
 	if err := images.Ready(limited); err != nil {
 		return cmp.Or(interrupted(ctx, "stopped while waiting for containerd"), err)

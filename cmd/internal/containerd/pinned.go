@@ -3,9 +3,7 @@ package containerd
 import (
 	"context"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd/rpc"
 )
 
 // IsPinned reports whether the containerd on a socket has an image and will not
@@ -15,14 +13,8 @@ func IsPinned(ctx context.Context, socket, image string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	d := dialer{socket: socket}
-	conn, err := grpc.NewClient("passthrough:///containerd", grpc.WithContextDialer(d.dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return false, err
-	}
+	conn := rpc.New(d.dial)
 	defer conn.Close()
-	answer, err := cri.NewImageServiceClient(conn).ImageStatus(ctx, &cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: image}})
-	if err != nil {
-		return false, err
-	}
-	return answer.GetImage().GetPinned(), nil
+	found, _, err := find(ctx, conn, image)
+	return found.Pinned, err
 }

@@ -56,6 +56,7 @@ func runCheck(ctx context.Context, args []string, stdout io.Writer) error {
 			s, err := watch.ReadStatus(ctx, nil, statusSocket)
 			return check.Watcher{Version: s.Version, Degraded: s.Degraded}, err
 		}
+		o.Deliverer = deliverer
 	}
 	if *probes || *image != "" {
 		if o.Probe, err = newProbe(dir, *probes, *image); err != nil {

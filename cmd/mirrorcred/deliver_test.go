@@ -263,3 +263,31 @@ func TestDeliverFor(t *testing.T) {
 		t.Error("the credential stays although the map does not deliver it")
 	}
 }
+
+// TestIsLocked tells whether a process asks registries by the lock that it holds, and makes
+// no file to find that out.
+func TestIsLocked(t *testing.T) {
+	n := newDeliveringNode(t)
+	path := filepath.Join(n.root, deliverLock)
+	if isLocked(path) {
+		t.Error("it is locked before any process runs")
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("to look made the lock: %v", err)
+	}
+	unlock, err := n.delivery().lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !isLocked(path) {
+		t.Error("a process holds the lock, and it is not seen")
+	}
+	unlock()
+	if isLocked(path) {
+		t.Error("it is locked after the process has ended")
+	}
+	if unlock, err = n.delivery().lock(); err != nil {
+		t.Fatalf("to look keeps the lock: %v", err)
+	}
+	unlock()
+}

@@ -9,9 +9,13 @@ import (
 	"net/http"
 	neturl "net/url"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/check"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/client"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver"
@@ -23,6 +27,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/internal/input"
 	"github.com/mirrorcred/mirrorcred/mirror"
+	"github.com/mirrorcred/mirrorcred/systemd"
 )
 
 // A delivery asks the registries of a node's map.
@@ -125,4 +130,30 @@ func deliverFor(ctx context.Context, n *node.Node) ([]string, error) {
 		}
 	}
 	return notes, nil
+}
+
+// deliverer tells "mirrorcred check" what is known of the process that asks registries on
+// this machine.
+func deliverer(ctx context.Context) check.Deliverer {
+	var d check.Deliverer
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	if bus, err := systemd.Connect(ctx); err == nil {
+		defer bus.Close()
+		d.Service, _ = bus.State(ctx, systemd.DeliverUnit) // zero if there is none
+		d.Path, _ = bus.State(ctx, systemd.DeliverPathUnit)
+	}
+	isUp := d.Service.Active == "active" || d.Service.Active == "activating" && !strings.HasPrefix(d.Service.Sub, "auto-restart")
+	d.Runs = isUp || isLocked(deliverLock)
+	return d
+}
+
+// isLocked reports whether a process holds a lock. Its file is not made if there is none.
+func isLocked(path string) bool {
+	f, _, err := input.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }

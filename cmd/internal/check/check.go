@@ -24,6 +24,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/kubelet"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/process"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/internal/input"
@@ -45,6 +46,9 @@ type Options struct {
 	// Watcher asks the watcher of this machine about itself. It is called if the
 	// watcher should run here; nil means that it is not asked.
 	Watcher func(context.Context) (Watcher, error)
+	// Deliverer tells what is known of "mirrorcred deliver" on this machine. It is called
+	// if the map needs it; nil means that it does not matter.
+	Deliverer func(context.Context) Deliverer
 	// Probe asks the registries of the map; nil means that they are not asked.
 	Probe func(context.Context, *mirror.Map) []doctor.Finding
 }
@@ -61,18 +65,21 @@ func Node(ctx context.Context, o Options) []Finding { return newVisit(o).node(ct
 // node makes all checks.
 func (v *visit) node(ctx context.Context, o Options) []Finding {
 	n := node.New(o.Root, o.Map, false)
-	plan, err := n.Plan(ctx)
-	v.plan(plan, err)
-	v.watcher(ctx, o)
+	todo, err := n.Plan(ctx)
+	v.plan(todo, err)
+	m, _ := n.ParseMap() // the plan has reported why it does not parse
+	v.watcher(ctx, o, m)
 	v.kubeadmFlags()
 	v.identity()
-	m, _ := n.ParseMap() // the plan has reported why it does not parse
 	if m == nil {
 		return v.sorted()
 	}
+	if o.Deliverer != nil && n.AsksRegistries(m) {
+		v.deliverer(ctx, o, m)
+	}
 	v.plugin(m.Kubelet.BinDir)
 	if err == nil {
-		v.stopped(n.Stopped(plan))
+		v.stopped(n.Stopped(todo))
 	}
 	v.isPinned = v.pinned(ctx, m.Containerd.Address)
 	v.ownImages = v.own(ctx, m.Containerd.Address)
@@ -181,6 +188,8 @@ func says(more, f doctor.Finding) bool {
 		return more.Name == doctor.Conflict && more.Where == f.Where
 	case doctor.ClientMissing, doctor.ClientNotValid:
 		return more.Name == hosts.ClientFlatPair && strings.HasPrefix(more.Where, f.Where+":")
+	case doctor.NotDelivered, doctor.CredentialNotRenewed:
+		return more.Name == doctor.DeliverNotRunning && f.Repair == plan.SeeDeliverLog // no registry gave a reason
 	case doctor.ShadowedDirectory:
 		return more.Name == doctor.DirectoryIgnored && more.Where == f.Where
 	case doctor.DockerStyleIgnored:

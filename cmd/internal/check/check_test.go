@@ -15,6 +15,12 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
+const secretHosts = "[host.\"https://harbor.corp\"]\nheader = { \"Authorization\" = [\"Basic CANARY\"] }\n"
+
+func changed(old, next string, mode fs.FileMode) plan.Change {
+	return plan.Change{Path: tree + "quay.io/hosts.toml", Old: []byte(old), New: []byte(next), Mode: mode}
+}
+
 // planned are plans of nodes on which programs run, and what is found in them.
 var planned = []struct {
 	plan plan.Plan
@@ -25,6 +31,11 @@ var planned = []struct {
 	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "the kubelet (process 7) runs without --image-credential-provider-config=/a; start it with that flag"}}}, nil, []string{"error flags-missing"}},
 	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "waits for mirrorcred-deliver to get the credential of \"harbor.corp\": it answered 401; see why with: journalctl -u mirrorcred-deliver"}}}, nil, []string{"error credential-not-delivered"}},
 	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "waits for mirrorcred-deliver to get the credential of \"harbor.corp\": it wants a token for the credential, which containerd 1.7.35 does not get; update containerd to 2.1 or later, or leave deliver out there"}}}, nil, []string{"error token-realm-too-early"}},
+	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "the credential of \"harbor.corp\" stands in hosts.toml, and no live credential goes into an image; the node's first run writes it"}}}, nil, []string{"note credential-left-to-node"}},
+	{plan.Plan{Changes: []plan.Change{changed(secretHosts, secretHosts, 0o600)}}, nil, []string{}}, // world-readable-secret
+	{plan.Plan{Changes: []plan.Change{changed(secretHosts, secretHosts+"\n", 0o600)}}, nil, []string{"error not-applied"}},
+	{plan.Plan{Changes: []plan.Change{changed(secretHosts, secretHosts, 0o644)}}, nil, []string{"error not-applied"}},
+	{plan.Plan{Changes: []plan.Change{changed("[host]\n", "[host]\n", 0o600)}}, nil, []string{"error not-applied"}},
 	{plan.Plan{Faults: []plan.Pending{{Source: "quay.io", Reason: "the credential of \"harbor.corp\" ended at 2026-01-02 12:00:00 and was not renewed, so pulls through it fail until it is renewed; see why"}}}, nil, []string{"error credential-ended"}},
 	{plan.Plan{Warnings: []doctor.Finding{{Name: doctor.CredentialNotRenewed, Where: "/m:7", Text: "t", Repair: "r"}}}, nil, []string{"warning credential-not-renewed"}},
 	{plan.Plan{Warnings: []doctor.Finding{{Name: doctor.RealmUnasked, Where: "quay.io", Text: "t", Repair: "r"}}}, nil, []string{"warning realm-not-asked"}},
@@ -58,7 +69,7 @@ func TestEveryNameHasACase(t *testing.T) {
 			cases[one] = true
 		}
 	}
-	for _, test := range slices.Concat(brokenMaps, brokenContainerds, brokenTrees, brokenKubelets, brokenCredentials, brokenMachines) {
+	for _, test := range slices.Concat(brokenMaps, brokenContainerds, brokenTrees, brokenKubelets, brokenCredentials, brokenMachines, brokenDelivered) {
 		for _, one := range test.want {
 			cases[one] = true
 		}

@@ -26,6 +26,8 @@ type host struct {
 	play func(v *visit)
 	// answer is what the watcher says of itself; nil for one that does not answer.
 	answer *Watcher
+	// deliverer is what is known of what asks registries; nil if that does not matter.
+	deliverer *Deliverer
 }
 
 const (
@@ -193,6 +195,9 @@ func (h *host) watcher(context.Context) (Watcher, error) {
 // look returns what is found.
 func (h *host) look() []Finding {
 	o := Options{Root: h.root, Watcher: h.watcher, Version: "v2"}
+	if h.deliverer != nil {
+		o.Deliverer = func(context.Context) Deliverer { return *h.deliverer }
+	}
 	v := newVisit(o)
 	if h.play != nil {
 		h.play(v)

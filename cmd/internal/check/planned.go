@@ -1,10 +1,13 @@
 package check
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd"
@@ -13,6 +16,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
+	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -41,13 +45,13 @@ func (v *visit) plan(plan plan.Plan, err error) {
 		text, repair := split(plan.Loss)
 		v.add(doctor.NextStartDiffers, "", text, repair)
 	}
-	if len(plan.Changes) > 0 {
+	if changes := slices.DeleteFunc(slices.Clone(plan.Changes), isOpenSecret); len(changes) > 0 {
 		names := make([]string, 0, 3)
-		for _, c := range plan.Changes[:min(len(plan.Changes), 3)] {
+		for _, c := range changes[:min(len(changes), 3)] {
 			names = append(names, c.Path)
 		}
 		text := fmt.Sprintf("the map is not applied: %s", strings.Join(names, ", "))
-		if more := len(plan.Changes) - len(names); more > 0 {
+		if more := len(changes) - len(names); more > 0 {
 			text += fmt.Sprintf(" and %d more", more)
 		}
 		v.add(doctor.NotApplied, "", text+" would change", "mirrorcred apply")
@@ -60,9 +64,28 @@ func (v *visit) plan(plan plan.Plan, err error) {
 	}
 }
 
+// isOpenSecret reports whether a change only closes a hosts.toml with a secret header, which
+// is a finding about the tree.
+func isOpenSecret(c plan.Change) bool {
+	if path.Base(c.Path) != hosts.FileName || c.Mode&0o077 != 0 || !bytes.Equal(c.Old, c.New) {
+		return false
+	}
+	list, err := hosts.Read(c.New, hosts.HostOf(path.Base(path.Dir(c.Path))), hosts.Version{})
+	return err == nil && slices.ContainsFunc(list, func(e hosts.Endpoint) bool {
+		for name := range e.Header {
+			if mirror.IsSecretHeader(name) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // nameOfWait returns the name of the finding about a pending source.
 func nameOfWait(text string) string {
 	switch {
+	case strings.Contains(text, plan.LeftToNode):
+		return doctor.CredentialLeftToNode
 	case strings.Contains(text, "--image-credential-provider"):
 		return doctor.FlagsMissing
 	case strings.HasPrefix(text, plan.NotHandedOver) && strings.Contains(text, prove.DoesNotGet):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
+	"github.com/mirrorcred/mirrorcred/mirror"
 	"github.com/mirrorcred/mirrorcred/systemd"
 )
 
@@ -54,12 +55,17 @@ func (v *visit) stopped(err error) {
 // enabled is the link by which systemd starts the watcher at boot.
 const enabled = "/etc/systemd/system/multi-user.target.wants/" + systemd.WatchUnit
 
-// watcher asks the watcher, if it should run.
-func (v *visit) watcher(ctx context.Context, o Options) {
-	if _, err := v.in.Lstat(v.at(enabled)); err != nil || o.Watcher == nil {
+// watcher asks the watcher, if it should run. m is nil for a map that does not parse.
+func (v *visit) watcher(ctx context.Context, o Options, m *mirror.Map) {
+	_, disabled := v.in.Lstat(v.at(enabled))
+	if o.Watcher == nil || disabled != nil && (m == nil || !m.Delivers()) {
 		return
 	}
 	w, err := o.Watcher(ctx)
+	if err != nil && disabled != nil {
+		v.add(doctor.WatcherNotRunning, systemd.WatchUnit, "the map has credentials in hosts.toml, and no watcher runs that writes renewed ones there, so they end", "systemctl enable --now "+systemd.WatchUnit)
+		return
+	}
 	if err != nil {
 		v.add(doctor.WatcherNotRunning, systemd.WatchUnit, fmt.Sprintf("the watcher is enabled and does not answer: %v", err), "systemctl restart "+systemd.WatchUnit)
 		return

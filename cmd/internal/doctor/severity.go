@@ -32,7 +32,7 @@ var (
 	}
 	notes = map[string]bool{
 		ProbeLimited: true, ProbeSkipped: true,
-		DirectoryAdopted: true, DefaultOfAnotherProgram: true, SourceDraining: true, CtrIgnoresHosts: true, TokenRBAC: true, hosts.NoScheme: true, hosts.TrailingPath: true,
+		CredentialLeftToNode: true, DirectoryAdopted: true, DefaultOfAnotherProgram: true, SourceDraining: true, CtrIgnoresHosts: true, TokenRBAC: true, hosts.NoScheme: true, hosts.TrailingPath: true,
 	}
 )
 

@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -149,7 +150,11 @@ func (ns Namespace) secrets(file string, v hosts.Version) []Finding {
 			}
 		}
 	}
-	if hosts.OwnerOf(ns.Hosts) == hosts.Ours || len(endpoints) < 2 {
+	if hosts.OwnerOf(ns.Hosts) == hosts.Ours {
+		return found
+	}
+	found = append(found, overHTTP(file, endpoints)...)
+	if len(endpoints) < 2 {
 		return found
 	}
 	for _, e := range endpoints[:len(endpoints)-1] {
@@ -157,6 +162,25 @@ func (ns Namespace) secrets(file string, v hosts.Version) []Finding {
 		if _, acr := h.ACRSuffix(); err == nil && acr && endpoints[len(endpoints)-1].Source {
 			return append(found, Finding{FallbackOffersCredential, file, fmt.Sprintf("after %s containerd falls back to the source itself and offers it the mirror's credential", e.Host),
 				"write server = \"https://" + e.Host + "\" above the first table"})
+		}
+	}
+	return found
+}
+
+// overHTTP reports secret headers that containerd sends unencrypted. The plan reports those
+// of the map.
+func overHTTP(file string, endpoints []hosts.Endpoint) []Finding {
+	var found []Finding
+	for _, e := range endpoints {
+		if e.Source || e.Scheme != "http" && !e.Fallback {
+			continue // what goes to the source is another finding
+		}
+		for _, name := range slices.Sorted(maps.Keys(e.Header)) {
+			if mirror.IsSecretHeader(name) {
+				found = append(found, Finding{SecretOverHTTP, file, fmt.Sprintf("containerd sends the header %s to %q unencrypted, so anyone on the network can read it", name, "http://"+e.Host),
+					"serve that registry over https, and write https:// here"})
+				break
+			}
 		}
 	}
 	return found

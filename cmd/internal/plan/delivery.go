@@ -131,10 +131,13 @@ func (d *Desired) full() *mirror.Map {
 // NotHandedOver is how the reason begins for a source that waits for a credential.
 const NotHandedOver = "waits for mirrorcred-deliver"
 
+// LeftToNode is what the reason says of a credential while an image is built.
+const LeftToNode = "no live credential goes into an image"
+
 // missing says that a credential was not handed over yet.
 func (d *Desired) missing(t mirror.Target, one Delivery) string {
 	if d.Elsewhere || d.NoDelivery {
-		return fmt.Sprintf("the credential of %q stands in hosts.toml, and no live credential goes into an image; the node's first run writes it", t)
+		return fmt.Sprintf("the credential of %q stands in hosts.toml, and "+LeftToNode+"; the node's first run writes it", t)
 	}
 	text := fmt.Sprintf(NotHandedOver+" to get the credential of %q", t)
 	if one.Reason != "" {

@@ -43,7 +43,6 @@ var layers = map[string][]string{
 	"cmd/internal/doctor":            {"mirror", "credential", "credential/kubeletconfig", "hosts"},
 	"cmd/internal/durable":           {"internal/input"},
 	"cmd/internal/process":           {"internal/input"},
-	"cmd/internal/containerd/rpc":    {},
 	"cmd/internal/kubelet":           {"cmd/internal/process", "internal/input", "systemd/unitfile"},
 	"cmd/internal/kubeletflags":      {"systemd/unitfile"},
 	"cmd/internal/provider":          {"cmd/internal/kubelet", "cmd/internal/process", "credential", "credential/kubeletconfig", "internal/input", "mirror"},
@@ -125,17 +124,6 @@ func TestPluginLinks(t *testing.T) {
 			if strings.HasPrefix(name, heavy) {
 				t.Errorf("the plugin links %s", name)
 			}
-		}
-	}
-}
-
-// TestManagerLinks checks what must not be linked into the manager: with these, it and
-// the memory of a watcher are a quarter larger.
-func TestManagerLinks(t *testing.T) {
-	all := goList(t, "-deps", "./cmd/mirrorcred")
-	for _, heavy := range []string{"google.golang.org/grpc", "google.golang.org/protobuf/proto", "k8s.io/cri-api/pkg/apis/runtime/v1"} {
-		if _, ok := all[heavy]; ok {
-			t.Errorf("the manager links %s; ask containerd with cmd/internal/containerd/rpc", heavy)
 		}
 	}
 }

@@ -79,7 +79,10 @@ func runPull(ctx context.Context, args []string, stdout io.Writer) error {
 	defer stop()
 	limited, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	images := containerd.OpenImages(filepath.Join(r.root, "/", m.Containerd.Address))
+	images, err := containerd.OpenImages(filepath.Join(r.root, "/", m.Containerd.Address))
+	if err != nil {
+		return err
+	}
 	defer images.Close()
 	if err := images.Ready(limited); err != nil {
 		return cmp.Or(interrupted(ctx, "stopped while waiting for containerd"), err)

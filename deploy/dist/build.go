@@ -30,7 +30,8 @@ func settings(arch string) []string {
 		"GOFLAGS=", "GOEXPERIMENT=", "GOWORK=off", "GOFIPS140=off")
 }
 
-// build builds both programs for an architecture into a directory.
+// build builds both programs for an architecture into a directory. See the
+// Makefile for why there is a tag.
 func build(ctx context.Context, repo, out, arch string, r release) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
@@ -44,7 +45,7 @@ func build(ctx context.Context, repo, out, arch string, r release) error {
 		"-X", "main.version=" + r.version, "-X", "main.commit=" + r.commit,
 		"-X", module + "/cmd/internal/plugin.Version=" + r.version,
 	}, " ")
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", flags, "-o", abs + "/"}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-tags", "grpcnotrace", "-ldflags", flags, "-o", abs + "/"}
 	for _, program := range programs {
 		args = append(args, "./cmd/"+program)
 	}

@@ -11,9 +11,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/containerd/api/services/introspection/v1"
+	"github.com/containerd/containerd/api/services/version/v1"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-
-	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd/rpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // askTime is how long a running containerd may take to answer.
@@ -37,7 +42,7 @@ func (l Observer) ask(ctx context.Context) (*running, error) {
 	d := dialer{socket: socket}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	first, err := d.dial(ctx)
+	first, err := d.dial(ctx, "")
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, nil // left by one that ended, or missing
 	}
@@ -49,7 +54,10 @@ func (l Observer) ask(ctx context.Context) (*running, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", socket, err)
 	}
-	conn := rpc.New(d.dial)
+	conn, err := grpc.NewClient("passthrough:///containerd", grpc.WithContextDialer(d.dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", socket, err)
+	}
 	defer conn.Close()
 	r := &running{process: process}
 	if err := r.ask(ctx, conn); err != nil {
@@ -66,24 +74,14 @@ func (l Observer) ask(ctx context.Context) (*running, error) {
 // noAnswer says what to do if the program that listens on the socket does not
 // answer as containerd does.
 func noAnswer(socket string, err error) error {
-	fault := faultOf(err)
-	switch fault.Code {
+	switch s := status.Convert(err); s.Code() {
 	case codes.Canceled:
 		return fmt.Errorf("ask containerd on %s: %w", socket, err)
 	case codes.DeadlineExceeded, codes.Unavailable:
 		return fmt.Errorf("%s: the program that listens there does not answer; if it is containerd, see \"journalctl -u containerd\", restart it if it hangs, and run this again", socket)
 	default:
-		return fmt.Errorf("%s: the program that listens there does not answer as containerd does: %s; if it is another program, name containerd's socket by address under [containerd] in the map", socket, fault.Message)
+		return fmt.Errorf("%s: the program that listens there does not answer as containerd does: %s; if it is another program, name containerd's socket by address under [containerd] in the map", socket, s.Message())
 	}
-}
-
-// faultOf returns why a call failed.
-func faultOf(err error) *rpc.Error {
-	var fault *rpc.Error
-	if errors.As(err, &fault) {
-		return fault
-	}
-	return &rpc.Error{Code: codes.Unknown, Message: err.Error()}
 }
 
 // A dialer connects to a socket, and records which process listens there.
@@ -92,7 +90,7 @@ type dialer struct {
 	pid    atomic.Int64 // of the last listener
 }
 
-func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
+func (d *dialer) dial(ctx context.Context, _ string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", d.socket)
 	if err != nil {
 		return nil, err
@@ -109,11 +107,12 @@ func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
 // ask asks for the version and the config_path. 2.4 and later export it for
 // their image plugin, 1.7 reports it in the verbose status of the CRI, and 2.0
 // to 2.3 do neither.
-func (r *running) ask(ctx context.Context, conn *rpc.Conn) error {
-	var err error
-	if r.version, err = askVersion(ctx, conn); err != nil {
+func (r *running) ask(ctx context.Context, conn *grpc.ClientConn) error {
+	about, err := version.NewVersionClient(conn).Version(ctx, &emptypb.Empty{})
+	if err != nil {
 		return err
 	}
+	r.version = about.Version
 	if err := r.askIntrospection(ctx, conn); err != nil || r.told {
 		return err
 	}
@@ -123,76 +122,39 @@ func (r *running) ask(ctx context.Context, conn *rpc.Conn) error {
 	return r.askStatus(ctx, conn)
 }
 
-// askVersion asks for the version of containerd.
-func askVersion(ctx context.Context, conn *rpc.Conn) (version string, err error) {
-	answer, err := conn.Call(ctx, "containerd.services.version.v1.Version/Version", nil)
-	if err != nil {
-		return "", err
-	}
-	err = rpc.Each(answer, func(number int, v rpc.Value) error {
-		if number == 1 {
-			return v.Text(&version)
-		}
-		return nil
-	})
-	return version, err
-}
-
 // askIntrospection reads what the image plugin exports
 // (containerd v2.4.2, plugins/cri/images/plugin.go), or why it did not load.
-func (r *running) askIntrospection(ctx context.Context, conn *rpc.Conn) error {
-	const imagePlugin = "type==io.containerd.cri.v1,id==images"
-	answer, err := conn.Call(ctx, "containerd.services.introspection.v1.Introspection/Plugins", rpc.Text(1, imagePlugin))
+func (r *running) askIntrospection(ctx context.Context, conn *grpc.ClientConn) error {
+	plugins, err := introspection.NewIntrospectionClient(conn).Plugins(ctx, &introspection.PluginsRequest{
+		Filters: []string{"type==io.containerd.cri.v1,id==images"},
+	})
 	if err != nil {
 		return err
 	}
-	return rpc.Each(answer, func(number int, v rpc.Value) error {
-		if number != 1 || r.told {
+	for _, p := range plugins.Plugins {
+		if path, ok := p.Exports["RegistryConfigPath"]; ok {
+			r.configPath, r.told = path, true
 			return nil
 		}
-		return r.readPlugin(v)
-	})
-}
-
-// readPlugin reads one plugin of the answer.
-func (r *running) readPlugin(plugin rpc.Value) error {
-	exports := map[string]string{}
-	err := plugin.Each(func(number int, v rpc.Value) error {
-		switch number {
-		case 5: // exports
-			return v.Pair(exports)
-		case 7: // init_err
-			return v.Each(func(number int, v rpc.Value) error {
-				if number == 2 { // message
-					return v.Text(&r.broken)
-				}
-				return nil
-			})
+		if p.InitErr != nil {
+			r.broken = p.InitErr.Message
 		}
-		return nil
-	})
-	r.configPath, r.told = exports["RegistryConfigPath"]
-	return err
+	}
+	return nil
 }
 
 // askStatus reads the configuration in the verbose status
 // (containerd v1.7.35, pkg/cri/server/status.go). The CRI answers shortly after
 // containerd has started; without it the service does not exist.
-func (r *running) askStatus(ctx context.Context, conn *rpc.Conn) error {
+func (r *running) askStatus(ctx context.Context, conn *grpc.ClientConn) error {
+	client := cri.NewRuntimeServiceClient(conn)
 	for {
-		answer, err := conn.Call(ctx, "runtime.v1.RuntimeService/Status", rpc.True(1)) // verbose
+		answer, err := client.Status(ctx, &cri.StatusRequest{Verbose: true})
 		switch {
+		case status.Code(err) == codes.Unimplemented:
+			return nil
 		case err == nil:
-			info := map[string]string{}
-			err = rpc.Each(answer, func(number int, v rpc.Value) error {
-				if number == 2 {
-					return v.Pair(info)
-				}
-				return nil
-			})
-			r.readStatus(info["config"])
-			return err
-		case faultOf(err).Code == codes.Unimplemented:
+			r.readStatus(answer.Info["config"])
 			return nil
 		}
 		select {

@@ -10,9 +10,15 @@ import (
 	"strings"
 	"time"
 
+	contentapi "github.com/containerd/containerd/api/services/content/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd/rpc"
 	"github.com/mirrorcred/mirrorcred/credential"
 )
 
@@ -20,7 +26,8 @@ import (
 // them.
 type Images struct {
 	socket string
-	conn   *rpc.Conn
+	conn   *grpc.ClientConn
+	images cri.ImageServiceClient
 }
 
 // An Image is one that a containerd has.
@@ -42,8 +49,8 @@ type Ingest struct {
 // OpenImages returns the images of the containerd that listens on a socket. It
 // connects when it is first asked. A pull hands it a credential, so nothing is
 // sent unless root listens there, or the user that runs this program.
-func OpenImages(socket string) *Images {
-	dial := func(ctx context.Context) (net.Conn, error) {
+func OpenImages(socket string) (*Images, error) {
+	dial := func(ctx context.Context, _ string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 		if err != nil {
 			return nil, err
@@ -58,7 +65,13 @@ func OpenImages(socket string) *Images {
 		}
 		return conn, nil
 	}
-	return &Images{socket, rpc.New(dial)}
+	soon := backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.5, MaxDelay: time.Second}
+	conn, err := grpc.NewClient("passthrough:///containerd", grpc.WithContextDialer(dial),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithConnectParams(grpc.ConnectParams{Backoff: soon}))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", socket, err)
+	}
+	return &Images{socket, conn, cri.NewImageServiceClient(conn)}, nil
 }
 
 // Close ends the connection.
@@ -75,36 +88,52 @@ func (e *PullError) Error() string { return e.Text }
 // Pull makes containerd pull an image with a credential; the zero Credential means
 // without one. The error is a *[PullError].
 func (i *Images) Pull(ctx context.Context, image string, c credential.Credential) error {
-	request := spec(image)
+	request := &cri.PullImageRequest{Image: &cri.ImageSpec{Image: image}}
 	if !c.Anonymous() {
-		request = append(request, rpc.Message(2, rpc.Text(1, c.Username), rpc.Text(2, c.Password.Reveal()))...)
+		request.Auth = &cri.AuthConfig{Username: c.Username, Password: c.Password.Reveal()}
 	}
-	_, err := i.conn.Call(ctx, imageService+"PullImage", request)
+	_, err := i.images.PullImage(ctx, request)
 	if err == nil {
 		return nil
 	}
-	fault := faultOf(err)
-	text := fault.Message
+	s := status.Convert(err)
+	text := s.Message()
 	// Shorter ones would take words and numbers out that are no secret.
 	if secret := c.Password.Reveal(); len(secret) >= 4 {
 		text = strings.ReplaceAll(text, secret, "[secret]")
 	}
-	return &PullError{fault.Code, text}
+	return &PullError{s.Code(), text}
 }
 
 // Find returns an image, and false if containerd does not have it.
 func (i *Images) Find(ctx context.Context, image string) (Image, bool, error) {
-	return find(ctx, i.conn, image)
+	answer, err := i.images.ImageStatus(ctx, &cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: image}})
+	if err != nil || answer.Image == nil {
+		return Image{}, false, err
+	}
+	found := Image{ID: answer.Image.Id, Size: answer.Image.Size, Pinned: answer.Image.Pinned}
+	for _, name := range answer.Image.RepoDigests {
+		if _, digest, ok := strings.Cut(name, "@"); ok {
+			found.Digest = digest
+			break
+		}
+	}
+	return found, true, nil
 }
 
 // Ingests returns what containerd is downloading now for the kubelet's images. The
 // CRI does not report progress, so its content store is asked.
 func (i *Images) Ingests(ctx context.Context) ([]Ingest, error) {
-	answer, err := i.conn.Call(ctx, "containerd.services.content.v1.Content/ListStatuses", nil, rpc.Field{Name: "containerd-namespace", Value: "k8s.io"})
+	ctx = metadata.AppendToOutgoingContext(ctx, "containerd-namespace", "k8s.io")
+	answer, err := contentapi.NewContentClient(i.conn).ListStatuses(ctx, &contentapi.ListStatusesRequest{})
 	if err != nil {
 		return nil, err
 	}
-	return readIngests(answer)
+	var list []Ingest
+	for _, s := range answer.Statuses {
+		list = append(list, Ingest{Ref: s.Ref, Started: s.StartedAt.AsTime(), Offset: s.Offset, Total: s.Total})
+	}
+	return list, nil
 }
 
 // Ready waits until the CRI answers, which may be a while after the node has
@@ -112,7 +141,7 @@ func (i *Images) Ingests(ctx context.Context) ([]Ingest, error) {
 func (i *Images) Ready(ctx context.Context) error {
 	for {
 		try, cancel := context.WithTimeout(ctx, askTime)
-		_, err := i.conn.Call(try, imageService+"ListImages", rpc.Message(1, spec("mirrorcred.invalid/ready")))
+		_, err := i.images.ListImages(try, &cri.ListImagesRequest{Filter: &cri.ImageFilter{Image: &cri.ImageSpec{Image: "mirrorcred.invalid/ready"}}})
 		cancel()
 		if err == nil {
 			return nil

@@ -43,7 +43,10 @@ func TestImagesOfAStranger(t *testing.T) {
 			t.Fatal("the stranger does not listen")
 		}
 	}
-	images := OpenImages(socket)
+	images, err := OpenImages(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer images.Close()
 	err = images.Pull(t.Context(), "quay.io/a:1", credential.Credential{Username: "u", Password: "CANARY"})
 	if err == nil || !strings.Contains(err.Error(), "of user 65534 listens on "+socket) || strings.Contains(err.Error(), "CANARY") {
@@ -60,7 +63,10 @@ func TestPullErrorHoldsNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
-	images := OpenImages(socket)
+	images, err := OpenImages(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer images.Close()
 	err = images.Pull(t.Context(), "quay.io/a:1", credential.Credential{Username: "u", Password: "CANARY"})
 	if err == nil || err.Error() != "the registry says [secret]" {

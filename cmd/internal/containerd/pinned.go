@@ -3,7 +3,9 @@ package containerd
 import (
 	"context"
 
-	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd/rpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // IsPinned reports whether the containerd on a socket has an image and will not
@@ -13,8 +15,14 @@ func IsPinned(ctx context.Context, socket, image string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	d := dialer{socket: socket}
-	conn := rpc.New(d.dial)
+	conn, err := grpc.NewClient("passthrough:///containerd", grpc.WithContextDialer(d.dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return false, err
+	}
 	defer conn.Close()
-	found, _, err := find(ctx, conn, image)
-	return found.Pinned, err
+	answer, err := cri.NewImageServiceClient(conn).ImageStatus(ctx, &cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: image}})
+	if err != nil {
+		return false, err
+	}
+	return answer.GetImage().GetPinned(), nil
 }

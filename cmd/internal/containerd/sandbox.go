@@ -4,7 +4,12 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd/rpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/containerd/containerd/api/services/version/v1"
+	"google.golang.org/protobuf/types/known/emptypb"
+
 	"github.com/mirrorcred/mirrorcred/hosts/containerdconfig"
 )
 
@@ -36,18 +41,21 @@ func (l Observer) Sandbox(ctx context.Context) (Sandbox, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	d := dialer{socket: l.path(l.Wanted.Address)}
-	conn := rpc.New(d.dial)
+	conn, err := grpc.NewClient("passthrough:///containerd", grpc.WithContextDialer(d.dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return Sandbox{}, fmt.Errorf("%s: %w", d.socket, err)
+	}
 	defer conn.Close()
-	about, err := askVersion(ctx, conn)
+	about, err := version.NewVersionClient(conn).Version(ctx, &emptypb.Empty{})
 	if err != nil {
 		return Sandbox{}, noAnswer(d.socket, err)
 	}
-	v, err := containerdconfig.ParseVersion(about)
+	v, err := containerdconfig.ParseVersion(about.Version)
 	if err != nil {
 		return Sandbox{}, fmt.Errorf("containerd on %s: %w", d.socket, err)
 	}
-	r := &running{version: about}
-	if majorOf(about) == "1" {
+	r := &running{version: about.Version}
+	if majorOf(about.Version) == "1" {
 		if err := r.askStatus(ctx, conn); err != nil {
 			return Sandbox{}, noAnswer(d.socket, err)
 		}

@@ -29,10 +29,13 @@ type group struct {
 	mu   sync.Mutex
 	last Fetched // if it is for the whole registry
 	at   time.Time
+	// served are the keys that had it. One that asks again was refused, or its source has
+	// changed.
+	served map[string]bool
 }
 
-// sameFetch is how long an answer for a whole registry serves further values of its
-// group: they are due together.
+// sameFetch is how long an answer for a whole registry serves the further values of its
+// group, each once: they are due together.
 const sameFetch = time.Minute
 
 // Fetch gets a credential. It implements [Deliverer.Fetch].
@@ -66,7 +69,8 @@ func (f *Fetcher) fromProvider(ctx context.Context, w Want, source *execprovider
 	g := f.group(w.Group)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.at.IsZero() && time.Since(g.at) < sameFetch {
+	if !g.at.IsZero() && time.Since(g.at) < sameFetch && !g.served[w.Key] {
+		g.served[w.Key] = true
 		return g.last, nil
 	}
 	now := time.Now()
@@ -83,7 +87,7 @@ func (f *Fetcher) fromProvider(ctx context.Context, w Want, source *execprovider
 		got.Renew = now.Add(cached / 2)
 	}
 	if whole {
-		g.last, g.at = got, now
+		g.last, g.at, g.served = got, now, map[string]bool{w.Key: true}
 	}
 	return got, nil
 }

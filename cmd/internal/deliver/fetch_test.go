@@ -102,7 +102,8 @@ func TestFetchProvider(t *testing.T) {
 		p.write("provider", "#!/bin/sh\ncat >/dev/null\necho run >>"+p.root+"/runs\necho '"+answer+"'\n", 0o755)
 		f := p.fetcher()
 		var wait sync.WaitGroup
-		for _, w := range p.wants("kind = \"exec\"\ncommand = \"/provider\"", "ecr.example/docker", "ecr.example/quay", "ecr.example/k8s") {
+		wants := p.wants("kind = \"exec\"\ncommand = \"/provider\"", "ecr.example/docker", "ecr.example/quay", "ecr.example/k8s")
+		for _, w := range wants {
 			wait.Go(func() {
 				got, err := f.Fetch(t.Context(), w)
 				if err != nil || got.Authorization.Reveal() != header("AWS:"+canary) || !got.Until.IsZero() {
@@ -117,6 +118,14 @@ func TestFetchProvider(t *testing.T) {
 		runs, err := os.ReadFile(filepath.Join(p.root, "runs"))
 		if n := strings.Count(string(runs), "run"); err != nil || n != test.runs {
 			t.Errorf("%s: the provider ran %d times, %v; want %d", test.cacheKey, n, err, test.runs)
+		}
+		// The registry may have refused it, so the same answer is not tried again.
+		if _, err := f.Fetch(t.Context(), wants[0]); err != nil {
+			t.Error(err)
+		}
+		runs, err = os.ReadFile(filepath.Join(p.root, "runs"))
+		if n := strings.Count(string(runs), "run"); err != nil || n != test.runs+1 {
+			t.Errorf("%s: the provider ran %d times, %v, for one that asks again; want %d", test.cacheKey, n, err, test.runs+1)
 		}
 	}
 }

@@ -42,6 +42,7 @@ type probeCase struct {
 	plugin                                            string // the plugin's script, if another
 	proxy                                             int    // status of a proxy in between
 	prefix                                            string // of the target
+	header                                            string // Authorization in hosts.toml
 	limit                                             time.Duration
 }
 
@@ -61,30 +62,44 @@ func tokenFor(audience string, ends time.Time) string {
 }
 
 var probeCases = map[string]probeCase{
-	"all is well":               {},
-	"all is well, with Basic":   {login: "basic"},
-	"all is well, anonymous":    {login: "none", anonymous: true},
-	"all is well, with a path":  {prefix: "/hub"},
-	"a token for all":           {anonymous: true},
-	"the plugin fails":          {want: []string{doctor.ProbeCredential}, text: "the plugin returns no credential: no identity", plugin: "echo no identity >&2; exit 1"},
-	"a wrong password":          {want: []string{doctor.ProbeUnauthorized}, text: "refuses the credential harbor", token: reply(401, "")},
-	"a wrong password, Basic":   {want: []string{doctor.ProbeUnauthorized}, login: "basic", handle: reply(401, "")},
-	"a token that has ended":    {want: []string{doctor.ProbeUnauthorized}, text: "its token ended on 2020-", password: tokenFor("", time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)), token: reply(401, "")},
-	"a token of another":        {want: []string{doctor.ProbeAudience}, text: `its token is for "fabrikam.azurecr.io"`, password: tokenFor("fabrikam.azurecr.io", time.Now().Add(time.Hour)), token: reply(401, "")},
-	"no role":                   {want: []string{doctor.ProbeForbidden}, text: "may not pull hub/oss/app", prefix: "/hub", handle: reply(401, "", "Www-Authenticate", `Bearer realm="https://x",error="insufficient_scope"`)},
-	"no role, 403":              {want: []string{doctor.ProbeForbidden}, handle: reply(403, "")},
-	"the token service forbids": {want: []string{doctor.ProbeForbidden}, token: reply(403, "")},
-	"no repository":             {want: []string{doctor.ProbeNotFound}, text: "the repository oss/app", handle: reply(404, `{"errors":[{"code":"NAME_UNKNOWN"}]}`)},
-	"no tag":                    {want: []string{doctor.ProbeNotFound}, text: "oss/app:1", handle: reply(404, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`)},
-	"no tag of the log's image": {logged: true, handle: reply(404, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`)},
-	"no repository of the log":  {want: []string{doctor.ProbeNotFound}, logged: true, handle: reply(404, `{"errors":[{"code":"NAME_UNKNOWN"}]}`)},
-	"no credential in the map":  {want: []string{doctor.ProbeNeedsCredential}, anonymous: true, login: "basic"},
-	"no token without one":      {want: []string{doctor.ProbeNeedsCredential}, anonymous: true, token: reply(401, "")},
-	"GitHub's token service":    {want: []string{doctor.ProbeScope}, prefix: "/hub", token: oneScope},
-	"the source's realm":        {want: []string{doctor.ProbeRealm}, text: "auth.source.test", realm: "https://auth.source.test/token"},
-	"a realm without TLS":       {want: []string{doctor.ProbeRealm}, text: "not encrypted", realm: "http://127.0.0.1:1/token"},
-	"a realm elsewhere":         {want: []string{doctor.ProbeRealm}, text: "which is in another domain", realm: "https://tokens.elsewhere.test/token"},
-	"a redirect":                {handle: reply(307, "", "Location", "https://source.test/v2/")},
+	"all is well":                      {},
+	"all is well, with Basic":          {login: "basic"},
+	"all is well, anonymous":           {login: "none", anonymous: true},
+	"all is well, with a path":         {prefix: "/hub"},
+	"a token for all":                  {anonymous: true},
+	"the plugin fails":                 {want: []string{doctor.ProbeCredential}, text: "the plugin returns no credential: no identity", plugin: "echo no identity >&2; exit 1"},
+	"a wrong password":                 {want: []string{doctor.ProbeUnauthorized}, text: "refuses the credential harbor", token: reply(401, "")},
+	"a wrong password, Basic":          {want: []string{doctor.ProbeUnauthorized}, login: "basic", handle: reply(401, "")},
+	"a token that has ended":           {want: []string{doctor.ProbeUnauthorized}, text: "its token ended on 2020-", password: tokenFor("", time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)), token: reply(401, "")},
+	"a token of another":               {want: []string{doctor.ProbeAudience}, text: `its token is for "fabrikam.azurecr.io"`, password: tokenFor("fabrikam.azurecr.io", time.Now().Add(time.Hour)), token: reply(401, "")},
+	"no role":                          {want: []string{doctor.ProbeForbidden}, text: "may not pull hub/oss/app", prefix: "/hub", handle: reply(401, "", "Www-Authenticate", `Bearer realm="https://x",error="insufficient_scope"`)},
+	"no role, 403":                     {want: []string{doctor.ProbeForbidden}, handle: reply(403, "")},
+	"the token service forbids":        {want: []string{doctor.ProbeForbidden}, token: reply(403, "")},
+	"no repository":                    {want: []string{doctor.ProbeNotFound}, text: "the repository oss/app", handle: reply(404, `{"errors":[{"code":"NAME_UNKNOWN"}]}`)},
+	"no tag":                           {want: []string{doctor.ProbeNotFound}, text: "oss/app:1", handle: reply(404, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`)},
+	"no tag of the log's image":        {logged: true, handle: reply(404, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`)},
+	"no repository of the log":         {want: []string{doctor.ProbeNotFound}, logged: true, handle: reply(404, `{"errors":[{"code":"NAME_UNKNOWN"}]}`)},
+	"no credential in the map":         {want: []string{doctor.ProbeNeedsCredential}, anonymous: true, login: "basic"},
+	"no token without one":             {want: []string{doctor.ProbeNeedsCredential}, anonymous: true, token: reply(401, "")},
+	"GitHub's token service":           {want: []string{doctor.ProbeScope}, prefix: "/hub", token: oneScope},
+	"the source's realm":               {want: []string{doctor.ProbeRealm}, text: "auth.source.test", realm: "https://auth.source.test/token"},
+	"a realm without TLS":              {want: []string{doctor.ProbeRealm}, text: "not encrypted", realm: "http://127.0.0.1:1/token"},
+	"a realm elsewhere":                {want: []string{doctor.ProbeRealm}, text: "which is in another domain", realm: "https://tokens.elsewhere.test/token"},
+	"a redirect":                       {handle: reply(307, "", "Location", "https://source.test/v2/")},
+	"a credential in hosts.toml":       {header: rightHeader, login: "basic"},
+	"one of hosts.toml is refused":     {want: []string{doctor.ProbeUnauthorized}, text: "it refuses the credential in hosts.toml", header: wrongHeader, login: "basic"},
+	"one of hosts.toml may not pull":   {want: []string{doctor.ProbeForbidden}, text: "the credential in hosts.toml may not pull", header: rightHeader, login: "basic", handle: reply(403, "")},
+	"one for a token service":          {header: rightHeader, login: "token", token: byHeader},
+	"one that the service refuses":     {want: []string{doctor.ProbeUnauthorized}, text: "hosts.toml", header: wrongHeader, token: byHeader},
+	"one for a service elsewhere":      {want: []string{doctor.ProbeRealm}, header: wrongHeader, realm: "https://tokens.elsewhere.test/token"},
+	"storage on another port":          {want: []string{doctor.ProbeRedirect}, text: "https://127.0.0.1:1, and containerd sends", header: rightHeader, login: "basic", handle: storedAt("https://127.0.0.1:1/x", false)},
+	"storage of an index":              {want: []string{doctor.ProbeRedirect}, header: rightHeader, login: "basic", handle: storedAt("https://127.0.0.1:1/x", true)},
+	"storage over http":                {want: []string{doctor.ProbeRedirect}, header: rightHeader, login: "basic", handle: storedAt("http://HOST/x", false)},
+	"storage after a token":            {want: []string{doctor.ProbeRedirect}, header: rightHeader, login: "token", token: byHeader, handle: storedAt("https://127.0.0.1:1/x", false)},
+	"storage at another name":          {header: rightHeader, login: "basic", handle: storedAt("https://storage.test/x", false)},
+	"storage in the registry":          {header: rightHeader, login: "basic", handle: storedAt("/x", true)},
+	"storage at the registry":          {header: rightHeader, login: "basic", handle: storedAt("https://HOST/x", false)},
+	"storage, and a plugin's password": {login: "basic", handle: storedAt("https://127.0.0.1:1/x", false)},
 	"a body without end": {want: []string{doctor.ProbeLimited}, noImage: true, handle: func(w http.ResponseWriter, r *http.Request) {
 		for r.Context().Err() == nil {
 			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
@@ -106,6 +121,42 @@ var probeCases = map[string]probeCase{
 	"a login of another kind":   {want: []string{doctor.ProbeNotARegistry}, login: "Negotiate"},
 	"no image is known":         {want: []string{doctor.ProbeLimited}, noImage: true},
 	"no hosts.toml":             {want: []string{doctor.ProbeSkipped}, noHosts: true},
+}
+
+// rightHeader is what the registry accepts in hosts.toml, and wrongHeader what it refuses.
+var (
+	rightHeader = "Basic " + base64.StdEncoding.EncodeToString([]byte("user:"+probeSecret))
+	wrongHeader = "Basic " + base64.StdEncoding.EncodeToString([]byte("user:CANARY-wrong"))
+)
+
+// storedAt serves an image whose layers are elsewhere. Its manifest is behind an index if
+// it has more platforms.
+func storedAt(location string, platforms bool) func(w http.ResponseWriter, r *http.Request) {
+	config := "sha256:" + strings.Repeat("a", 64)
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, rest, _ := strings.Cut(r.URL.Path, "/v2/oss/app/")
+		switch {
+		case r.Method == http.MethodHead:
+		case rest == "manifests/1" && platforms:
+			fmt.Fprintf(w, `{"manifests":[{"digest":"sha256:%s"}]}`, strings.Repeat("b", 64))
+		case strings.HasPrefix(rest, "manifests/"):
+			fmt.Fprintf(w, `{"config":{"digest":%q},"layers":[]}`, config)
+		case rest == "blobs/"+config:
+			w.Header().Set("Location", strings.ReplaceAll(location, "HOST", r.Host))
+			w.WriteHeader(307)
+		default:
+			w.WriteHeader(500)
+		}
+	}
+}
+
+// byHeader is a token service that accepts the header of hosts.toml.
+func byHeader(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet || r.Header.Get("Authorization") != rightHeader {
+		w.WriteHeader(401)
+		return
+	}
+	fmt.Fprint(w, `{"token":"t"}`)
 }
 
 // oneScope is a token service that grants a request for one repository only.
@@ -187,7 +238,11 @@ func newProbeNode(t *testing.T, c probeCase) *probeNode {
 	if !c.noCA {
 		text += "ca = \"/etc/ca.pem\"\n"
 	}
-	if !c.anonymous {
+	if c.header != "" {
+		n.write("etc/harbor.header", c.header)
+		text += "header = { Authorization = { file = \"/etc/harbor.header\" } }\n"
+	}
+	if !c.anonymous && c.header == "" {
 		text += "credential = \"harbor\"\n[credential.harbor]\nkind = \"docker-config\"\npath = \"/etc/harbor.json\"\n"
 	}
 	n.write("etc/mirrorcred/mirrors.toml", text)
@@ -286,10 +341,11 @@ func (n *probeNode) serve(w http.ResponseWriter, r *http.Request) {
 	if wanted == "" {
 		wanted = probeSecret
 	}
-	in := r.Header.Get("Authorization") == "Bearer t" || isBasic && user == "user" && password == wanted
+	in := r.Header.Get("Authorization") == "Bearer t" || isBasic && n.login != "token" && user == "user" && password == wanted
 	if !in && n.login != "none" {
 		challenge := map[string]string{
 			"":      `Bearer realm="` + n.registry.URL + `/token",service="registry",scope="repository:` + strings.TrimPrefix(n.prefix+"/oss/app", "/") + `:pull"`,
+			"token": `Bearer realm="` + n.registry.URL + `/token",service="registry"`,
 			"basic": `Basic realm="registry"`, "Negotiate": "Negotiate",
 		}[n.login]
 		if n.realm != "" {

@@ -195,6 +195,19 @@ func runsAgain(h *host) {
 	h.answer, h.deliverer = &Watcher{Version: "v2"}, &Deliverer{Runs: true}
 }
 
+// whys are what is said of what does not run: in the text, and in the repair.
+var whys = map[string][2]string{
+	"no unit":                   {"mirrorcred-deliver.service is not installed", "mirrorcred units --install"},
+	"no path unit":              {"mirrorcred-deliver.path is not installed", "mirrorcred units --install"},
+	"a masked unit":             {"mirrorcred-deliver.service is masked", "systemctl unmask mirrorcred-deliver.service"},
+	"a masked path unit":        {"mirrorcred-deliver.path is masked", "systemctl unmask mirrorcred-deliver.path"},
+	"it failed":                 {"does not stay up (exit-code)", "journalctl -u mirrorcred-deliver"},
+	"it fails again and again":  {"does not stay up (oom-kill)", "journalctl -u mirrorcred-deliver"},
+	"a path that is not active": {"mirrorcred-deliver.path is not active", "systemctl start mirrorcred-deliver.path"},
+	"not wanted":                {"deliver-wanted is not there", "mirrorcred apply"},
+	"no reason":                 {"mirrorcred-deliver does not run", "systemctl restart mirrorcred-deliver.service"},
+}
+
 // TestBrokenDelivered is TestBrokenNodes for a node with a credential in hosts.toml.
 func TestBrokenDelivered(t *testing.T) {
 	h := newDelivered(t)
@@ -209,6 +222,12 @@ func TestBrokenDelivered(t *testing.T) {
 			found := h.look()
 			if got := h.namesDelivered(found); !slices.Equal(got, tt.want) {
 				t.Errorf("found %q; want %q", got, tt.want)
+			}
+			for _, f := range found {
+				why, ok := whys[tt.name]
+				if f.Name == doctor.DeliverNotRunning && ok && (!strings.Contains(f.Text, why[0]) || !strings.Contains(f.Repair, why[1])) {
+					t.Errorf("found %s; want %q", f.Finding, why)
+				}
 			}
 			if tt.repair != nil {
 				tt.repair(h)

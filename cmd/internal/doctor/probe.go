@@ -9,6 +9,7 @@ const (
 	ProbeNotFound        = "probe-not-found"
 	ProbeNeedsCredential = "probe-needs-credential"
 	ProbeScope           = "probe-scope"
+	ProbeRedirect        = "probe-redirect"
 	ProbeRealm           = "probe-realm"
 	ProbeTLS             = "probe-tls"
 	ProbeDNS             = "probe-dns"

@@ -19,8 +19,8 @@ const (
 // warnings and notes are the findings that are no errors.
 var (
 	warnings = map[string]bool{
-		ProbeThrottled: true,
-		MapMode:        true, DockerConfigNoEntry: true, DuplicateAnswer: true, NodeDockerConfig: true, HostsDirLeftovers: true,
+		ProbeThrottled: true, ProbeRedirect: true,
+		MapMode: true, DockerConfigNoEntry: true, DuplicateAnswer: true, NodeDockerConfig: true, HostsDirLeftovers: true,
 		ClockUnknown: true, SecretOverHTTP: true, DirectoryIgnored: true, CertificatesIgnored: true,
 		RegistriesYAMLUnreadable: true, EmptyDirectory: true, NotADirectory: true, CaseOrPortSpelling: true, DockerStyleIgnored: true,
 		ShadowedDirectory: true, NextStartDiffers: true, ImportNotFollowed: true, MatchImagesNeverMatch: true,

@@ -145,3 +145,14 @@ func (p *Prober) attempts(ctx context.Context, a aim, seen explain.Observed) []c
 	}
 	return list
 }
+
+// as names the credential with which the registry is asked.
+func (q question) as() string {
+	switch {
+	case q.holdsCredential() && q.login.Anonymous():
+		return "the credential in hosts.toml"
+	case q.login.Anonymous():
+		return "an anonymous pull"
+	}
+	return "the credential " + q.login.name
+}

@@ -101,14 +101,15 @@ func (p *Prober) lastPulled() map[string]mirror.Image {
 	defer log.Close()
 	_ = log.Next(func(line []byte) error { // what cannot be read is not known
 		e, ok := audit.Decode(line)
-		if !ok || e.Outcome != audit.Answered {
+		if !ok || e.Outcome != audit.Answered && e.Outcome != audit.Empty {
 			return nil
 		}
 		image, err := mirror.ParseImage(e.Image)
 		if err != nil || image.Repository() == noImage || strings.HasSuffix(image.Repository(), "/"+noImage) {
 			return nil
 		}
-		if m, ok := p.Mirrors.Resolve(image); ok {
+		// The plugin returns nothing for a credential that stands in hosts.toml.
+		if m, ok := p.Mirrors.Resolve(image); ok && (e.Outcome == audit.Answered || m.Delivers()) {
 			last[m.Source.String()] = image
 		}
 		return nil

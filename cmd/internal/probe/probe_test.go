@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/explain"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/provider"
@@ -120,5 +121,91 @@ func TestStock(t *testing.T) {
 	r := found["contoso.azurecr.io"]
 	if len(found) != 1 || r == nil || !r.wanted || len(r.logins) != 1 || r.logins[0].Username != "u" || r.logins[0].name != "azure" || len(p.found) != 0 {
 		t.Errorf("the registries are %v, found %v", found, p.found)
+	}
+}
+
+// roundTrip is a transport that a test makes up.
+type roundTrip func(*http.Request) *http.Response
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }
+
+// TestKeepsCredential holds what is said of redirects against Go's own client, which
+// containerd uses.
+func TestKeepsCredential(t *testing.T) {
+	for from, list := range map[string][]string{
+		"https://harbor.corp/v2/x": {
+			"https://harbor.corp:9000/x", "https://harbor.corp/x", "https://harbor.corp:443/x", "https://Harbor.corp/x", "http://harbor.corp/x", "http://harbor.corp:443/x",
+			"https://s3.harbor.corp/x", "https://s3.corp/x", "https://notharbor.corp/x", "https://corp/x", "https://harbor.corp.evil.test/x",
+		},
+		"https://10.0.0.5:5000/v2/x":   {"https://10.0.0.5:9000/x", "https://10.0.0.6:5000/x", "http://10.0.0.5:5000/x"},
+		"https://[2001:db8::1]:5000/x": {"https://[2001:db8::1]:9000/x", "https://[2001:db8::2]:5000/x"},
+	} {
+		for _, to := range list {
+			kept := false
+			client := &http.Client{Transport: roundTrip(func(r *http.Request) *http.Response {
+				a := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}
+				if r.URL.String() == from {
+					a.StatusCode = 307
+					a.Header.Set("Location", to)
+				} else {
+					kept = r.Header.Get("Authorization") != ""
+				}
+				return a
+			})}
+			r, err := http.NewRequest(http.MethodGet, from, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Basic CANARY")
+			if _, err := client.Do(r); err != nil {
+				t.Fatal(err)
+			}
+			target, err := neturl.Parse(to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			isSame := r.URL.Scheme == target.Scheme && port(r.URL) == port(target) && strings.EqualFold(r.URL.Hostname(), target.Hostname())
+			if got := keepsCredential(r.URL, target); got != (kept && !isSame) {
+				t.Errorf("from %s to %s: keepsCredential = %t; Go sends it: %t", from, to, got, kept)
+			}
+		}
+	}
+}
+
+// TestLastPulled finds the image of a mirror in the plugin's log, which has no answer for a
+// credential that stands in hosts.toml.
+func TestLastPulled(t *testing.T) {
+	m, err := mirror.Parse("", []byte(`version = 1
+[[mirror]]
+source = "quay.io"
+targets = ["harbor.corp"]
+[[mirror]]
+source = "ghcr.io"
+targets = ["other.corp"]
+[registry."harbor.corp"]
+credential = "robot"
+deliver = "hosts"
+[credential.robot]
+kind = "docker-config"
+path = "/robot.json"
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for outcome, want := range map[audit.Outcome][2]bool{
+		audit.Answered: {true, true}, audit.Empty: {true, false}, audit.Refused: {false, false}, audit.Failed: {false, false},
+	} {
+		p := &Prober{Mirrors: m, Log: filepath.Join(t.TempDir(), "plugin.jsonl")}
+		for _, source := range []string{"quay.io", "ghcr.io"} {
+			if err := audit.Append(p.Log, audit.Event{Time: audit.Time{Time: time.Now()}, Image: source + "/app", Source: source, Outcome: outcome}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		last := p.lastPulled()
+		_, hosts := last["quay.io"]
+		_, kubelet := last["ghcr.io"]
+		if got := [2]bool{hosts, kubelet}; got != want {
+			t.Errorf("%s: by hosts.toml and by the kubelet: %t; want %t", outcome, got, want)
+		}
 	}
 }

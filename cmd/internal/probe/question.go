@@ -76,6 +76,9 @@ func (q question) ask(ctx context.Context) []doctor.Finding {
 		return []doctor.Finding{judgeFailure(q.where, err, time.Now())}
 	}
 	found := q.clock(first)
+	if first.status == http.StatusOK {
+		found = append(found, q.redirects(ctx, "")...)
+	}
 	switch {
 	case first.status == http.StatusUnauthorized && q.login.Anonymous():
 		return append(found, q.anonymous(ctx, method, address, first)...)
@@ -89,6 +92,9 @@ func (q question) ask(ctx context.Context) []doctor.Finding {
 // pulls.
 func (q question) anonymous(ctx context.Context, method, address string, first answer) []doctor.Finding {
 	needs := q.finding(doctor.ProbeNeedsCredential, "it wants a login, and the map names no credential for it", "set credential under [registry] for it in the map")
+	if q.holdsCredential() {
+		needs = q.unauthorized("it refuses " + q.as())
+	}
 	c, ok := pick(first.challenges, "bearer")
 	if !ok {
 		return needs
@@ -109,7 +115,7 @@ func (q question) anonymous(ctx context.Context, method, address string, first a
 	if second.status == http.StatusUnauthorized || second.status == http.StatusForbidden {
 		return needs
 	}
-	return q.judge(ctx, second, address, "Bearer "+token)
+	return append(q.judge(ctx, second, address, "Bearer "+token), q.redirects(ctx, "Bearer "+token)...)
 }
 
 // withLogin asks with the credential, as the registry wants it.
@@ -191,10 +197,7 @@ func (q question) clock(a answer) []doctor.Finding {
 
 // judge says what an answer to a request with that authorization means.
 func (q question) judge(ctx context.Context, a answer, address, authorization string) []doctor.Finding {
-	as := "the credential " + q.login.name
-	if q.login.Anonymous() {
-		as = "an anonymous pull"
-	}
+	as := q.as()
 	switch code := a.status; {
 	case code == http.StatusProxyAuthRequired:
 		return q.finding(doctor.ProbeProxy, "a proxy wants a login of its own", "put the login into HTTPS_PROXY of containerd's unit, or the registry into NO_PROXY")
@@ -260,6 +263,9 @@ func (q question) unauthorized(text string) []doctor.Finding {
 	}
 	if claims.Expires != 0 && time.Unix(claims.Expires, 0).Before(time.Now()) {
 		return q.finding(doctor.ProbeUnauthorized, fmt.Sprintf("%s: its token ended on %s", text, stamp(time.Unix(claims.Expires, 0))), "renew it, and check this node's clock")
+	}
+	if q.login.Anonymous() {
+		return q.finding(doctor.ProbeUnauthorized, text, "correct the credential that the map has for it; see mirrorcred status")
 	}
 	return q.finding(doctor.ProbeUnauthorized, text, "correct the credential "+q.login.name+" of the map")
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // A challenge is one way to log in that a registry names.
@@ -122,6 +123,8 @@ func (q question) token(ctx context.Context, c challenge, scopes []string) (stri
 	}
 	if !q.login.Anonymous() {
 		r.SetBasicAuth(q.login.Username, q.login.Password.Reveal())
+	} else if q.holdsCredential() { // containerd sends the headers along from 2.1 on
+		r.Header = http.Header(q.endpoint.Header).Clone()
 	}
 	a, err := q.do(ctx, r)
 	if err != nil {
@@ -140,10 +143,17 @@ func (q question) realmRefused(realm *neturl.URL) *refusal {
 		return &refusal{name: doctor.ProbeRealm, text: fmt.Sprintf("it sends logins to http://%s, which is not encrypted", host), repair: "correct the address of the token service in the registry's configuration"}
 	case !strings.EqualFold(host, q.endpoint.Host) && (host == source || strings.HasSuffix(host, "."+source)):
 		return &refusal{name: doctor.ProbeRealm, text: fmt.Sprintf("it sends logins to %s, which is the source's: containerd offers the credential there", host), repair: "use a mirror that logs in by itself, or have this one name its own token service"}
-	case !q.login.Anonymous() && !sameOwner(realm.Hostname(), q.endpoint.Host):
+	case (!q.login.Anonymous() || q.holdsCredential()) && !q.isTokenHost(host) && !sameOwner(realm.Hostname(), q.endpoint.Host):
 		return &refusal{name: doctor.ProbeRealm, text: fmt.Sprintf("it sends logins to %.100s, which is in another domain: containerd offers the credential there", oneLine(host)), repair: "ask the registry's owner if that is its token service; the credential was not sent there to find out"}
 	}
 	return nil
+}
+
+// isTokenHost reports whether the map names a host as the registry's token service.
+func (q question) isTokenHost(host string) bool {
+	return slices.ContainsFunc(q.mirror.Targets, func(t mirror.Target) bool {
+		return t.TokenHost != "" && t.Host().String() == registryOf(q.endpoint) && strings.EqualFold(t.TokenHost, strings.TrimSuffix(host, ":443"))
+	})
 }
 
 // sameOwner reports whether the token service of a registry belongs to the same owner:

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
 // A transition is what a map does to a node: from the state that before
@@ -18,6 +20,16 @@ type transition struct {
 	before func(t *testing.T, n *Node, host *fake)
 	after  string
 	adopt  bool
+	// then is what happens besides the new map; nil if nothing does.
+	then step
+	// held says that the kubelet may hold a credential for the sources of the map, for
+	// longer than the transition takes.
+	held bool
+	// upset says that another program changed something before it, so that pulls may get
+	// no credential, or one too many, until a run has ended.
+	upset bool
+	// runs is how many runs it takes; 0 means one.
+	runs int
 }
 
 // stride is how many steps lie between two kills: one, but for the many alike
@@ -27,6 +39,39 @@ func (tr transition) stride() int {
 		return 7
 	}
 	return 1
+}
+
+// apply makes the runs of a transition.
+func (tr transition) apply(t *testing.T, n *Node) {
+	for range max(1, tr.runs) {
+		apply(t, n)
+	}
+}
+
+// tree returns the files after a transition. What the kubelet's file was before depends on
+// which of several runs were killed.
+func (tr transition) tree(t *testing.T, n *Node) map[string]string {
+	files := tree(t, n.Root, false)
+	if tr.runs > 1 {
+		delete(files, plan.StateDir+"/kubelet-config.previous")
+	}
+	return files
+}
+
+// check holds a node against what must hold after a transition.
+func (tr transition) check(t *testing.T, n *Node, maps []string, when string) {
+	checkWhole(t, n, maps, when)
+	checkHeld(t, n, tr, when)
+}
+
+// checkHalf is [transition.check] before its last run has ended.
+func (tr transition) checkHalf(t *testing.T, n *Node, maps []string, when string) {
+	if !tr.upset {
+		tr.check(t, n, maps, when)
+		return
+	}
+	checkSecrets(t, n, when)
+	checkHeld(t, n, tr, when)
 }
 
 // faults are the errors of the disk to try: all of them where it is quick.
@@ -79,7 +124,9 @@ func in(maps ...string) func(*testing.T, *Node, *fake) {
 			t.Fatal(err)
 		}
 		for _, text := range maps {
-			applyMap(t, n, text)
+			write(t, n.Map, text)
+			handed(1)(t, n)
+			apply(t, n)
 			host.startKubelet(theFlags...)
 			apply(t, n)
 		}
@@ -93,7 +140,9 @@ func drained(maps ...string) func(*testing.T, *Node, *fake) {
 		if err := os.MkdirAll(n.path("/var/lib/kubelet/image_manager/pulling"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		applyMap(t, n, maps[len(maps)-1])
+		write(t, n.Map, maps[len(maps)-1])
+		handed(1)(t, n)
+		apply(t, n)
 		host.after(2 * time.Minute)
 	}
 }
@@ -103,7 +152,9 @@ func drained(maps ...string) func(*testing.T, *Node, *fake) {
 func restarted(maps ...string) func(*testing.T, *Node, *fake) {
 	return func(t *testing.T, n *Node, host *fake) {
 		in(maps[:len(maps)-1]...)(t, n, host)
-		applyMap(t, n, maps[len(maps)-1])
+		write(t, n.Map, maps[len(maps)-1])
+		handed(1)(t, n)
+		apply(t, n)
 		host.startKubelet(theFlags...)
 	}
 }
@@ -122,7 +173,7 @@ audience = "harbor.corp"
 
 var otherTokenMap = strings.Replace(tokenMap, `"harbor.corp"`, `"hub.corp"`, 1)
 
-var transitions = map[string]transition{
+var transitions = withDelivered(map[string]transition{
 	"to tokens":       {before: in(oneMap), after: tokenMap},
 	"from tokens":     {before: in(tokenMap), after: oneMap},
 	"other token":     {before: in(tokenMap), after: otherTokenMap},
@@ -175,7 +226,7 @@ var transitions = map[string]transition{
 		in(oneMap)(t, n, host)
 		write(t, n.path("/var/lib/kubelet/credential-provider-config.yaml"), otherProvider)
 	}, after: otherMap},
-}
+})
 
 const otherProvider = `apiVersion: kubelet.config.k8s.io/v1
 kind: CredentialProviderConfig
@@ -226,13 +277,13 @@ func TestKilled(t *testing.T) {
 				killAt(n, k)
 				dead := killed(t, n)
 				n.disk = disk{}
-				checkWhole(t, n, maps, fmt.Sprintf("killed at step %d", k))
+				tr.checkHalf(t, n, maps, fmt.Sprintf("killed at step %d", k))
 				if !dead {
 					break
 				}
-				apply(t, n)
-				checkWhole(t, n, maps, fmt.Sprintf("after the kill at step %d", k))
-				sameTree(t, tree(t, n.Root, false), want)
+				tr.apply(t, n)
+				tr.check(t, n, maps, fmt.Sprintf("after the kill at step %d", k))
+				sameTree(t, tr.tree(t, n), want)
 				if t.Failed() {
 					t.Fatalf("killed at step %d", k)
 				}
@@ -266,9 +317,9 @@ func TestEveryError(t *testing.T) {
 						t.Fatalf("step %d: error %v; want one of %v that says what to do", k, err, fault)
 					}
 					n.disk = disk{}
-					checkWhole(t, n, maps, fmt.Sprintf("error at step %d", k))
-					apply(t, n)
-					sameTree(t, tree(t, n.Root, false), want)
+					tr.checkHalf(t, n, maps, fmt.Sprintf("error at step %d", k))
+					tr.apply(t, n)
+					sameTree(t, tr.tree(t, n), want)
 					if t.Failed() {
 						t.Fatalf("error at step %d", k)
 					}
@@ -310,6 +361,9 @@ func prepare(t *testing.T, tr transition) (fresh func(*testing.T) (*Node, []stri
 		t.Fatal(err)
 	}
 	write(t, n.Map, tr.after)
+	if tr.then != nil {
+		tr.then(t, n)
+	}
 	parent, i := t.TempDir(), 0
 	fresh = func(t *testing.T) (*Node, []string) {
 		t.Helper()
@@ -323,12 +377,12 @@ func prepare(t *testing.T, tr transition) (fresh func(*testing.T) (*Node, []stri
 		return other, []string{string(before), tr.after}
 	}
 	whole, maps := fresh(t)
-	apply(t, whole)
-	checkWhole(t, whole, maps, "not killed")
+	tr.apply(t, whole)
+	tr.check(t, whole, maps, "not killed")
 	if todo := apply(t, whole); len(todo.Changes) > 0 {
-		t.Fatalf("the second run changes %d files", len(todo.Changes))
+		t.Fatalf("a further run changes %d files", len(todo.Changes))
 	}
-	return fresh, tree(t, whole.Root, false)
+	return fresh, tr.tree(t, whole)
 }
 
 // TestSameWords checks that a fault of the disk which lasts has the same words

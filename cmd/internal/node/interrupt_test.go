@@ -33,7 +33,7 @@ func TestInterrupted(t *testing.T) {
 				todo, err := n.Apply(ctx)
 				stop()
 				when := fmt.Sprintf("stopped after change %d", k)
-				checkWhole(t, n, maps, when)
+				tr.checkHalf(t, n, maps, when)
 				if err == nil {
 					if k < len(todo.Changes) || made != len(todo.Changes) {
 						t.Errorf("%s: the run went on, and made %d of %d changes", when, made, len(todo.Changes))
@@ -52,9 +52,9 @@ func TestInterrupted(t *testing.T) {
 				if again, err := n.Plan(t.Context()); err != nil || len(again.Leftovers) > 0 {
 					t.Errorf("%s: %q are left, %v", when, again.Leftovers, err)
 				}
-				apply(t, n)
-				checkWhole(t, n, maps, "after it was "+when)
-				sameTree(t, tree(t, n.Root, false), want)
+				tr.apply(t, n)
+				tr.check(t, n, maps, "after it was "+when)
+				sameTree(t, tr.tree(t, n), want)
 				if t.Failed() {
 					t.FailNow()
 				}

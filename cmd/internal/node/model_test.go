@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/hosts"
@@ -32,7 +33,7 @@ func TestModel(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		events := make([]event, 250)
 		for i := range events {
-			events[i] = event{random.IntN(100), random.IntN(1000)}
+			events[i] = event{random.IntN(kinds), random.IntN(1000)}
 		}
 		if failures := play(t, events); len(failures) > 0 {
 			events = shrink(t, events)
@@ -59,7 +60,11 @@ func shrink(t *testing.T, events []event) []event {
 // longestACRLife is how long a credential of ACR is good for.
 const longestACRLife = 3*time.Hour + 10*time.Minute
 
-// An event is what happens next: kind is one of a hundred, by their odds.
+// kinds is how many kinds of events there are: the first hundred by their odds, the rest
+// for credentials in hosts.toml.
+const kinds = 130
+
+// An event is what happens next.
 type event struct{ kind, arg int }
 
 // A probe is a test that keeps its failures to itself.
@@ -79,27 +84,32 @@ var (
 	modelSources = []string{"mcr.microsoft.com", "docker.io", "quay.io:5000", "*"}
 	modelTargets = [][]string{
 		nil, {"contoso.azurecr.io"}, {"fabrikam.azurecr.io/hub"}, {"harbor.corp"}, {"mirror.example"}, {"third.example"}, {"mirror.example", "third.example"},
+		{"harbor.corp", itsSource}, {"mirror.example", "harbor.corp", itsSource},
 	}
 )
 
 // A modelState is what a map of the model says: the targets of each source and
-// whether they share credentials, and the tree.
+// whether they share credentials, the tree, and whether the credential of harbor.corp
+// stands in hosts.toml.
 type modelState struct {
 	targets [4]int
 	share   [4]bool
 	tree    int
+	deliver bool
 }
 
 func (s modelState) text() string {
 	text := fmt.Sprintf("version = 1\n[containerd]\nhosts_dir = %q\n", trees[s.tree])
 	for i, source := range modelSources {
 		if list := modelTargets[s.targets[i]]; list != nil {
-			text += fmt.Sprintf("[[mirror]]\nsource = %q\ntargets = [\"%s\"]\nshare_credential = %t\n", source, strings.Join(list, `", "`), s.share[i])
+			text += fmt.Sprintf("[[mirror]]\nsource = %q\ntargets = [\"%s\"]\nshare_credential = %t\n", source, strings.ReplaceAll(strings.Join(list, `", "`), itsSource, source), s.shares(i))
 		}
 	}
-	return text + `[registry."harbor.corp"]
-credential = "harbor"
-[credential.harbor]
+	text += "[registry.\"harbor.corp\"]\ncredential = \"harbor\"\n"
+	if s.deliver {
+		text += "deliver = \"hosts\"\n"
+	}
+	return text + `[credential.harbor]
 kind = "docker-config"
 path = "/etc/mirrorcred/harbor.json"
 `
@@ -109,6 +119,7 @@ path = "/etc/mirrorcred/harbor.json"
 type hand struct {
 	at      plan.Moment // when it was last
 	list    []string    // the registries that containerd asked for the host then
+	of      []string    // the registries whose credentials they are
 	expires bool
 }
 
@@ -134,6 +145,13 @@ type model struct {
 	read   map[string]string
 	shared map[string]bool
 	log    []string
+	// forgot are the hosts whose route was removed, until one knows the file in force.
+	// lapsed are those for which the kubelet that runs may not ask, because of that.
+	forgot, lapsed map[string]bool
+	// given is what was handed over last, and passed how far the wall clock went.
+	given  handover.Value
+	serial int
+	passed time.Duration
 }
 
 // play plays events on a new node and returns what failed, with the events up
@@ -141,10 +159,11 @@ type model struct {
 func play(t *testing.T, events []event) []string {
 	m := &model{
 		probe: &probe{TB: t}, hands: map[string][]*hand{}, stuck: map[string][]*hand{}, records: true,
-		read: map[string]string{}, shared: map[string]bool{},
+		read: map[string]string{}, shared: map[string]bool{}, forgot: map[string]bool{}, lapsed: map[string]bool{},
 	}
 	m.n, m.host = newNode(t, m.says.text())
 	defer os.RemoveAll(m.n.Root)
+	m.host.clock = func() time.Time { return time.Now().Add(time.Hour + m.passed) }
 	mkdir(t, m.n.path(records))
 	for _, e := range events {
 		m.log = append(m.log, m.happen(e))
@@ -168,6 +187,8 @@ func (m *model) happen(e event) string {
 	_, err := os.Stat(file)
 	there := err == nil
 	switch {
+	case e.kind >= 100:
+		return m.happenDelivered(e)
 	case e.kind < 22:
 		i := e.arg % len(modelSources)
 		m.says.targets[i] = e.arg / len(modelSources) % len(modelTargets)
@@ -208,7 +229,7 @@ func (m *model) happen(e event) string {
 		if e.arg%20 == 0 {
 			d = 4 * time.Hour
 		}
-		m.host.after(d)
+		m.pass(d)
 		return fmt.Sprintf("%s pass", d)
 	case e.kind < 95 && there:
 		write(m, file, "server = \"https://elsewhere.example\"\n")
@@ -269,6 +290,7 @@ func (m *model) startKubelet(arg int) {
 	}
 	m.host.startKubelet(flags...)
 	m.hands, m.stuck, m.matched = map[string][]*hand{}, map[string][]*hand{}, nil
+	m.lapsed = map[string]bool{}
 	for _, source := range modelSources {
 		m.intent(hostOf(source), false)
 	}
@@ -309,12 +331,15 @@ func (m *model) intent(host string, there bool) {
 // check holds the node against the promises, and pulls an image of each source.
 func (m *model) check() {
 	m.drop()
+	m.noteForgotten()
 	if m.down {
 		return
 	}
-	maps := make([]string, len(modelTargets))
+	var maps []string
 	for i := range modelTargets {
-		maps[i] = modelState{targets: [4]int{i, i, i, i}}.text()
+		for _, deliver := range []bool{false, true} {
+			maps = append(maps, modelState{targets: [4]int{i, i, i, i}, deliver: deliver}.text())
+		}
 	}
 	checkWhole(m, m.n, maps, "now")
 	for i, source := range modelSources {
@@ -325,7 +350,7 @@ func (m *model) check() {
 			if hostsOf(m, m.n, namespaceOf(source)) != file {
 				serves = len(modelSources) - 1
 			}
-			m.read[host], m.shared[host] = file, m.says.share[serves]
+			m.read[host], m.shared[host] = file, m.says.shares(serves)
 			for _, h := range slices.Concat(m.hands[host], m.stuck[host]) {
 				if m.shared[host] { // who is in the list may see it from now on
 					h.list = append(h.list, registriesIn(file)...)
@@ -333,6 +358,7 @@ func (m *model) check() {
 			}
 		}
 		m.checkHands(host, file)
+		m.checkHeaders(host, file)
 		offers, err := decided(m, m.n, host)
 		if err != nil || len(offers) == 0 || offers[0].Credential == nil || len(m.host.run) == 0 {
 			continue
@@ -340,11 +366,15 @@ func (m *model) check() {
 		asked := slices.ContainsFunc(m.matched, func(p string) bool { return kubeletMatches(p, host+"/app/image") })
 		// The kubelet has no pattern for every host with a port.
 		byAny := strings.Contains(host, ":") && hostsOf(m, m.n, namespaceOf(source)) == ""
-		if !asked && !byAny {
+		if !asked && !byAny && !m.lapsed[host] {
 			m.Errorf("%s is routed to a mirror, and the kubelet that runs does not ask for it", host)
 		}
 		if asked {
-			m.give(host, &hand{m.host.moment, registriesIn(file), offers[0].Credential.Kind == mirror.Azure})
+			var of []string
+			for _, o := range offers {
+				of = append(of, o.Query.Registry.String())
+			}
+			m.give(host, &hand{m.host.moment, registriesIn(file), of, offers[0].Credential.Kind == mirror.Azure})
 		}
 	}
 }
@@ -352,7 +382,7 @@ func (m *model) check() {
 // give puts a credential into the kubelet's hands.
 func (m *model) give(host string, h *hand) {
 	for _, other := range m.hands[host] {
-		if slices.Equal(other.list, h.list) {
+		if slices.Equal(other.list, h.list) && slices.Equal(other.of, h.of) {
 			other.at = h.at
 			return
 		}
@@ -384,7 +414,7 @@ func (m *model) checkHands(host, file string) {
 			m.Errorf("%s goes to the source while the kubelet may hold its credential", host)
 		}
 		for _, registry := range registriesIn(file) {
-			anonymous := registry == "mirror.example" || registry == "third.example"
+			anonymous := registry == "mirror.example" || registry == "third.example" || registry == "source.example"
 			if anonymous && !m.shared[host] && !slices.Contains(h.list, registry) {
 				m.Errorf("%s goes to %s while the kubelet may hold the credential for %q", host, registry, h.list)
 			}
@@ -406,10 +436,11 @@ func registriesIn(file string) []string {
 func (m *model) settle() {
 	write(m, m.n.Map, m.says.text())
 	m.broken, m.n.Adopt = false, true
+	m.handOver(time.Time{})
 	for range 3 {
 		m.apply()
 		m.startKubelet(1)
-		m.host.after(time.Hour)
+		m.pass(time.Hour)
 	}
 	m.apply()
 	if left := summary(m.last); left != "" {
@@ -422,7 +453,7 @@ func (m *model) settle() {
 		}
 		var registries []string
 		for _, target := range want {
-			registry, _, _ := strings.Cut(target, "/")
+			registry, _, _ := strings.Cut(strings.ReplaceAll(target, itsSource, "source.example"), "/")
 			registries = append(registries, registry)
 		}
 		if want == nil && got != "" || want != nil && !slices.Equal(registriesIn(got), registries) {

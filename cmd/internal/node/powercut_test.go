@@ -151,13 +151,13 @@ func TestPowerCut(t *testing.T) {
 				dead := killed(t, n)
 				v.cut()
 				n.disk = disk{}
-				checkWhole(t, n, maps, "after the power cut")
+				tr.checkHalf(t, n, maps, "after the power cut")
 				if !dead {
 					v.checkDone()
 				}
-				apply(t, n)
-				checkWhole(t, n, maps, "after the next run")
-				sameTree(t, tree(t, n.Root, false), want)
+				tr.apply(t, n)
+				tr.check(t, n, maps, "after the next run")
+				sameTree(t, tr.tree(t, n), want)
 				if t.Failed() {
 					t.Fatalf("the power was cut at step %d", k)
 				}

@@ -138,7 +138,7 @@ func checkStockSource(t testing.TB, n *Node, host string, list []rendered, when 
 		return
 	}
 	file := inForceFor(t, n, host)
-	i := slices.IndexFunc(list, func(r rendered) bool { return file != "" && r.data == file })
+	i := slices.IndexFunc(list, func(r rendered) bool { return file != "" && r.data == unsealed(file) })
 	var allowed []string
 	if i >= 0 {
 		allowed = list[i].offers

@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -97,6 +99,7 @@ func TestDelivered(t *testing.T) {
 			t.Errorf("%s is %s", unit, state)
 		}
 	}
+	writesOnlyItsOwn(t, "/proc/"+s.do("show", "--property=MainPID", "--value", "mirrorcred-deliver.service")+"/root")
 	if denied := s.do("show", "--property=IPAddressDeny", "--value", "mirrorcred.service"); denied == "" {
 		t.Error("mirrorcred.service has the network")
 	}
@@ -118,6 +121,33 @@ func TestDelivered(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// writesOnlyItsOwn looks at the tree that mirrorcred-deliver.service sees: whoever takes it
+// over can write what it hands over, and neither the routes nor other programs' files.
+func writesOnlyItsOwn(t *testing.T, root string) {
+	t.Helper()
+	for dir, want := range map[string]error{
+		"/var/lib/mirrorcred/delivered": nil,
+		"/run/mirrorcred/ready":         nil,
+		"/var/lib/mirrorcred":           syscall.EROFS,
+		"/var/lib/mirrorcred/routes":    syscall.EROFS,
+		"/run/mirrorcred":               syscall.EROFS,
+		"/run/mirrorcred/status":        syscall.EROFS,
+		"/etc/mirrorcred":               syscall.EROFS,
+		"/etc/containerd/certs.d":       syscall.EROFS,
+		"/var/lib/kubelet":              syscall.EROFS,
+		"/usr/local/bin":                syscall.EROFS,
+	} {
+		file := root + dir + "/.written"
+		err := os.WriteFile(file, nil, 0o600)
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v; want %v", file, err, want)
+		}
+		if err == nil {
+			check(t, os.Remove(file))
+		}
+	}
 }
 
 // pullsWhile pulls new images through the mirror, ten at least, until during returns. No

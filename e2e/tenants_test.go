@@ -14,6 +14,7 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/credential/azure/azuretest"
 	"github.com/mirrorcred/mirrorcred/e2e/cluster"
+	"github.com/mirrorcred/mirrorcred/e2e/node"
 )
 
 // tenantLogins are the passwords of tenants at harbor, by their names there.
@@ -145,7 +146,7 @@ func TestTenants(t *testing.T) {
 	if !strings.Contains(said, "mirrorcred rbac | kubectl apply -f -") {
 		t.Errorf("mirrorcred apply does not name mirrorcred rbac:\n%s", said)
 	}
-	for _, repository := range []string{"app/shared", "app/account", "app/none", "app/strict", "app/source", "app/rotated", "app/gone"} {
+	for _, repository := range []string{"app/shared", "app/account", "app/none", "app/strict", "app/source", "app/rotated", "app/static", "app/gone"} {
 		push(t, harbor, repository, "1")
 	}
 	joinCluster(t, k, c)
@@ -207,6 +208,21 @@ func TestTenants(t *testing.T) {
 		check(t, k.Apply(t.Context(), tenantPod("a", "rotated", "app/rotated", "pull")))
 		tenantRuns(t, k, "a", "rotated")
 		wantLogin(t, "app/rotated", "rotated")
+	})
+	ctx := t.Context()
+	t.Run("no API server", func(t *testing.T) {
+		k.StopAPIServer()
+		check(t, node.RunPod("static", "quay.io/app/static:1"))
+		runs(t, c, "static")
+		wantLogin(t, "app/static", tenantUser)
+		// The kubelet has the pod's token still, and pulls its image anew.
+		check(t, c.StopContainers(ctx, "rotated"))
+		runs(t, c, "rotated")
+		wantLogin(t, "app/rotated", tenantUser)
+		noted(t, "refuses connections; check that it runs")
+		check(t, node.RemovePod("static"))
+		check(t, k.StartAPIServer(ctx))
+		check(t, k.Wait(ctx, time.Minute, cluster.Node, cluster.Ready))
 	})
 	t.Run("strict", func(t *testing.T) {
 		applyAny(t, ownSecrets(`"tenants"`)) // the kubelet may have to restart, for what it no longer asks

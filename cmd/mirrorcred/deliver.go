@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/ready"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
@@ -42,8 +43,8 @@ error, or a registry has no credential. The log goes to standard error, and has
 no secret.
 `
 
-// deliverLock is held by the one that asks.
-const deliverLock = plan.StateDir + "/deliver.lock"
+// deliverLock is held by the one that asks. Its unit can write nowhere else.
+const deliverLock = handover.Dir + "/lock"
 
 // errDelivering says that another process asks the registries.
 var errDelivering = errors.New("another \"mirrorcred deliver\" runs, and does this; see: systemctl status mirrorcred-deliver")
@@ -109,7 +110,7 @@ func printDelivered(w io.Writer, results []deliver.Result) error {
 func (d *delivery) lock() (unlock func(), err error) {
 	tree := durable.Tree{Root: d.root}
 	path := filepath.Join(d.node.Root, "/", deliverLock)
-	if err := tree.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := errors.Join(tree.MkdirAll(filepath.Join(d.node.Root, "/", plan.StateDir), 0o755), tree.MkdirAll(filepath.Dir(path), 0o700)); err != nil {
 		return nil, err
 	}
 	f, err := tree.OpenLock(path)

@@ -63,7 +63,7 @@ func TestModes(t *testing.T) {
 			dirs[filepath.Dir(paths[0])] = row[3]
 		}
 	}
-	wantUnitModes(t, dirs["/var/log/mirrorcred"], dirs["/run/mirrorcred/tokens"], dirs["/var/lib/mirrorcred/routes"])
+	wantUnitModes(t, dirs["/var/log/mirrorcred"], dirs["/run/mirrorcred/tokens"], dirs["/var/lib/mirrorcred/routes"], dirs["/var/lib/mirrorcred/delivered"])
 }
 
 // busyNode returns a node on which there is each file that mirrorcred and the
@@ -149,7 +149,7 @@ func wantMode(t *testing.T, path, want string) {
 }
 
 // wantUnitModes checks what the units and tmpfiles.d make of the directories.
-func wantUnitModes(t *testing.T, logs, tokens, state string) {
+func wantUnitModes(t *testing.T, logs, tokens, state, delivered string) {
 	t.Helper()
 	units, err := systemd.Units("")
 	if err != nil {
@@ -157,7 +157,11 @@ func wantUnitModes(t *testing.T, logs, tokens, state string) {
 	}
 	for _, u := range units {
 		var lines []string
-		for key, mode := range map[string]string{"LogsDirectory": logs, "RuntimeDirectory": tokens, "StateDirectory": state} {
+		own := state
+		if u.Name == systemd.DeliverUnit {
+			own = delivered
+		}
+		for key, mode := range map[string]string{"LogsDirectory": logs, "RuntimeDirectory": tokens, "StateDirectory": own} {
 			if strings.Contains(string(u.Data), "\n"+key+"=") || u.Name == systemd.WatchUnit {
 				lines = append(lines, key+"Mode="+mode)
 			}

@@ -252,6 +252,23 @@ func (c *Containerd) Running(ctx context.Context, name string) error {
 	})
 }
 
+// StopContainers ends the containers of that name, as if each had failed.
+func (c *Containerd) StopContainers(ctx context.Context, name string) error {
+	list, err := c.Runtime.ListContainers(ctx, &cri.ListContainersRequest{})
+	if err != nil {
+		return err
+	}
+	for _, one := range list.Containers {
+		if one.Metadata.Name != name {
+			continue
+		}
+		if _, err := c.Runtime.StopContainer(ctx, &cri.StopContainerRequest{ContainerId: one.Id, Timeout: 1}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // RemovePods ends and removes all pods.
 func (c *Containerd) RemovePods(ctx context.Context) error {
 	list, err := c.Runtime.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})

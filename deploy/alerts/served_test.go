@@ -21,6 +21,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // targetLabels are the labels that Prometheus adds to the watcher's.
@@ -179,7 +181,7 @@ func startWatcher(t *testing.T) map[string][]labels.Labels {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	root := filepath.Join(dir, "root")
-	for name, text := range node() {
+	for name, text := range node(t) {
 		path := filepath.Join(root, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -210,7 +212,7 @@ func startWatcher(t *testing.T) map[string][]labels.Labels {
 	deadline := time.Now().Add(time.Minute)
 	for {
 		served, err := scrape(address)
-		if err == nil && len(served["mirrorcred_credential_expiry_timestamp_seconds"]) > 0 {
+		if err == nil && len(served["mirrorcred_credential_expiry_timestamp_seconds"]) > 1 {
 			return served
 		}
 		if time.Now().After(deadline) {
@@ -220,23 +222,44 @@ func startWatcher(t *testing.T) map[string][]labels.Labels {
 	}
 }
 
-// node returns the files of a node, by path.
-func node() map[string]string {
-	encode := base64.RawURLEncoding.EncodeToString
-	token := encode([]byte("{}")) + "." + encode([]byte(`{"iat":1700000000,"exp":1900000000}`)) + "." + encode([]byte("x"))
-	return map[string]string{
-		"etc/containerd/config.toml": "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n",
-		"etc/mirrorcred/mirrors.toml": `version = 1
+// nodeMap has a credential of each way of delivery.
+const nodeMap = `version = 1
 [[mirror]]
 source = "docker.io"
 targets = ["harbor.corp/hub"]
+[[mirror]]
+source = "quay.io"
+targets = ["ecr.corp"]
 [registry."harbor.corp"]
 credential = "harbor"
+[registry."ecr.corp"]
+credential = "ecr"
+deliver = "hosts"
 [credential.harbor]
 kind = "docker-config"
 path = "/etc/mirrorcred/harbor.json"
-`,
-		"var/lib/mirrorcred/delivered/k.json":                            `{"registry":"ecr.corp","authorization":"Basic eDp5","realm":false,"until":"2033-01-01T00:00:00Z","credential":"ecr","from":"2032-01-01T00:00:00Z"}`,
+[credential.ecr]
+kind = "docker-config"
+path = "/etc/mirrorcred/harbor.json"
+`
+
+// node returns the files of a node, by path.
+func node(t *testing.T) map[string]string {
+	t.Helper()
+	m, err := mirror.Parse("mirrors.toml", []byte(nodeMap))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var delivered string
+	for key := range m.DeliveryKeys() {
+		delivered = key
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	token := encode([]byte("{}")) + "." + encode([]byte(`{"iat":1700000000,"exp":1900000000}`)) + "." + encode([]byte("x"))
+	return map[string]string{
+		"etc/containerd/config.toml":                                     "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n",
+		"etc/mirrorcred/mirrors.toml":                                    nodeMap,
+		"var/lib/mirrorcred/delivered/" + delivered + ".json":            `{"registry":"ecr.corp","authorization":"Basic eDp5","realm":false,"until":"2033-01-01T00:00:00Z","credential":"ecr","from":"2032-01-01T00:00:00Z"}`,
 		"etc/mirrorcred/harbor.json":                                     fmt.Sprintf(`{"auths": {"harbor.corp": {"auth": %q}}}`, base64.StdEncoding.EncodeToString([]byte("robot:"+token))),
 		"var/lib/kubelet/credential-provider/mirror-credential-provider": "#!/bin/sh\n",
 		"var/log/mirrorcred/plugin.jsonl": fmt.Sprintln(`{"time":"2026-01-01T00:00:00Z","image":"docker.io/library/busybox","outcome":"answered",` +

@@ -34,6 +34,7 @@ hosts.toml. It runs until the map needs it no longer; systemd starts it again
 when the map does (mirrorcred-deliver.path).
 
       --once      ask once for what is due, print the result, and end
+  -n, --dry-run   ask nothing and change nothing; print what --once would ask for
       --map FILE  the map (default /etc/mirrorcred/mirrors.toml, or else
                   /etc/mirrorcred/delivered/mirrors.toml)
   -h, --help      print this text
@@ -53,6 +54,7 @@ var errDelivering = errors.New("another \"mirrorcred deliver\" runs, and does th
 func runDeliver(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := pflag.NewFlagSet("deliver", pflag.ContinueOnError)
 	once := flags.Bool("once", false, "")
+	dryRun := flags.BoolP("dry-run", "n", false, "")
 	mapFile := flags.String("map", "", "")
 	if done, err := parse(flags, deliverUsage, args, stdout); done || err != nil {
 		return err
@@ -60,6 +62,9 @@ func runDeliver(ctx context.Context, args []string, stdout io.Writer) error {
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	d := newDelivery(node.New("", *mapFile, false), slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	if *dryRun {
+		return d.printDue(stdout)
+	}
 	unlock, err := d.lock()
 	if err != nil {
 		return err
@@ -85,20 +90,47 @@ func failedDelivery(results []deliver.Result) error {
 	return nil
 }
 
+// printDue prints what one pass would ask for.
+func (d *delivery) printDue(w io.Writer) error {
+	m, err := d.node.ReadMap()
+	if err != nil {
+		return err
+	}
+	list := d.wanted(m)
+	due := d.deliverer.Due(list)
+	p := printer{w: w}
+	for _, one := range list {
+		v, err := d.deliverer.Store.Value(one.Key)
+		next := "stays"
+		if due[one.Key] {
+			next = "would be fetched, and tried at the registry"
+		}
+		p.printf("%s  credential %s: %s; %s\n", one.Target, one.Credential.Name, stateOf(v), next)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			p.printf("  %v\n", err)
+		}
+	}
+	return p.err
+}
+
+// stateOf says until when a delivered credential holds.
+func stateOf(v handover.Value) string {
+	switch {
+	case v.Authorization == "":
+		return "not delivered"
+	case v.Ended(time.Now()):
+		return "ended " + v.Until.UTC().Format(time.RFC3339)
+	case !v.Until.IsZero():
+		return "delivered, until " + v.Until.UTC().Format(time.RFC3339)
+	}
+	return "delivered, without an end"
+}
+
 // printDelivered prints until when each credential holds.
 func printDelivered(w io.Writer, results []deliver.Result) error {
 	p := printer{w: w}
 	for _, r := range results {
-		state := "delivered, without an end"
-		switch {
-		case r.Value.Authorization == "":
-			state = "not delivered"
-		case r.Value.Ended(time.Now()):
-			state = "ended " + r.Value.Until.UTC().Format(time.RFC3339)
-		case !r.Value.Until.IsZero():
-			state = "delivered, until " + r.Value.Until.UTC().Format(time.RFC3339)
-		}
-		p.printf("%s  credential %s: %s\n", r.Want.Target, r.Want.Credential.Name, state)
+		p.printf("%s  credential %s: %s\n", r.Want.Target, r.Want.Credential.Name, stateOf(r.Value))
 		if r.Err != nil {
 			p.printf("  %v\n", r.Err)
 		}

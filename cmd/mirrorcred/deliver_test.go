@@ -211,6 +211,36 @@ func TestDeliverOnce(t *testing.T) {
 	}
 }
 
+// TestDeliverDue checks that -n says what a pass would ask for, asks nothing and writes
+// nothing.
+func TestDeliverDue(t *testing.T) {
+	n := newDeliveringNode(t)
+	prints := func(want string) {
+		t.Helper()
+		var out strings.Builder
+		if err := n.delivery().printDue(&out); err != nil || out.String() != n.host()+"  credential robot: "+want+"\n" {
+			t.Errorf("it prints %q, %v; want %q", out.String(), err, want)
+		}
+	}
+	prints("not delivered; would be fetched, and tried at the registry")
+	if _, err := os.Lstat(filepath.Join(n.root, "var/lib/mirrorcred/delivered")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it writes: %v", err)
+	}
+	unlock, err := n.delivery().lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	prints("not delivered; would be fetched, and tried at the registry")
+	unlock()
+	if _, err := n.delivery().once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	prints("delivered, without an end; stays")
+	time.Sleep(1100 * time.Millisecond) // times of a value are whole seconds
+	n.login(deliverCanary + "changed")
+	prints("delivered, without an end; would be fetched, and tried at the registry")
+}
+
 // TestDeliverAlone checks that one process asks at a time.
 func TestDeliverAlone(t *testing.T) {
 	n := newDeliveringNode(t)

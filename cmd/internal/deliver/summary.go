@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -45,4 +46,15 @@ func (d *Deliverer) report(s *schedule) {
 		}
 	}
 	d.Changed(sum)
+}
+
+// Due returns the keys that [Deliverer.Once] would deliver now. It changes nothing.
+func (d *Deliverer) Due(list []Want) map[string]bool {
+	s := newSchedule(rand.Uint64())
+	s.want(list, d.Store.Value, time.Now())
+	due := map[string]bool{}
+	for _, w := range s.begin(time.Now()) {
+		due[w.Key] = true
+	}
+	return due
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -43,6 +44,7 @@ func run(ctx context.Context) error {
 	at := flag.Int("p", 2, "how many mutations at once")
 	show := flag.Bool("v", false, "print what the tests of survivors print")
 	sound := flag.Bool("sound", true, "first run each test without a mutation")
+	every := flag.Int("every", 1, "try one of so many mutations, other ones for each commit")
 	flag.Parse()
 	pattern, err := regexp.Compile(*only)
 	if err != nil {
@@ -70,6 +72,11 @@ func run(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	if *every > 1 {
+		if all, err = r.share(ctx, all, *every); err != nil {
+			return err
+		}
+	}
 	if *sound {
 		if err := r.sound(ctx, all); err != nil {
 			return err
@@ -89,6 +96,25 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("%d mutations were not killed", failed)
 	}
 	return nil
+}
+
+// share returns each n-th mutation. Which is the first follows from the commit, so that
+// over the commits each has its turn, and one commit always has the same ones.
+func (r runner) share(ctx context.Context, all []mutation, n int) ([]mutation, error) {
+	c := exec.CommandContext(ctx, "git", "rev-parse", "HEAD")
+	c.Dir = r.root
+	commit, err := c.Output()
+	if err != nil {
+		return nil, fmt.Errorf("which commit this is: git rev-parse HEAD: %w", err)
+	}
+	sum := fnv.New32a()
+	sum.Write(commit)
+	first := int(sum.Sum32() % uint32(n))
+	var list []mutation
+	for i := first; i < len(all); i += n {
+		list = append(list, all[i])
+	}
+	return list, nil
 }
 
 // each calls do for every mutation, some at once, and prints what it says.

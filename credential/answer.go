@@ -19,8 +19,15 @@ import (
 // (k8s.io/kubernetes v1.36.3, pkg/credentialprovider/keyring.go: keys are
 // sorted in reverse, and the path of a key is a plain prefix of the image's).
 func Answer(image mirror.Image, credentials []*Credential) Response {
-	last := max(0, len(credentials)-1)
-	return AnswerAround(image, credentials[:last], credentials[last:])
+	list := distinct(credentials, map[[2]string]bool{}, slices.Contains(credentials, nil))
+	r := Response{CacheKey: CacheByImage}
+	if len(list) == 1 && list[0] != nil && list[0].Anonymous() {
+		return r
+	}
+	for i, c := range list {
+		r.add(key(image, i, len(list)), c)
+	}
+	return r
 }
 
 // AnswerAround is [Answer] for a list in which one of mirrorcred's providers cannot
@@ -29,36 +36,30 @@ func Answer(image mirror.Image, credentials []*Credential) Response {
 // comes after them, and its keys count from the last up. Each has [MostInOrder]
 // credentials at most.
 func AnswerAround(image mirror.Image, first, rest []*Credential) Response {
-	r := Response{CacheKey: CacheByImage}
-	shared := slices.Contains(first, nil) || slices.Contains(rest, nil)
+	if list := slices.Concat(first, rest); !slices.Contains(list, nil) {
+		return Answer(image, list)
+	}
 	seen := map[[2]string]bool{}
-	first, rest = distinct(first, seen, shared), distinct(rest, seen, shared)
-	list := slices.Concat(first, rest)
-	if len(list) == 1 && list[0] != nil && list[0].Anonymous() {
-		return r
-	}
-	add := func(key string, c *Credential) {
-		if c == nil {
-			return
-		}
-		if r.Auth == nil {
-			r.Auth = make(map[string]Credential, len(list))
-		}
-		r.Auth[key] = *c
-	}
-	if !shared {
-		for i, c := range list {
-			add(key(image, i, len(list)), c)
-		}
-		return r
-	}
+	first, rest = distinct(first, seen, true), distinct(rest, seen, true)
+	r := Response{CacheKey: CacheByImage}
 	for i, c := range first[:min(len(first), places(image, len(rest)))] {
-		add(keyBefore(image, i), c)
+		r.add(keyBefore(image, i), c)
 	}
 	for i, c := range rest {
-		add(keyAfter(image, len(rest)-1-i), c)
+		r.add(keyAfter(image, len(rest)-1-i), c)
 	}
 	return r
+}
+
+// add adds a credential, unless another provider returns it.
+func (r *Response) add(key string, c *Credential) {
+	if c == nil {
+		return
+	}
+	if r.Auth == nil {
+		r.Auth = map[string]Credential{}
+	}
+	r.Auth[key] = *c
 }
 
 // Empty returns the response with which the kubelet tries an image without a credential,

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -62,7 +63,7 @@ func TestArrange(t *testing.T) {
 				}
 			}
 			c := n.arrange(offers, got)
-			for key, one := range credential.AnswerAround(image, c.first, c.rest).Auth {
+			for key, one := range c.answer(image).Auth {
 				if keys[key] != "" {
 					t.Fatalf("seed %d: %s and %s have one key, %s", seed, keys[key], one.Username, key)
 				}
@@ -79,6 +80,50 @@ func TestArrange(t *testing.T) {
 		}
 		if !slices.Equal(tried, want) {
 			t.Fatalf("seed %d: %s with %d logins at %d of %d: tried %q; want %q\n%q", seed, image.Name(), logins, several, len(offers), tried, want, order)
+		}
+	}
+}
+
+// TestSharedListAtIPv6 has two providers answer a list that is longer than the repository's
+// name, at an address that no wildcard matches: none of it is left out. Its places are known
+// to both, as no pod has several logins.
+func TestSharedListAtIPv6(t *testing.T) {
+	registry, err := mirror.ParseHost("harbor.corp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"[2001:db8::1]:5000/a", "[2001:db8::1]:5000/v2/x", "[2001:db8::1]/ab"} {
+		image, err := mirror.ParseImage(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var offers []route.Offer
+		for i := range 7 {
+			c := &mirror.Credential{Name: fmt.Sprint("c", i), Kind: mirror.DockerConfig}
+			if i%3 == 1 {
+				c.Token = &mirror.Token{Audience: "a"}
+			}
+			offers = append(offers, route.Offer{Query: credential.Query{Registry: registry}, Credential: c})
+		}
+		keys := map[string]bool{}
+		for _, provider := range []string{"", "c1", "c4"} {
+			n := &node{request: &credential.Request{Image: image.Name()}}
+			n.provider.credential = provider
+			got := make([][]credential.Credential, len(offers))
+			for i, o := range offers {
+				if n.answers(o) {
+					got[i] = []credential.Credential{{Username: o.Credential.Name, Password: "p"}}
+				}
+			}
+			for key := range n.arrange(offers, got).answer(image).Auth {
+				if keys[key] {
+					t.Errorf("%s: the key %s is there twice", name, key)
+				}
+				keys[key] = true
+			}
+		}
+		if len(keys) != len(offers) {
+			t.Errorf("%s: there are the keys %q; want %d", name, slices.Sorted(maps.Keys(keys)), len(offers))
 		}
 	}
 }

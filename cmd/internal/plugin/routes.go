@@ -27,13 +27,10 @@ func (n *node) byRoutes(ctx context.Context, o options) (credential.Response, er
 		return credential.Response{}, withCode(audit.BadRequest, fmt.Errorf("image %q: %w", n.request.Image, err))
 	}
 	credentials, err := n.byRoute(ctx, o.routes, image)
-	switch {
-	case err != nil:
+	if err != nil {
 		return credential.Response{}, fmt.Errorf("no credential for %s: %w", image.Name(), err)
-	case credentials.empty:
-		return credential.Empty(image), nil
 	}
-	return credential.AnswerAround(image, credentials.first, credentials.rest), nil
+	return credentials.answer(image), nil
 }
 
 // byRoute gets the credentials for an image. That takes seconds, in which
@@ -149,7 +146,7 @@ func (n *node) observe(dir, host string) (route.Observed, error) {
 
 // collected are the credentials for an image in the order of the offers, nil for one
 // that another of mirrorcred's providers answers. first ends with those of the first
-// offer that may have any number of them.
+// offer that may have any number of them, and is nil if each offer has one at most.
 type collected struct {
 	first, rest []*credential.Credential
 	// empty says that there are none, and that the kubelet must try without one; see
@@ -157,14 +154,25 @@ type collected struct {
 	empty bool
 }
 
+// answer returns them as the kubelet tries them.
+func (c collected) answer(image mirror.Image) credential.Response {
+	switch {
+	case c.empty:
+		return credential.Empty(image)
+	case c.first == nil:
+		return credential.Answer(image, c.rest)
+	}
+	return credential.AnswerAround(image, c.first, c.rest)
+}
+
 // arrange puts what was got for each offer in order.
 func (n *node) arrange(offers []route.Offer, got [][]credential.Credential) collected {
 	shared := slices.ContainsFunc(offers, func(o route.Offer) bool { return !n.answers(o) })
 	several := slices.IndexFunc(offers, func(o route.Offer) bool { return o.Credential != nil && o.Credential.Kind == mirror.PullSecret })
-	if several < 0 {
-		several = len(offers) - 2 // only the last one comes after
-	}
 	var c collected
+	if several >= 0 {
+		c.first = []*credential.Credential{}
+	}
 	for i := range offers {
 		to := &c.first
 		if i > several {

@@ -30,8 +30,10 @@ func settings(arch string) []string {
 		"GOFLAGS=", "GOEXPERIMENT=", "GOWORK=off", "GOFIPS140=off")
 }
 
-// build builds both programs for an architecture into a directory. See the
-// Makefile for why there is a tag.
+// tags are those of the Makefile, which says why.
+const tags = "grpcnotrace,nethttpomithttp2"
+
+// build builds both programs for an architecture into a directory.
 func build(ctx context.Context, repo, out, arch string, r release) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
@@ -45,7 +47,7 @@ func build(ctx context.Context, repo, out, arch string, r release) error {
 		"-X", "main.version=" + r.version, "-X", "main.commit=" + r.commit,
 		"-X", module + "/cmd/internal/plugin.Version=" + r.version,
 	}, " ")
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-tags", "grpcnotrace", "-ldflags", flags, "-o", abs + "/"}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-tags", tags, "-ldflags", flags, "-o", abs + "/"}
 	for _, program := range programs {
 		args = append(args, "./cmd/"+program)
 	}

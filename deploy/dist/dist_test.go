@@ -139,8 +139,21 @@ func TestContents(t *testing.T) {
 // today, so that a program which grows by a tenth is noticed.
 const (
 	mostDeb   = 9_500_000
-	mostImage = 23_000_000
+	mostImage = 22_000_000
 )
+
+// TestTags checks that a release, "make build" and the end-to-end tests have the same
+// programs.
+func TestTags(t *testing.T) {
+	for name, line := range map[string]string{
+		"Makefile":           "TAGS     = " + tags + "\n",
+		"e2e/build/build.go": "ourTags = \"" + tags + "\"\n",
+	} {
+		if data, err := os.ReadFile(filepath.Join(repo, name)); err != nil || !strings.Contains(string(data), line) {
+			t.Errorf("%s has no line %q: %v", name, line, err)
+		}
+	}
+}
 
 func TestSizes(t *testing.T) {
 	dir := dirs[newer.version]

@@ -165,11 +165,14 @@ func otherKubelet(dir, source, version string) error {
 	return os.WriteFile(filepath.Join(dir, "main.go"), main, 0o644)
 }
 
+// ourTags are those of the Makefile.
+const ourTags = "grpcnotrace,nethttpomithttp2"
+
 // Ours builds packages of the module at source, each into dir under the last
 // part of its path.
 func Ours(ctx context.Context, source, dir string, log io.Writer, packages ...string) error {
 	for _, p := range packages {
-		c := command(ctx, log, "build", "-o", filepath.Join(dir, filepath.Base(p)), p)
+		c := command(ctx, log, "build", "-tags", ourTags, "-o", filepath.Join(dir, filepath.Base(p)), p)
 		c.Dir = source
 		if err := c.Run(); err != nil {
 			return fmt.Errorf("go build %s in %s: %w", p, source, err)
@@ -182,7 +185,7 @@ func Ours(ctx context.Context, source, dir string, log io.Writer, packages ...st
 // the directory of our module.
 func Next(ctx context.Context, source, dir, version string, log io.Writer) error {
 	stamp := "-X main.version=" + version + " -X github.com/mirrorcred/mirrorcred/cmd/internal/plugin.Version=" + version
-	c := command(ctx, log, "build", "-ldflags", stamp, "-o", dir+"/", "./cmd/mirrorcred", "./cmd/mirror-credential-provider")
+	c := command(ctx, log, "build", "-tags", ourTags, "-ldflags", stamp, "-o", dir+"/", "./cmd/mirrorcred", "./cmd/mirror-credential-provider")
 	c.Dir = source
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("go build of version %s: %w", version, err)

@@ -134,6 +134,7 @@ func (s services) writesOnlyItsOwn() {
 		"/var/lib/mirrorcred/routes":    "Read-only file system",
 		"/run/mirrorcred":               "Read-only file system",
 		"/run/mirrorcred/status":        "Read-only file system",
+		"/run":                          "Read-only file system",
 		"/etc/mirrorcred":               "Read-only file system",
 		"/etc/containerd/certs.d":       "Read-only file system",
 		"/var/lib/kubelet":              "Read-only file system",

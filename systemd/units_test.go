@@ -105,7 +105,7 @@ func TestUnitsSandbox(t *testing.T) {
 		"Type=notify", "NotifyAccess=main", "WatchdogSec=3min", "Restart=on-failure", "StartLimitIntervalSec=0",
 		"ExecStart=/usr/local/bin/mirrorcred deliver", "PartOf=mirrorcred.service",
 		"CapabilityBoundingSet=", "ProtectSystem=strict", "StateDirectory=mirrorcred/delivered", "StateDirectoryMode=0700",
-		"RuntimeDirectory=mirrorcred/ready", "RuntimeDirectoryMode=0700", "RuntimeDirectoryPreserve=yes",
+		"RuntimeDirectory=mirrorcred/ready", "RuntimeDirectoryMode=0700", "ReadOnlyPaths=/run", "RuntimeDirectoryPreserve=yes",
 		"RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
 	}
 	want[systemd.DeliverPathUnit] = []string{"PathExists=/run/mirrorcred/deliver-wanted", "PartOf=mirrorcred.service"}

@@ -73,9 +73,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	if *every > 1 {
-		if all, err = r.share(ctx, all, *every); err != nil {
-			return err
-		}
+		all = r.share(ctx, all, *every)
 	}
 	if *sound {
 		if err := r.sound(ctx, all); err != nil {
@@ -99,13 +97,14 @@ func run(ctx context.Context) error {
 }
 
 // share returns each n-th mutation. Which is the first follows from the commit, so that
-// over the commits each has its turn, and one commit always has the same ones.
-func (r runner) share(ctx context.Context, all []mutation, n int) ([]mutation, error) {
+// over the commits each has its turn, and one commit always has the same ones. Without
+// git, such as in an unpacked archive, it is always the same share.
+func (r runner) share(ctx context.Context, all []mutation, n int) []mutation {
 	c := exec.CommandContext(ctx, "git", "rev-parse", "HEAD")
 	c.Dir = r.root
 	commit, err := c.Output()
 	if err != nil {
-		return nil, fmt.Errorf("which commit this is: git rev-parse HEAD: %w", err)
+		fmt.Fprintf(os.Stderr, "mutate: git does not say which commit this is, so the share is that of none: %v\n", err)
 	}
 	sum := fnv.New32a()
 	sum.Write(commit)
@@ -114,7 +113,7 @@ func (r runner) share(ctx context.Context, all []mutation, n int) ([]mutation, e
 	for i := first; i < len(all); i += n {
 		list = append(list, all[i])
 	}
-	return list, nil
+	return list
 }
 
 // each calls do for every mutation, some at once, and prints what it says.

@@ -44,7 +44,8 @@ error, or a registry has no credential. The log goes to standard error, and has
 no secret.
 `
 
-// deliverLock is held by the one that asks. Its unit can write nowhere else.
+// deliverLock is held by the process that asks registries. It is in one of the two
+// directories that mirrorcred-deliver.service can write.
 const deliverLock = handover.Dir + "/lock"
 
 // errDelivering says that another process asks the registries.

@@ -122,6 +122,28 @@ func (n *deliveringNode) until(what string, is func() bool) {
 	}
 }
 
+// endsUnwanted checks that a run goes on while systemd would start it again, and ends
+// after that.
+func (n *deliveringNode) endsUnwanted(done <-chan error) {
+	n.Helper()
+	select {
+	case err := <-done:
+		n.Fatalf("it ended while it is wanted: %v", err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	if err := os.Remove(filepath.Join(n.root, "run/mirrorcred/deliver-wanted")); err != nil {
+		n.Fatal(err)
+	}
+	select {
+	case err := <-done:
+		if err != nil {
+			n.Errorf("it ended with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		n.Errorf("it goes on; the log is\n%s", n.log)
+	}
+}
+
 func (n *deliveringNode) has(password string) func() bool {
 	return func() bool {
 		v, ok := n.value()
@@ -155,22 +177,7 @@ func TestDeliver(t *testing.T) {
 	n.write("run/mirrorcred/deliver-wanted", "")
 	n.write("etc/mirrorcred/mirrors.toml", n.mirrors("kubelet"))
 	n.until("the removal", func() bool { _, ok := n.value(); return !ok })
-	select {
-	case err := <-done:
-		t.Fatalf("it ended while it is wanted: %v", err)
-	case <-time.After(500 * time.Millisecond):
-	}
-	if err := os.Remove(filepath.Join(n.root, "run/mirrorcred/deliver-wanted")); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Errorf("it ended with %v", err)
-		}
-	case <-time.After(30 * time.Second):
-		t.Errorf("it goes on; the log is\n%s", n.log)
-	}
+	n.endsUnwanted(done)
 	log := n.log.String()
 	for _, want := range []string{"credential delivered\" registry=" + n.host(), "credential renewed\" registry=" + n.host(), "credential removed"} {
 		if !strings.Contains(log, want) {

@@ -140,7 +140,7 @@ func deliverer(ctx context.Context) check.Deliverer {
 	defer cancel()
 	if bus, err := systemd.Connect(ctx); err == nil {
 		defer bus.Close()
-		d.Service, _ = bus.State(ctx, systemd.DeliverUnit) // zero if there is none
+		d.Service, _ = bus.State(ctx, systemd.DeliverUnit) // zero if systemd has no such unit
 		d.Path, _ = bus.State(ctx, systemd.DeliverPathUnit)
 	}
 	isUp := d.Service.Active == "active" || d.Service.Active == "activating" && !strings.HasPrefix(d.Service.Sub, "auto-restart")
@@ -148,7 +148,7 @@ func deliverer(ctx context.Context) check.Deliverer {
 	return d
 }
 
-// isLocked reports whether a process holds a lock. Its file is not made if there is none.
+// isLocked reports whether a process holds a lock. It does not create the lock's file.
 func isLocked(path string) bool {
 	f, _, err := input.Open(path)
 	if err != nil {

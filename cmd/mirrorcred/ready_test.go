@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
@@ -39,22 +38,7 @@ func TestDeliverAsksReady(t *testing.T) {
 	n.until("the answer of the first map's target", first)
 	second := n.ready("quay.io")
 	n.until("the answer of the second map's target", second)
-	select {
-	case err := <-done:
-		t.Fatalf("it ended while it is wanted: %v", err)
-	case <-time.After(500 * time.Millisecond):
-	}
-	if err := os.Remove(filepath.Join(n.root, "run/mirrorcred/deliver-wanted")); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(20 * time.Second):
-		t.Errorf("it goes on; the log is\n%s", n.log)
-	}
+	n.endsUnwanted(done)
 }
 
 // TestAskReady holds that an apply by hand asks for a mirror that is not on yet.

@@ -162,10 +162,8 @@ func (d *Deliverer) Once(ctx context.Context, list []Want) []Result {
 	d.clean()
 	s := newSchedule(rand.Uint64())
 	d.want(s, list)
-	due := map[string]bool{}
-	for _, w := range s.begin(time.Now()) {
-		due[w.Key] = true
-	}
+	s.begin(time.Now())
+	due := s.running
 	results := make([]Result, len(list))
 	slots := make(chan struct{}, mostAtOnce)
 	var wait sync.WaitGroup

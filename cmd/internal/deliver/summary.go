@@ -52,9 +52,6 @@ func (d *Deliverer) report(s *schedule) {
 func (d *Deliverer) Due(list []Want) map[string]bool {
 	s := newSchedule(rand.Uint64())
 	s.want(list, d.Store.Value, time.Now())
-	due := map[string]bool{}
-	for _, w := range s.begin(time.Now()) {
-		due[w.Key] = true
-	}
-	return due
+	s.begin(time.Now())
+	return s.running
 }

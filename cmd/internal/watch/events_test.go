@@ -399,7 +399,7 @@ func TestOverflowTwice(t *testing.T) {
 			select {
 			case l.events.watcher.Errors <- fsnotify.ErrEventOverflow:
 			case <-time.After(10 * time.Second):
-				t.Fatal("nobody takes the second error")
+				t.Fatal("the second error is not taken")
 			}
 		}
 	})

@@ -63,7 +63,7 @@ var (
 	}
 	plainHosts  = []string{"plain.corp", "plain.corp:8080", "10.0.0.2:5000", "localhost:5002", "[::1]:5003"}
 	sourceHosts = []string{
-		"mcr.microsoft.com", "docker.io", "quay.io", "harbor.corp:8443", "[2001:db8::2]:5000", "[2001:db8::3]",
+		"mcr.microsoft.com", "docker.io", "quay.io", "harbor.corp:8443", "[2001:db8::2]:5000", portless,
 		"localhost:5000", "localhost", "127.0.0.1:80", "registry-1.docker.io", "*",
 	}
 	paths        = []string{"", "", "", "", "/p", "/hub-proxy/all", "/v2/p", "/v2"}
@@ -123,7 +123,7 @@ func generateMap(seed uint64, p pems) (text string, secrets map[string]string) {
 func (g *generator) mirror(source string) {
 	var targets []string
 	for _, host := range some(g.Rand, tlsHosts, g.IntN(4)) {
-		if host == source || strings.HasSuffix(source, "docker.io") && host == "docker.io" || source == "[2001:db8::3]" && host == "contoso.azurecr.io" {
+		if host == source || strings.HasSuffix(source, "docker.io") && host == "docker.io" || source == portless && withCredential(host) {
 			continue
 		}
 		path := pick(g.Rand, paths)
@@ -150,6 +150,16 @@ func (g *generator) mirror(source string) {
 	if chance(g.Rand, 30) {
 		g.header()
 	}
+}
+
+// portless is a source for which the kubelet never asks a plugin, so the map refuses a
+// credential for it.
+const portless = "[2001:db8::3]"
+
+// withCredential reports whether a registry has a credential, or may get one from its
+// [registry."…"].
+func withCredential(host string) bool {
+	return host == "contoso.azurecr.io" || host == "harbor.corp:8443"
 }
 
 // registry writes a [registry."…"]; tls says that it may have TLS settings.

@@ -128,10 +128,19 @@ func parseRegistry(name string) (registry, error) {
 		host.name = dockerHub + ":443"
 	}
 	prefix = strings.TrimSuffix(prefix, "/")
-	if prefix != "" {
-		err = CheckRepository(prefix)
+	named := registry{host: host, prefix: prefix}
+	if prefix == "" {
+		return named, nil
 	}
-	return registry{host: host, prefix: prefix}, err
+	err = CheckRepository(prefix)
+	// As the rules of other registries' caches are written.
+	if short, ok := strings.CutSuffix(prefix, "*"); ok && err != nil {
+		short = strings.TrimSuffix(short, "/")
+		if short == "" || CheckRepository(short) == nil {
+			return named, fmt.Errorf("a prefix needs no wildcard; write %q", registry{host: host, prefix: short})
+		}
+	}
+	return named, err
 }
 
 // schemeError says what to write instead of a registry's name with a scheme. The

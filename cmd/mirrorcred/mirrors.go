@@ -22,8 +22,9 @@ type mirrorRow struct {
 	Source      string   `json:"source"`
 	Targets     []string `json:"targets"`     // empty if it is not in the map any more
 	Credentials []string `json:"credentials"` // their names; empty is anonymous
-	// State is active, pending, draining, held, conflict, fault, or changing for a
-	// source that is not as the map says and waits for nothing but an apply.
+	// State is active, pending, draining, held, conflict, fault, changing for a source
+	// that differs from the map and needs only an apply, or unknown if the map could
+	// not be compared with the node.
 	State string `json:"state"`
 	// LastRun is when the plugin ran last for it, and Outcome is how that ended; zero
 	// if its log does not say.
@@ -56,10 +57,14 @@ func mirrorRows(n *node.Node, todo plan.Plan, s watch.Status) []mirrorRow {
 			states[hosts.HostOf(dir)] = "conflict"
 		}
 	}
+	usual := "active"
+	if s.Fault != "" {
+		usual = "unknown"
+	}
 	rows := make([]mirrorRow, 0, len(m.Mirrors))
 	seen := map[string]bool{}
 	for _, one := range m.Mirrors {
-		row := mirrorRow{Source: one.Source.String(), Targets: []string{}, Credentials: one.CredentialNames(), State: "active"}
+		row := mirrorRow{Source: one.Source.String(), Targets: []string{}, Credentials: one.CredentialNames(), State: usual}
 		for _, t := range one.Targets {
 			row.Targets = append(row.Targets, t.String())
 		}

@@ -56,7 +56,7 @@ func ReadBy(read func(path string, max int64) ([]byte, fs.FileInfo, error), file
 	case isStranger(info):
 		return nil, fmt.Errorf("%s holds passwords and belongs to another user; chown root %s", file, file)
 	case info.Mode()&0o077 != 0:
-		return nil, fmt.Errorf("%s has mode %04o and holds passwords; chmod 0600 %s", file, info.Mode().Perm(), file)
+		return nil, fmt.Errorf("%s has mode %04o and holds passwords; run: chmod 0600 %s", file, info.Mode().Perm(), file)
 	}
 	return Parse(file, data)
 }

@@ -224,7 +224,7 @@ func TestRead(t *testing.T) {
 	for path, want := range map[string]string{
 		good:                          "",
 		link:                          "",
-		write("group", canary, 0o640): "has mode 0640 and holds passwords; chmod 0600 " + dir + "/group",
+		write("group", canary, 0o640): "has mode 0640 and holds passwords; run: chmod 0600 " + dir + "/group",
 		write("world", canary, 0o604): "chmod 0600 " + dir + "/world",
 		write("bad", canary, 0o600):   "/bad:1: not JSON",
 		write("long", strings.Repeat(" ", maxFile)+"{}", 0o600): "/long: this file is larger than 1 MiB",

@@ -36,9 +36,9 @@ func kubeletFlags(facts *Facts) []Finding {
 		}
 		flag, value, other = binDirFlag, want.BinDir, f.BinDirs
 	}
-	text := fmt.Sprintf("no unit or environment file below %s starts the kubelet with %s=%s", f.Root, flag, value)
+	text := fmt.Sprintf("no unit or environment file below %s starts the kubelet with %s", f.Root, flag)
 	if len(other) > 0 {
-		text += fmt.Sprintf(" (found %s=%s)", flag, strings.Join(other, ", "))
+		text += fmt.Sprintf("=%s (found %s=%s)", value, flag, strings.Join(other, ", "))
 	}
 	if len(f.Configs) == 0 && says(f.BinDirs, want.BinDir) || len(f.BinDirs) == 0 && says(f.Configs, want.Config) {
 		return append(found, OneFlag(f.Unit, want, len(f.Configs) == 0))

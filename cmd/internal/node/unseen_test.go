@@ -34,7 +34,7 @@ func TestUnseenKubelet(t *testing.T) {
 	const unseen = "process 1 is \"sh\" and not a machine's init system"
 	n, host := newNode(t, oneMap)
 	host.unseen = unseen
-	wantLeft(t, apply(t, n), "pending mcr.microsoft.com: it cannot be known whether a kubelet runs here: "+unseen+"; if none does, write running = false under [kubelet] in the map, or run this with --no-kubelet")
+	wantLeft(t, apply(t, n), "pending mcr.microsoft.com: it cannot be known whether a kubelet runs here: "+unseen+"; if no kubelet runs here, write running = false under [kubelet] in the map, or run this with --no-kubelet")
 	wantRouted(t, n, "mcr.microsoft.com", "")
 	n.NoKubelet = true
 	wantLeft(t, apply(t, n), "")

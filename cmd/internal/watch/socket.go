@@ -67,11 +67,13 @@ func listenIn(tree durable.Tree, dir int, base, socket string) (*net.UnixListene
 		return nil, fmt.Errorf("%s: this file is not a socket; move it, or pass another path with --socket", socket)
 	default:
 		conn, err := net.DialTimeout("unix", at, time.Second)
+		who := ""
 		if err == nil {
+			who = listenerOf(conn)
 			conn.Close()
 		}
 		if !errors.Is(err, syscall.ECONNREFUSED) { // a busy watcher is alive
-			return nil, fmt.Errorf("%s: another watcher runs there; stop it, or pass another path with --socket", socket)
+			return nil, fmt.Errorf("%s: another watcher%s runs there; stop it, or pass another path with --socket", socket, who)
 		}
 		if err := tree.Remove(socket); err != nil {
 			return nil, err
@@ -87,6 +89,29 @@ func listenIn(tree durable.Tree, dir int, base, socket string) (*net.UnixListene
 		return nil, fmt.Errorf("%s: %w", socket, err)
 	}
 	return listener.(*net.UnixListener), nil
+}
+
+// listenerOf names the process that listens at the other end of a connection, such as
+// " (process 4711)"; "" if it is in a PID namespace that is hidden from here
+// (SO_PEERCRED in unix(7)).
+func listenerOf(conn net.Conn) string {
+	unixConn, ok := conn.(*net.UnixConn)
+	if !ok {
+		return ""
+	}
+	raw, err := unixConn.SyscallConn()
+	if err != nil {
+		return ""
+	}
+	pid := 0
+	if err := raw.Control(func(fd uintptr) {
+		if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			pid = int(peer.Pid)
+		}
+	}); err != nil || pid == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (process %d)", pid)
 }
 
 // A NoWatcherError says that no watcher listens on a socket.

@@ -145,7 +145,7 @@ func TestListen(t *testing.T) {
 	t.Run("in use", func(t *testing.T) {
 		socket := filepath.Join(dir, "used.sock")
 		serving(t, NewStatusStore("", ""), socket)
-		if _, err := Listen(nil, socket); err == nil || !strings.Contains(err.Error(), "another watcher runs there; ") {
+		if _, err := Listen(nil, socket); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("another watcher (process %d) runs there; ", os.Getpid())) {
 			t.Errorf("the error is %v", err)
 		}
 		if _, err := ReadStatus(t.Context(), nil, socket); err != nil {

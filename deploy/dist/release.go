@@ -19,7 +19,7 @@ type release struct {
 	time     time.Time // of all files
 }
 
-// readRelease asks git, or the environment where there is no checkout.
+// readRelease asks git, or the environment if there is no checkout.
 func readRelease(ctx context.Context, repo string, env func(string) string) (release, error) {
 	git := func(args ...string) (string, error) {
 		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", repo}, args...)...).Output()

@@ -180,7 +180,7 @@ func wantLeft(t testing.TB, p plan.Plan, want string) {
 	}
 }
 
-// hostsOf returns the hosts.toml of a namespace, "" where there is none.
+// hostsOf returns the hosts.toml of a namespace, "" if there is none.
 func hostsOf(t testing.TB, n *Node, namespace string) string {
 	t.Helper()
 	return hostsIn(t, n, treeOf(t, n), namespace)

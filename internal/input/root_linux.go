@@ -1,16 +1,13 @@
 package input
 
 import (
-	"errors"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
-	"unsafe"
 )
 
 // A Root is a directory that stands for the root of another machine, such as
@@ -273,22 +270,6 @@ func (r *Root) Readlink(name string) (string, error) {
 	return to, nil
 }
 
-// Glob is [filepath.Glob] below the root.
-func (r *Root) Glob(pattern string) ([]string, error) {
-	inside, ok := r.inside(pattern)
-	if !ok {
-		return filepath.Glob(pattern)
-	}
-	names, err := fs.Glob(rootFS{r}, inside)
-	if errors.Is(err, path.ErrBadPattern) {
-		err = filepath.ErrBadPattern
-	}
-	for i, name := range names {
-		names[i] = filepath.Join(r.dir, name)
-	}
-	return names, err
-}
-
 // Resolve returns a path with all links in it resolved below the root. Parts that do
 // not exist stay as they are. The result is valid only until a link changes, so use it
 // only for functions that do not take a descriptor.
@@ -306,85 +287,6 @@ func (r *Root) Resolve(name string) (string, error) {
 		return "", fault("open", name, err)
 	}
 	return filepath.Join(r.dir, resolved), nil
-}
-
-// A rootFS is a root as a file system of package fs.
-type rootFS struct{ r *Root }
-
-func (f rootFS) at(name string) string { return filepath.Join(f.r.dir, name) }
-
-// Open implements [fs.FS] for files.
-func (f rootFS) Open(name string) (fs.File, error) {
-	file, _, err := f.r.Open(f.at(name))
-	return file, err
-}
-
-// Stat implements [fs.StatFS]. Like [filepath.Glob] it does not follow the last
-// name.
-func (f rootFS) Stat(name string) (fs.FileInfo, error) { return f.r.Lstat(f.at(name)) }
-
-// ReadDir implements [fs.ReadDirFS].
-func (f rootFS) ReadDir(name string) ([]fs.DirEntry, error) { return f.r.ReadDir(f.at(name)) }
-
-// An entry is a directory entry that reads its information below the root too.
-type entry struct {
-	fs.DirEntry
-	r   *Root
-	dir string
-}
-
-// Info implements [fs.DirEntry].
-func (e *entry) Info() (fs.FileInfo, error) { return e.r.Lstat(filepath.Join(e.dir, e.Name())) }
-
-// The kernel's numbers (openat2(2)), which package syscall lacks. openat2 has the same
-// number on each architecture.
-const (
-	oPath         = 0x200000
-	sysOpenat2    = 437
-	noMagicLinks  = 0x02
-	noSymlinks    = 0x04
-	beneath       = 0x08
-	resolveInRoot = 0x10 | noMagicLinks
-	// attempts is how often a path is tried that something renames meanwhile.
-	attempts = 1000
-)
-
-func openat2(dir int, name string, flags int, mode uint32, resolve uint64) (int, error) {
-	p, err := syscall.BytePtrFromString(name)
-	if err != nil {
-		return -1, err
-	}
-	if flags&oPath != 0 {
-		// The kernel refuses the others with it.
-		flags &= oPath | syscall.O_DIRECTORY | syscall.O_NOFOLLOW | syscall.O_CLOEXEC
-	}
-	how := struct{ flags, mode, resolve uint64 }{uint64(flags), uint64(mode), resolve}
-	for range attempts {
-		fd, _, errno := syscall.Syscall6(sysOpenat2, uintptr(dir), uintptr(unsafe.Pointer(p)),
-			uintptr(unsafe.Pointer(&how)), unsafe.Sizeof(how), 0, 0)
-		switch errno {
-		case 0:
-			return int(fd), nil
-		case syscall.EINTR, syscall.EAGAIN:
-		default:
-			return -1, errno
-		}
-	}
-	return -1, syscall.EAGAIN
-}
-
-func readlinkat(dir int, name string) (string, error) {
-	p, err := syscall.BytePtrFromString(name)
-	if err != nil {
-		return "", err
-	}
-	buffer := make([]byte, 4096) // PATH_MAX
-	n, _, errno := syscall.Syscall6(syscall.SYS_READLINKAT, uintptr(dir), uintptr(unsafe.Pointer(p)),
-		uintptr(unsafe.Pointer(&buffer[0])), uintptr(len(buffer)), 0, 0)
-	if errno != 0 {
-		return "", errno
-	}
-	return string(buffer[:n]), nil
 }
 
 func bare(err error) error {

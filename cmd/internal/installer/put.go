@@ -1,0 +1,142 @@
+package installer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/mirrorcred/mirrorcred/internal/input"
+	"github.com/mirrorcred/mirrorcred/mirror"
+	"github.com/mirrorcred/mirrorcred/systemd"
+)
+
+// put writes the programs and the units. A unit that the operator has edited is
+// replaced too: what the installer starts must be what it has brought.
+func (i *Installer) put() error {
+	if err := i.mounted(dir, "/etc/systemd/system"); err != nil {
+		return err
+	}
+	for _, to := range []string{plugin, manager} {
+		data, err := i.program(path.Base(to))
+		if err != nil {
+			return err
+		}
+		if err := i.write(to, data, 0o755); err != nil {
+			return err
+		}
+	}
+	for _, u := range systemd.InstallerUnits() {
+		if err := i.write(u.Path, u.Data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// program reads a program to install.
+func (i *Installer) program(name string) ([]byte, error) {
+	for _, dir := range i.Programs {
+		data, err := input.ReadFile(filepath.Join(dir, name), mostFile)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return data, err
+		}
+	}
+	return nil, fmt.Errorf("%s is in none of %s; use the image that \"make dist\" makes, or put both programs into one directory", name, strings.Join(i.Programs, ", "))
+}
+
+// putSettings writes what the values of the chart say, or removes what earlier ones
+// said.
+func (i *Installer) putSettings() error {
+	var list []byte
+	if i.Allowed != "" {
+		var err error
+		if list, err = input.ReadFile(i.Allowed, mostFile); err != nil {
+			return err
+		}
+	}
+	if err := i.writeOrRemove(allowed, list); err != nil {
+		return err
+	}
+	var bake, flags []byte
+	if i.Bake {
+		bake = []byte("[Service]\nExecStartPre=" + manager + " bootstrap bake\n")
+	}
+	if i.WatchFlags != "" {
+		if strings.ContainsAny(i.WatchFlags, "\"'\\%$\n") {
+			return fmt.Errorf("flags %q: a unit cannot have them; write them without quotes, \"%%\", \"$\" and \"\\\"", i.WatchFlags)
+		}
+		flags = []byte("# The installer of the DaemonSet writes this; /etc/default/mirrorcred wins.\n[Service]\nEnvironment=\"MIRRORCRED_FLAGS=" + i.WatchFlags + "\"\n")
+	}
+	return errors.Join(i.writeOrRemove(bakeConf, bake), i.writeOrRemove(flagsConf, flags))
+}
+
+// deliver gives a node its first map, because the courier starts after the installer,
+// and bootstrap needs a map. Once a courier has run, which its lock shows, the map is
+// the courier's.
+func (i *Installer) deliver() error {
+	if i.Map == "" {
+		return nil
+	}
+	if _, err := i.tree.Lstat(i.at(delivered + "/courier.lock")); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	data, err := input.ReadFile(i.Map, mostFile)
+	if err != nil {
+		return err
+	}
+	if err := i.judge(data); err != nil {
+		return err
+	}
+	if err := i.mounted(delivered); err != nil {
+		return err
+	}
+	return i.write(delivered+"/mirrors.toml", data, 0o644)
+}
+
+// judge parses the map as the node will: with the list of what it may name, if that
+// comes with it. The node's own list is out of the pod's reach.
+func (i *Installer) judge(data []byte) error {
+	var list *mirror.Allowed
+	if i.Allowed != "" {
+		text, err := input.ReadFile(i.Allowed, mostFile)
+		if err != nil {
+			return err
+		}
+		if list, err = mirror.ParseAllowed(i.Allowed, text); err != nil {
+			return err
+		}
+	}
+	_, err := mirror.ParseDelivered(i.Map, data, list)
+	return err
+}
+
+// write puts a file in place, whole or not at all, if it differs.
+func (i *Installer) write(name string, data []byte, mode fs.FileMode) error {
+	old, err := i.tree.ReadFile(i.at(name), mostFile)
+	if err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := i.tree.MkdirAll(path.Dir(i.at(name)), 0o755); err != nil {
+		return err
+	}
+	return i.node.Install(name, data, mode)
+}
+
+// writeOrRemove writes a file, or removes it if there is nothing to write.
+func (i *Installer) writeOrRemove(name string, data []byte) error {
+	if data != nil {
+		return i.write(name, data, 0o644)
+	}
+	err := i.tree.Remove(i.at(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -26,7 +26,8 @@ type Remark struct {
 	Fails bool
 }
 
-// The names of remarks.
+// The names of remarks, as "mirrorcred check" reports them. docs/check.md says what each
+// means.
 const (
 	NotParsed               = "not-parsed"
 	BOM                     = "bom"

@@ -17,12 +17,13 @@ type Fault struct {
 	File string
 	Line int // from 1; 0 if the fault is not on one line
 	Text string
-	// Name is a stable name, one of those below, for faults that scripts recognise;
+	// Name is a stable name, such as [NotAnACRHost], for faults that scripts recognise;
 	// "" for most.
 	Name string
 }
 
-// The names of faults, as "mirrorcred check" reports them.
+// NotAnACRHost is the name of the fault that an Azure credential is for a host that is
+// not an ACR login server, as "mirrorcred check" reports it (docs/check.md).
 const NotAnACRHost = "not-an-acr-host"
 
 // Error returns the fault as file:line: text.

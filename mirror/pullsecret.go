@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// DefaultAudience is whom the token of a pod is for that a [PullSecret] credential
-// needs, unless the map says otherwise. It only tells the plugin which pod pulls.
+// DefaultAudience is the audience of the pod's token that a [PullSecret] credential
+// needs, unless the map sets another. The token only tells the plugin which pod pulls.
 const DefaultAudience = "mirrorcred"
 
 // mostTimeout is the longest timeout of a credential: the plugin has 45 s for all.

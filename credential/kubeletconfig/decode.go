@@ -36,12 +36,12 @@ type Fault struct {
 	Line  int    // 0 if unknown
 	Field string // such as "providers[0].matchImages", or "" for the file
 	Text  string // the fault and what to do
-	Name  string // a stable name, one of those below; "" for most
+	Name  string // a stable name, such as NameTwice; "" for most
 	// Starts says that the kubelet starts with the file as it is.
 	Starts bool
 }
 
-// The names of faults. "mirrorcred check" reports them.
+// The names of faults, as "mirrorcred check" reports them (docs/check.md).
 const (
 	NameTwice     = "provider-name-twice"
 	BadAPIVersion = "api-version"

@@ -52,7 +52,7 @@ type Options struct {
 	// Kubeconfig is the path of the node's kubeconfig; "" means the first of the
 	// usual places with a file.
 	Kubeconfig string
-	// Audience is whom the pod's token must be for.
+	// Audience is the audience that the pod's token must have.
 	Audience string
 	// Timeout limits all requests together; 0 means [DefaultTimeout].
 	Timeout time.Duration

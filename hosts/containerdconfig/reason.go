@@ -8,7 +8,7 @@ import (
 // A Reason says why pulls do not use a directory, and the one edit that repairs
 // it.
 type Reason struct {
-	Name   string // stable, one of those below, or ""
+	Name   string // stable, such as PathUnset, or ""
 	File   string // the file to look at, or ""
 	Line   int    // 0 if it is not about one line
 	Table  string // or ""
@@ -16,7 +16,8 @@ type Reason struct {
 	Repair string // what to write, in which file
 }
 
-// The names of reasons. "mirrorcred check" reports them.
+// The names of reasons, as "mirrorcred check" reports them. docs/check.md says what each
+// means.
 const (
 	PathUnset      = "config-path-unset"
 	PathList       = "config-path-list"

@@ -1,6 +1,6 @@
 // Package release knows the version numbers of containerd: it parses a version
 // as people and programs write it, and compares two. What a release does is in
-// the packages hosts and containerdconfig.
+// the packages hosts and containerdconfig. Start at [Parse].
 package release
 
 import (

@@ -3,7 +3,7 @@
 // at that moment.
 //
 // Each function is one change. The caller knows in which order they make a file
-// change whole or not at all.
+// change whole or not at all. Start at [Tree].
 package durable
 
 import (

@@ -4,7 +4,7 @@
 // It answers by the routes that the manager wrote (--registry-mirror=@DIR), or,
 // as acr-credential-provider does, by azure.json and a list of mirrors. Package
 // route decides what it may return, and the packages below credential get the
-// credentials; this package only adds files and time.
+// credentials; this package only adds files and time. Start at [Run].
 package plugin
 
 import (

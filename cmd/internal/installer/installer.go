@@ -97,7 +97,7 @@ func (i *Installer) Install(ctx context.Context) error {
 		return err
 	}
 	defer bus.Close()
-	if err := i.start(ctx, bus, systemd.BootstrapUnit); err != nil {
+	if err := i.setUp(ctx, bus); err != nil {
 		return err
 	}
 	return i.renew(ctx, bus)

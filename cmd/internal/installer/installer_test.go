@@ -22,7 +22,8 @@ type fakeBus struct {
 	calls []string
 	fail  error
 	state systemd.State
-	undo  func() // what the unit that undoes everything removes
+	undo  func()       // what the unit that undoes everything removes
+	setUp func() error // how the unit that sets the node up ends, nil for well
 }
 
 func (b *fakeBus) Close() {}
@@ -47,6 +48,9 @@ func (b *fakeBus) Restart(_ context.Context, unit string) error {
 	}
 	if unit == systemd.UndoUnit && b.undo != nil {
 		b.undo()
+	}
+	if unit == systemd.BootstrapUnit && b.setUp != nil {
+		return b.setUp()
 	}
 	return b.fail
 }
@@ -216,6 +220,10 @@ func TestInstallFaults(t *testing.T) {
 		want   string
 	}{
 		"no mount":     {func(p *pod) { os.RemoveAll(filepath.Join(p.Root, dir)) }, "/usr/local/lib/mirrorcred is not a directory; mount the node's into the pod as a hostPath"},
+		"no units":     {func(p *pod) { os.RemoveAll(filepath.Join(p.Root, "/etc/systemd/system")) }, "/etc/systemd/system is not a directory; mount the node's into the pod as a hostPath"},
+		"no delivered": {func(p *pod) { os.RemoveAll(filepath.Join(p.Root, delivered)) }, "/etc/mirrorcred/delivered is not a directory; mount the node's into the pod as a hostPath"},
+		"no map":       {func(p *pod) { os.Remove(p.Map) }, "map does not exist; mount it into the pod, or leave out --map"},
+		"no list":      {func(p *pod) { os.Remove(p.Allowed) }, "allowed does not exist; mount it into the pod, or leave out --allowed"},
 		"no plugin":    {func(p *pod) { os.Remove(filepath.Join(p.Programs[1], "mirror-credential-provider")) }, "mirror-credential-provider is in none of /nonexistent, "},
 		"a bad map":    {func(p *pod) { p.write(p.Map, "version = 1\nmirrors = []\n") }, `map:2: unknown key "mirrors" in the map`},
 		"a command":    {func(p *pod) { p.write(p.Map, "version = 1\n[credential.x]\nkind = \"exec\"\ncommand = \"/bin/sh\"\n") }, `map:`},

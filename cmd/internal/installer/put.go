@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/mirrorcred/mirrorcred/internal/input"
-	"github.com/mirrorcred/mirrorcred/mirror"
 	"github.com/mirrorcred/mirrorcred/systemd"
 )
 
@@ -54,7 +53,7 @@ func (i *Installer) putSettings() error {
 	var list []byte
 	if i.Allowed != "" {
 		var err error
-		if list, err = input.ReadFile(i.Allowed, mostFile); err != nil {
+		if list, err = read(i.Allowed, "--allowed"); err != nil {
 			return err
 		}
 	}
@@ -72,46 +71,6 @@ func (i *Installer) putSettings() error {
 		flags = []byte("# The installer of the DaemonSet writes this; /etc/default/mirrorcred wins.\n[Service]\nEnvironment=\"MIRRORCRED_FLAGS=" + i.WatchFlags + "\"\n")
 	}
 	return errors.Join(i.writeOrRemove(bakeConf, bake), i.writeOrRemove(flagsConf, flags))
-}
-
-// deliver gives a node its first map, because the courier starts after the installer,
-// and bootstrap needs a map. Once a courier has run, which its lock shows, the map is
-// the courier's.
-func (i *Installer) deliver() error {
-	if i.Map == "" {
-		return nil
-	}
-	if _, err := i.tree.Lstat(i.at(delivered + "/courier.lock")); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	data, err := input.ReadFile(i.Map, mostFile)
-	if err != nil {
-		return err
-	}
-	if err := i.judge(data); err != nil {
-		return err
-	}
-	if err := i.mounted(delivered); err != nil {
-		return err
-	}
-	return i.write(delivered+"/mirrors.toml", data, 0o644)
-}
-
-// judge parses the map as the node will: with the list of what it may name, if that
-// comes with it. The node's own list is out of the pod's reach.
-func (i *Installer) judge(data []byte) error {
-	var list *mirror.Allowed
-	if i.Allowed != "" {
-		text, err := input.ReadFile(i.Allowed, mostFile)
-		if err != nil {
-			return err
-		}
-		if list, err = mirror.ParseAllowed(i.Allowed, text); err != nil {
-			return err
-		}
-	}
-	_, err := mirror.ParseDelivered(i.Map, data, list)
-	return err
 }
 
 // write puts a file in place, whole or not at all, if it differs.

@@ -152,11 +152,13 @@ func (f fleet) runPart(name, ring string, change func(spec map[string]any)) {
 		if o["kind"] != "DaemonSet" || o["metadata"].(map[string]any)["labels"].(map[string]any)["mirrorcred.io/ring"] != ring {
 			continue
 		}
-		spec := o["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)
+		template := o["spec"].(map[string]any)["template"].(map[string]any)
+		spec := template["spec"].(map[string]any)
 		delete(spec, "affinity")
 		spec["nodeName"] = "node"
 		change(spec)
-		text, err := yaml.Marshal(map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": name, "namespace": "mirrorcred"}, "spec": spec})
+		metadata := map[string]any{"name": name, "namespace": "mirrorcred", "annotations": template["metadata"].(map[string]any)["annotations"]}
+		text, err := yaml.Marshal(map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 		check(f.T, err)
 		check(f.T, f.k.Apply(f.Context(), string(text)))
 	}

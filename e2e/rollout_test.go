@@ -137,6 +137,7 @@ func (f fleet) missesMounts() {
 	f.Helper()
 	for mount, reason := range map[string]string{
 		"map":       "/map/mirrors.toml is gone; the map that was delivered last stays: mount the ConfigMap again",
+		"pod":       "/pod/allowed.toml is gone; mount there what the node allows",
 		"delivered": "/etc/mirrorcred/delivered",
 		"status":    "/run/mirrorcred/status/status.sock",
 	} {

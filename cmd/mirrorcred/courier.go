@@ -27,6 +27,8 @@ before stays, also when the pod is deleted.
 
   --map FILE       the map, in the directory where the ConfigMap is mounted
                    (default /map/mirrors.toml)
+  --allowed FILE   what the map may name on the node, if the pod brings it: a map
+                   that names more is not delivered (default: the host decides)
   --deliver DIR    the directory of the host that the map is written to
                    (default /etc/mirrorcred/delivered)
   --socket FILE    the socket of the host's watcher
@@ -51,10 +53,10 @@ map, without a fault and without a conflict. The log goes to standard error.
 
 // courierFlags are the flags of the command courier.
 type courierFlags struct {
-	mapFile, deliver, socket, listen string
-	ring, pod                        string
-	events, report                   bool
-	node, namespace, tokenDir        string
+	mapFile, allowed, deliver, socket, listen string
+	ring, pod                                 string
+	events, report                            bool
+	node, namespace, tokenDir                 string
 
 	log *slog.Logger
 }
@@ -64,6 +66,7 @@ func runCourier(ctx context.Context, args []string, stdout io.Writer) error {
 	var f courierFlags
 	flags := pflag.NewFlagSet("courier", pflag.ContinueOnError)
 	flags.StringVar(&f.mapFile, "map", "/map/mirrors.toml", "")
+	flags.StringVar(&f.allowed, "allowed", "", "")
 	flags.StringVar(&f.deliver, "deliver", node.DeliveredDir, "")
 	flags.StringVar(&f.socket, "socket", statusSocket, "")
 	flags.StringVar(&f.listen, "listen", ":9469", "")
@@ -100,7 +103,7 @@ func (f courierFlags) run(ctx context.Context, stdout io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	self, host := courier.Holder{Ring: f.ring, Pod: f.pod}, watch.Client{Socket: f.socket}
-	c := courier.New(courier.Options{Map: f.mapFile, Deliver: f.deliver, Self: self, Host: host, Log: f.log})
+	c := courier.New(courier.Options{Map: f.mapFile, Allowed: f.allowed, Deliver: f.deliver, Self: self, Host: host, Log: f.log})
 	report, err := f.reporter(c, self)
 	if err != nil {
 		return err

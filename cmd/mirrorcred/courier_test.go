@@ -25,16 +25,16 @@ type pod struct {
 	log     *bytes.Buffer
 }
 
-// courier starts a courier for a node, with a map.
-func (n tree) courier(ring, text string) *pod {
+// courier starts a courier for a node, with a map and further arguments.
+func (n tree) courier(ring, text string, more ...string) *pod {
 	n.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	n.must(err)
 	p := &pod{tree: n, volume: n.path("volume-" + ring), address: listener.Addr().String(), log: new(bytes.Buffer)}
 	n.must(listener.Close())
 	p.deliver(text)
-	p.cmd = program(n, "courier", "--map", filepath.Join(p.volume, "mirrors.toml"), "--deliver", n.path(node.DeliveredDir),
-		"--socket", n.path(statusSocket), "--listen", p.address, "--ring", ring, "--pod", "pod-of-"+ring)
+	p.cmd = program(n, append([]string{"courier", "--map", filepath.Join(p.volume, "mirrors.toml"), "--deliver", n.path(node.DeliveredDir),
+		"--socket", n.path(statusSocket), "--listen", p.address, "--ring", ring, "--pod", "pod-of-" + ring}, more...)...)
 	p.cmd.Stderr = p.log
 	n.must(p.cmd.Start())
 	return p
@@ -131,6 +131,12 @@ func TestCourier(t *testing.T) {
 		t.Errorf("the log of the second courier is\n%s", log)
 	}
 	stop()
+
+	// A pod that brings the node's list does not deliver what that forbids.
+	n.write("pod/allowed.toml", "version = 1\n")
+	third := n.courier("third", oneMirror("contoso.azurecr.io")+shell, "--allowed", n.path("pod/allowed.toml"))
+	third.ready(503, `mirrors.toml:9: command "/bin/sh" of [credential.x] is not allowed in a map from the cluster`)
+	third.stop()
 	if n.read("etc/mirrorcred/delivered/mirrors.toml") != oneMirror("fabrikam.azurecr.io") {
 		t.Error("the map did not stay")
 	}

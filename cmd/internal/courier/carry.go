@@ -28,7 +28,11 @@ type carrier struct {
 	// step is called before each system call that changes something; an error
 	// stops the run there. nil in production.
 	step func(op string) error
-	// parsed is the hash of the last map that had no fault: it is not parsed again.
+	// allowed is the file with what the map may name on the node, "" if that is not
+	// known here.
+	allowed string
+	// parsed are the hashes of the last map that had no fault, and of the list that it
+	// was compared with: it is not parsed again.
 	parsed string
 }
 
@@ -43,12 +47,8 @@ func (c *carrier) run(from string) (hash string, err error) {
 		return "", err
 	}
 	hash = hosts.Hash(data)
-	if hash != c.parsed {
-		// What the node allows is not known here.
-		if _, err := mirror.ParseDelivered(from, data, nil); err != nil {
-			return "", err
-		}
-		c.parsed = hash
+	if err := c.judge(from, hash, data); err != nil {
+		return "", err
 	}
 	c.clean()
 	there, info, err := input.ReadNoFollow(c.to, node.MaxDelivered)
@@ -59,6 +59,38 @@ func (c *carrier) run(from string) (hash string, err error) {
 		return "", err
 	}
 	return hash, nil
+}
+
+// judge parses the map, and compares it with the list if there is one.
+func (c *carrier) judge(from, hash string, data []byte) error {
+	var list []byte
+	if c.allowed != "" {
+		var err error
+		list, err = input.ReadFile(c.allowed, node.MaxDelivered)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is gone; mount there what the node allows, or leave out --allowed", c.allowed)
+		}
+		if err != nil {
+			return err
+		}
+		hash += hosts.Hash(list)
+	}
+	if hash == c.parsed {
+		return nil
+	}
+	var allowed *mirror.Allowed
+	if list != nil {
+		var err error
+		// The faults of the map name the list as the node has it.
+		if allowed, err = mirror.ParseAllowed(node.AllowedFile, list); err != nil {
+			return err
+		}
+	}
+	if _, err := mirror.ParseDelivered(from, data, allowed); err != nil {
+		return err
+	}
+	c.parsed = hash
+	return nil
 }
 
 // clean removes what killed couriers left.

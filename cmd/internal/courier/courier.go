@@ -4,8 +4,9 @@
 // socket. It has no other right, and nothing that a node needs to pull an image
 // depends on it.
 //
-// It knows whether a map parses, but not what the node allows or how it is set up:
-// the watcher on the host decides that, and its status says so. Start at
+// It knows whether a map parses, and what the node allows if the pod brings that list,
+// but not how the node is set up: the watcher on the host decides that, and its status
+// says so. Start at
 // [Courier.Run].
 package courier
 
@@ -24,6 +25,7 @@ import (
 // Options say what to carry and where.
 type Options struct {
 	Map     string // the map in the pod
+	Allowed string // what it may name on the node, in the pod; "" if that is not known
 	Deliver string // the directory on the host
 	Self    Holder
 	Host    watch.Client // of the host's watcher
@@ -71,7 +73,7 @@ type state struct {
 // New returns a courier that has not begun.
 func New(o Options) *Courier {
 	return &Courier{
-		o: o, carry: &carrier{to: filepath.Join(o.Deliver, mapName), tree: durable.Tree{}},
+		o: o, carry: &carrier{to: filepath.Join(o.Deliver, mapName), allowed: o.Allowed, tree: durable.Tree{}},
 		lock: &lock{path: filepath.Join(o.Deliver, lockName), self: o.Self}, events: watch.NewEvents(o.Log),
 		host: &host{client: o.Host}, state: state{turned: time.Now(), other: &Holder{}, fault: starting},
 	}
@@ -124,7 +126,11 @@ func (c *Courier) turn() bool {
 		}
 	}
 	c.become(s)
-	c.events.Watch([]string{c.o.Map, c.carry.to, c.lock.path})
+	watched := []string{c.o.Map, c.carry.to, c.lock.path}
+	if c.o.Allowed != "" {
+		watched = append(watched, c.o.Allowed)
+	}
+	c.events.Watch(watched)
 	return s.other == nil
 }
 

@@ -5,12 +5,17 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
 // authorization is the header that a delivered credential becomes.
 const authorization = "Authorization"
+
+// DeliveryRenewal is how often a credential that stands in hosts.toml is fetched again if
+// it names no end.
+const DeliveryRenewal = time.Hour
 
 // DeliveryKey names one credential of one registry where it is handed over as a header
 // (cmd/internal/deliver/handover). It depends on all that the header may depend on, so

@@ -100,6 +100,9 @@ func (d *delivery) printDue(w io.Writer) error {
 	list := d.wanted(m)
 	due := d.deliverer.Due(list)
 	p := printer{w: w}
+	if len(list) == 0 {
+		p.printf("the map delivers no credential into hosts.toml, so there is nothing to fetch\n")
+	}
 	for _, one := range list {
 		v, err := d.deliverer.Store.Value(one.Key)
 		next := "stays"

@@ -246,6 +246,12 @@ func TestDeliverDue(t *testing.T) {
 	time.Sleep(1100 * time.Millisecond) // times of a value are whole seconds
 	n.login(deliverCanary + "changed")
 	prints("delivered, without an end; would be fetched, and tried at the registry")
+
+	n.write("etc/mirrorcred/mirrors.toml", n.mirrors("kubelet"))
+	var out strings.Builder
+	if err := n.delivery().printDue(&out); err != nil || out.String() != "the map delivers no credential into hosts.toml, so there is nothing to fetch\n" {
+		t.Errorf("with nothing to deliver it prints %q, %v", out.String(), err)
+	}
 }
 
 // TestDeliverAlone checks that one process asks at a time.

@@ -11,11 +11,10 @@ import (
 	"unicode"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
+	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 const (
-	// hourly is how often a credential that names no end is fetched.
-	hourly = time.Hour
 	// leastRenew is how long a credential is kept whose source would be asked again at
 	// once: a plugin's answer costs the kubelet a run, but here a registry is asked too.
 	leastRenew = time.Minute
@@ -152,7 +151,7 @@ func (s *schedule) resume(w Want, v handover.Value, now time.Time) time.Time {
 // renewal returns when to renew a value: in the middle of its life, less a fifth of that
 // at most.
 func (s *schedule) renewal(w Want, v handover.Value) time.Time {
-	half := hourly
+	half := mirror.DeliveryRenewal
 	switch {
 	case !v.Renew.IsZero():
 		half = max(v.Renew.Sub(v.From), leastRenew)

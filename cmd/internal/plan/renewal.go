@@ -16,10 +16,8 @@ import (
 // time to repair it.
 
 const (
-	// hourly is how often a credential that names no end is renewed.
-	hourly = time.Hour
-	// grace is how long the renewal of such a credential may be late: tries come every
-	// five minutes.
+	// grace is how long the renewal of a credential that names no end may be late: tries
+	// come every five minutes.
 	grace = 10 * time.Minute
 	// soon is how long before its end a person has to renew a credential, as the alert
 	// MirrorcredCredentialEnds has it.
@@ -42,7 +40,7 @@ func (d Delivery) overdue(now time.Time) bool {
 	}
 	due := d.Renew
 	if due.IsZero() {
-		due = d.From.Add(hourly)
+		due = d.From.Add(mirror.DeliveryRenewal)
 	}
 	return now.After(due.Add(max(due.Sub(d.From)/5, grace)))
 }

@@ -49,15 +49,20 @@ func TestKubeletFlags(t *testing.T) {
 		args []string
 		want string
 	}{
-		"none":         {nil, "pending mcr.microsoft.com: the kubelet (process 100) runs without --image-credential-provider-config=" + kubeletFile + "; run \"mirrorcred bootstrap join\", or start it with that flag and " + dir},
-		"other file":   {[]string{"--image-credential-provider-config=/etc/other.yaml", dir}, "pending mcr.microsoft.com: the kubelet (process 100) runs with --image-credential-provider-config=/etc/other.yaml, but the map has config = \"" + kubeletFile + "\" under [kubelet]; remove config and bin_dir from the map"},
-		"other binary": {[]string{config, "--image-credential-provider-bin-dir=/opt/bin"}, "pending mcr.microsoft.com: the kubelet (process 100) runs without " + dir + "; start it with that flag, or write its directory as bin_dir"},
-		"both":         {[]string{config, dir}, ""},
-		"two words":    {[]string{"--image-credential-provider-config", kubeletFile, dir + "/"}, ""},
+		"none":          {nil, "pending mcr.microsoft.com: the kubelet (process 100) runs without --image-credential-provider-config=" + kubeletFile + "; run \"mirrorcred bootstrap join\", or start it with that flag and " + dir},
+		"other file":    {[]string{"--image-credential-provider-config=/etc/other.yaml", dir}, "pending mcr.microsoft.com: the kubelet (process 100) runs with --image-credential-provider-config=/etc/other.yaml, but mirrorcred writes \"" + kubeletFile + "\", the path of its unit or else the default; restart it"},
+		"not the map's": {[]string{"--image-credential-provider-config=/etc/other.yaml", dir}, "pending mcr.microsoft.com: the kubelet (process 100) runs with --image-credential-provider-config=/etc/other.yaml, but the map has config = \"" + kubeletFile + "\" under [kubelet]; remove config and bin_dir from the map"},
+		"other binary":  {[]string{config, "--image-credential-provider-bin-dir=/opt/bin"}, "pending mcr.microsoft.com: the kubelet (process 100) runs without " + dir + "; start it with that flag, or write its directory as bin_dir"},
+		"both":          {[]string{config, dir}, ""},
+		"two words":     {[]string{"--image-credential-provider-config", kubeletFile, dir + "/"}, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			n, host := newNode(t, oneMap)
+			text := oneMap
+			if name == "not the map's" {
+				text += "\n[kubelet]\nconfig = \"" + kubeletFile + "\"\n"
+			}
+			n, host := newNode(t, text)
 			apply(t, n)
 			if err := os.RemoveAll(n.path("/etc/containerd/certs.d/mcr.microsoft.com")); err != nil {
 				t.Fatal(err)

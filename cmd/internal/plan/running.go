@@ -111,6 +111,8 @@ func misconfigured(want mirror.Kubelet, k Process) string {
 		return ""
 	case k.Config == "":
 		return fmt.Sprintf("the kubelet (process %d) runs without --%s=%s; run \"mirrorcred bootstrap join\", or start it with that flag and --%s=%s", k.PID, configFlag, want.Config, binDirFlag, want.BinDir)
+	case path.Clean(k.Config) != want.Config && !want.Named:
+		return fmt.Sprintf("the kubelet (process %d) runs with --%s=%s, but mirrorcred writes %q, the path of its unit or else the default; restart it if its unit was changed, or write config and bin_dir under [kubelet] in the map", k.PID, configFlag, k.Config, want.Config)
 	case path.Clean(k.Config) != want.Config:
 		return fmt.Sprintf("the kubelet (process %d) runs with --%s=%s, but the map has config = %q under [kubelet]; remove config and bin_dir from the map, or start it with the map's paths", k.PID, configFlag, k.Config, want.Config)
 	case k.BinDir == "" || path.Clean(k.BinDir) != want.BinDir:

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -126,6 +125,7 @@ func newWatching(f watchFlags) (*watching, error) {
 	}
 	w.metrics = watch.NewMetrics(w.store, w.pluginLog, w.armed)
 	w.events.Root = f.root
+	w.node.Changes = w.events
 	w.restarts = watch.Restarts{
 		Kubelet: &kubeletUnit{named: f.unit, node: w.node}, Jitter: f.jitter, Stamp: filepath.Join(f.root, "/", restartStamp),
 		Root: w.root, Unable: w.store.SetNoRestart, Ended: w.metrics.CountRestart, Log: f.log,
@@ -199,6 +199,8 @@ func (f watchFlags) run(ctx context.Context) error {
 func (w *watching) reconcile(ctx context.Context) {
 	w.store.SetFileWatching(w.events.Watch(w.node.Watched()))
 	w.log.Info("watching", "map", w.node.Map, "version", version)
+	rest := watch.NewRest()
+	defer rest.Stop()
 	watch.New(w.node, w.events.Hints(), watch.Options{
 		Tick: w.tick, Log: w.log,
 		MapTime: func() time.Time { return modified(w.root, w.node.Map) },
@@ -216,9 +218,7 @@ func (w *watching) reconcile(ctx context.Context) {
 			if w.restart {
 				w.restarts.Consider(ctx, r)
 			}
-			if len(r.Plan.Changes) == 0 {
-				debug.FreeOSMemory() // what the reconcile allocated is garbage now
-			}
+			rest.Begin()
 		},
 	}).Run(ctx)
 }

@@ -63,9 +63,12 @@ type Node struct {
 	// Waits, if not nil, is called once with a line that says who holds the lock, if
 	// a run waits for it for longer than a second.
 	Waits func(line string)
-	// Remember is how long what was read of many files counts, as long as the kernel
-	// reports no change of a file; 0 reads all files in each pass. See [recall].
+	// Remember is how long what was read of many files counts at most, as long as no
+	// change of a file is reported; 0 reads all files in each pass. See [recall].
 	Remember time.Duration
+	// Changes, if not nil, reports changes of files, so that not each file must be
+	// looked at.
+	Changes Changes
 	// Made, if not nil, is called for each change once it is in place.
 	Made func(plan.Change)
 	// count is how many changes of the present plan are in place.

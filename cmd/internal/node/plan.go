@@ -29,6 +29,7 @@ func (n *Node) plan(ctx context.Context, hold func(source string) bool) (plan.Pl
 	if err := n.checkRoot(); err != nil {
 		return plan.Plan{}, err
 	}
+	n.takeChanges() // before anything is read
 	// The disk is read while the map is parsed and rendered: if nothing is to do,
 	// these two are most of the work.
 	routes := background(func() (plan.RouteFiles, error) { return n.readRoutes(n.path(plan.RoutesDir)) })

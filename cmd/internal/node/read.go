@@ -27,7 +27,7 @@ func (r *reader) read(name string) ([]byte, fs.FileInfo, error) {
 	if r.known == nil {
 		return r.ReadFile(name, 0, r.room)
 	}
-	if was, ok := r.known.files[name]; ok && r.IsUnchanged(name, was.info) {
+	if was := r.known.unchanged(name, r); was != nil {
 		return was.data, was.info, nil
 	}
 	room := r.room
@@ -36,7 +36,7 @@ func (r *reader) read(name string) ([]byte, fs.FileInfo, error) {
 	}
 	data, info, err := r.ReadFile(name, 0, room)
 	if err == nil {
-		r.fresh = append(r.fresh, recalled{name, data, info})
+		r.fresh = append(r.fresh, recalled{name: name, data: data, info: info})
 	}
 	return data, info, err
 }
@@ -109,7 +109,7 @@ func (n *Node) readAll(dir string, entries []fs.DirEntry, do func(r *reader, i i
 	wait.Wait()
 	if known != nil {
 		for _, r := range readers {
-			known.learn(r.fresh)
+			known.learn(r.fresh, n.Remember)
 		}
 	}
 	return errors.Join(errs...)

@@ -2,23 +2,28 @@ package node
 
 import (
 	"io/fs"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
+	"github.com/mirrorcred/mirrorcred/hosts"
 )
 
 // A pass over 10,000 mirrors spends most of its time on opening and reading files that
-// have not changed. So a node that is applied again and again remembers what it read,
-// and asks the kernel only whether each file is still the same.
+// have not changed. So a node that is applied again and again remembers what it read. If
+// the file's directory is watched, and no event came, the file is the same. Otherwise the
+// kernel is asked whether it is.
 //
-// The answer comes from the time of the inode's last change, which no program can set.
-// But the clock is coarse, and it can be set back; and a program that writes through
-// mapped memory need not change the time at once. So a file counts only once its time
-// is old, all is forgotten if the clock was set, and from time to time all is read
-// anew. Until then, what is missed is missed as if its event had been lost. No file is
-// replaced or removed for what is remembered: it is read again right before.
+// The kernel's answer comes from the time of the inode's last change, which no program can
+// set. But the clock is coarse, and it can be set back; and a program that writes through
+// mapped memory need not change the time at once, or cause an event. So a file counts only
+// once its time is old, all is forgotten if the clock was set, and each file is read anew
+// from time to time. Until then, what is missed is missed as if its event had been lost. No
+// file is replaced or removed for what is remembered: it is read again right before.
 
 // leastRecalled is how many files a directory must have for that. Reading fewer is quick, and
 // costs no memory.
@@ -27,15 +32,28 @@ const leastRecalled = 200
 // aged is how old a file's time must be: more than the step of any file system's clock.
 const aged = 3 * time.Second
 
+// Changes reports the changes of files in directories that are watched.
+type Changes interface {
+	// Take returns the paths with a change since it was last called: of files, and of
+	// directories that were removed, renamed, or are no longer watched. It returns false
+	// if there may have been others.
+	Take() (paths []string, all bool)
+	// Covers reports whether each change of a file in a directory will be reported from
+	// now on, also if the directory is moved away.
+	Covers(dir string) bool
+}
+
 // A recall is what was read in one directory.
 type recall struct {
-	files map[string]recalled // by name below the directory
-	since plan.Moment         // when everything was read
+	files map[string]*recalled // by name below the directory
+	boot  string
 	// zero is the time since boot at which the wall clock began to count, so to speak:
 	// it changes if that clock is set.
 	zero time.Time
-	// limit is the newest time of a file that counts.
-	limit time.Time
+	// now is the time since boot, and limit the newest time of a file that counts.
+	now     time.Duration
+	limit   time.Time
+	changes Changes // nil for none
 }
 
 // A recalled is a file that was read.
@@ -43,6 +61,10 @@ type recalled struct {
 	name string
 	data []byte
 	info fs.FileInfo
+	// until is the time since boot at which it is read anew.
+	until time.Duration
+	// covered says that each change since it was last looked at is reported.
+	covered bool
 }
 
 // recalls are what was read in each directory. Directories are read at the same time.
@@ -55,6 +77,48 @@ func (r *recalls) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.byDir = nil
+}
+
+// takeChanges has the files that were reported as changed be looked at again.
+func (n *Node) takeChanges() {
+	if n.Changes == nil {
+		return
+	}
+	paths, all := n.Changes.Take()
+	n.recalls.mu.Lock()
+	defer n.recalls.mu.Unlock()
+	for dir, one := range n.recalls.byDir {
+		if !all {
+			one.uncover()
+		}
+		for _, path := range paths {
+			one.changed(dir, path)
+		}
+	}
+}
+
+// changed notes that a path may have changed.
+func (r *recall) changed(dir, path string) {
+	if path == dir || path == "/" || strings.HasPrefix(dir, path+"/") {
+		r.uncover()
+		return
+	}
+	name, isBelow := strings.CutPrefix(path, dir+"/")
+	if !isBelow {
+		return
+	}
+	first, _, _ := strings.Cut(name, "/")
+	for _, name := range []string{first, first + "/" + hosts.FileName} {
+		if f := r.files[name]; f != nil {
+			f.covered = false
+		}
+	}
+}
+
+func (r *recall) uncover() {
+	for _, f := range r.files {
+		f.covered = false
+	}
 }
 
 // recall returns what is remembered of a directory with that many entries, empty if all
@@ -70,19 +134,19 @@ func (n *Node) recall(dir string, entries int) *recall {
 	n.recalls.mu.Lock()
 	defer n.recalls.mu.Unlock()
 	for at, one := range n.recalls.byDir {
-		if !one.counts(now, n.Remember) {
+		if !one.counts(now) {
 			delete(n.recalls.byDir, at)
 		}
 	}
 	one := n.recalls.byDir[dir]
 	if one == nil {
-		one = &recall{files: make(map[string]recalled, entries), since: now.Moment, zero: zero(now)}
+		one = &recall{files: make(map[string]*recalled, entries), boot: now.Boot, zero: zero(now)}
 		if n.recalls.byDir == nil {
 			n.recalls.byDir = map[string]*recall{}
 		}
 		n.recalls.byDir[dir] = one
 	}
-	one.limit = now.Wall.Add(-aged)
+	one.now, one.limit, one.changes = now.Since, now.Wall.Add(-aged), n.Changes
 	return one
 }
 
@@ -91,15 +155,34 @@ func (n *Node) recall(dir string, entries int) *recall {
 func zero(now plan.Moments) time.Time { return now.Wall.Round(0).Add(-now.Since) }
 
 // counts reports whether what was read may still be taken for what is there.
-func (r *recall) counts(now plan.Moments, most time.Duration) bool {
-	return r.since.Boot == now.Boot && now.Since-r.since.Since < most && zero(now).Sub(r.zero).Abs() < time.Second
+func (r *recall) counts(now plan.Moments) bool {
+	return r.boot == now.Boot && zero(now).Sub(r.zero).Abs() < time.Second
 }
 
-// learn remembers files that were just read, if their times are old enough.
-func (r *recall) learn(files []recalled) {
+// unchanged returns a file that was read before and is the same, nil if there is none.
+// Different files may be asked for at the same time.
+func (r *recall) unchanged(name string, in *reader) *recalled {
+	f := r.files[name]
+	if f == nil || f.until <= r.now {
+		return nil
+	}
+	if !f.covered {
+		covered := r.changes != nil && r.changes.Covers(filepath.Dir(in.Path()+"/"+name)) // before the file is looked at
+		if !in.IsUnchanged(name, f.info) {
+			return nil
+		}
+		f.covered = covered
+	}
+	return f
+}
+
+// learn remembers files that were just read, if their times are old enough. They are read
+// anew within most, not all in the same pass.
+func (r *recall) learn(files []recalled, most time.Duration) {
 	for _, f := range files {
 		if st, ok := f.info.Sys().(*syscall.Stat_t); ok && time.Unix(st.Ctim.Unix()).Before(r.limit) {
-			r.files[f.name] = f
+			f.until = r.now + most/2 + rand.N(max(1, most/2))
+			r.files[f.name] = &f
 		} else {
 			delete(r.files, f.name)
 		}

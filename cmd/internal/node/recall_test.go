@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -228,11 +229,10 @@ func forge(t *testing.T, n *Node) {
 	t.Helper()
 	known := remembered(t, n)
 	one, other := known.files["r1.example/"+hosts.FileName], known.files["r2.example/"+hosts.FileName]
-	if one.data == nil || other.data == nil {
+	if one == nil || other == nil {
 		t.Fatal("the two files are not remembered")
 	}
 	one.data = other.data
-	known.files["r1.example/"+hosts.FileName] = one
 }
 
 // No file is replaced for what is only remembered: the run ends with an error, and the
@@ -246,5 +246,96 @@ func TestRecallIsCheckedBeforeAWrite(t *testing.T) {
 	}
 	if changes := apply(t, n).Changes; len(changes) > 0 {
 		t.Errorf("the next run makes %d changes", len(changes))
+	}
+}
+
+// A reported is what a watcher of directories says.
+type reported struct {
+	paths  []string
+	isLost bool // others may have changed too
+	covers func(dir string) bool
+}
+
+func (r *reported) Take() (paths []string, all bool) {
+	taken := *r
+	r.paths, r.isLost = nil, false
+	return taken.paths, !taken.isLost
+}
+
+func (r *reported) Covers(dir string) bool { return r.covers(dir) }
+
+// While each change in a directory is reported, a file in it is not looked at; once a change
+// is reported, it is, and so it is elsewhere.
+func TestRecallTrustsReports(t *testing.T) {
+	const ours, route = "/etc/containerd/certs.d/r1.example/hosts.toml", plan.RoutesDir + "/r1.example.json"
+	everywhere := func(string) bool { return true }
+	for what, one := range map[string]struct {
+		file   string
+		covers func(dir string) bool
+		paths  []string // reported
+		isLost bool
+		isSeen bool
+	}{
+		"nothing reported":        {file: ours, covers: everywhere},
+		"nothing reported, route": {file: route, covers: everywhere},
+		"another":                 {file: ours, covers: everywhere, paths: []string{"/etc/containerd/certs.d/r2.example", "/etc/containerd/certs", "/var"}},
+		"the file":                {file: ours, covers: everywhere, paths: []string{ours}, isSeen: true},
+		"the route":               {file: route, covers: everywhere, paths: []string{route}, isSeen: true},
+		"its directory":           {file: ours, covers: everywhere, paths: []string{"/etc/containerd/certs.d/r1.example"}, isSeen: true},
+		"hosts_dir":               {file: ours, covers: everywhere, paths: []string{"/etc/containerd/certs.d"}, isSeen: true},
+		"above hosts_dir":         {file: ours, covers: everywhere, paths: []string{"/etc"}, isSeen: true},
+		"above the routes":        {file: route, covers: everywhere, paths: []string{"/var/lib"}, isSeen: true},
+		"lost":                    {file: ours, covers: everywhere, isLost: true, isSeen: true},
+		"not watched":             {file: ours, covers: func(string) bool { return false }, isSeen: true},
+		"only hosts_dir watched":  {file: ours, covers: func(dir string) bool { return !strings.HasSuffix(dir, "r1.example") }, isSeen: true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			n, full, _ := recalling(t)
+			reports := &reported{covers: one.covers}
+			n.Changes = reports
+			planOf(t, n) // looks at each file
+			if err := inPlace(n.path(one.file)); err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range one.paths {
+				reports.paths = append(reports.paths, n.path(path))
+			}
+			reports.isLost = one.isLost
+			if want := planOf(t, full); one.isSeen && !reflect.DeepEqual(planOf(t, n), want) {
+				t.Error("the plan is not the full one")
+			} else if !one.isSeen && reflect.DeepEqual(planOf(t, n), want) {
+				t.Error("a file is looked at that nothing was reported of")
+			}
+			if changes := len(planOf(t, n).Changes) + len(planOf(t, n).Conflicts); one.isSeen && changes == 0 {
+				t.Error("the change is seen once, and then taken for undone")
+			}
+		})
+	}
+}
+
+// Files that are trusted are read anew in time, but not all in the same pass.
+func TestRecallReadsAnew(t *testing.T) {
+	n, _, host := recalling(t)
+	n.Changes = &reported{covers: func(string) bool { return true }}
+	planOf(t, n)
+	forge(t, n)
+	known := remembered(t, n)
+	before := maps.Clone(known.files)
+	host.after(45 * time.Second)
+	ahead(host, 45*time.Second)
+	planOf(t, n)
+	anew := 0
+	for name, f := range remembered(t, n).files {
+		if f != before[name] {
+			anew++
+		}
+	}
+	if anew == 0 || anew == len(before) {
+		t.Errorf("%d of %d files are read anew after three quarters of the time", anew, len(before))
+	}
+	host.after(15 * time.Second)
+	ahead(host, 15*time.Second)
+	if changes := planOf(t, n).Changes; len(changes) > 0 {
+		t.Errorf("after the whole time, what was remembered still counts: %d changes", len(changes))
 	}
 }

@@ -41,6 +41,10 @@ type Events struct {
 	wanted interests
 	live   map[string]identity // the watches that are set, by path
 	loss   error               // of events, since the watcher was started
+	// What had an event since a pass began to look, and since Watch was called.
+	sincePass, sinceWatch changed
+	// isStable says that the last call of Watch found nothing new.
+	isStable bool
 }
 
 // lossRest is how long to rely on the tick if events were lost twice within
@@ -79,7 +83,8 @@ func (e *Events) open() error {
 		return err
 	}
 	e.mu.Lock()
-	e.wanted, e.live, e.loss = nil, map[string]identity{}, nil
+	e.wanted, e.live, e.loss, e.isStable = nil, map[string]identity{}, nil, false
+	e.noteAllChanged()
 	e.mu.Unlock()
 	e.watcher, e.done = watcher, make(chan struct{})
 	go e.read(watcher, e.done)
@@ -140,12 +145,16 @@ func (e *Events) closeIfLossy() {
 // not, or a pass that fails on a full disk would start the next one at once.
 func (e *Events) matters(event fsnotify.Event) bool {
 	name := filepath.Clean(event.Name)
+	if node.IsTemporary(filepath.Base(name)) {
+		return false
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.noteChanged(name)
 	if event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename) {
 		delete(e.live, name) // the watch on a directory ends with it
 	}
-	return e.wanted.matter(name) && !node.IsTemporary(filepath.Base(name))
+	return e.wanted.matter(name)
 }
 
 // Watch watches what can change any of paths, and nothing else; a path may end
@@ -163,14 +172,27 @@ func (e *Events) Watch(paths []string) FileWatching {
 			return e.watching
 		}
 	}
-	wanted := interests{}
+	search := e.search()
 	for _, path := range paths {
 		if path, err := filepath.Abs(path); err == nil {
-			wanted.add(e.Root, path, 0)
+			search.add(path, 0)
 		}
 	}
-	e.note(e.want(wanted))
+	e.note(e.want(search.found))
 	return e.watching
+}
+
+// search returns a search for what to watch. If nothing was new last time, directories
+// without an event since are the same as then.
+func (e *Events) search() search {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	since := e.sinceWatch.take()
+	s := search{root: e.Root, found: interests{}, changed: since.paths, doubtful: map[string]bool{}}
+	if e.isStable && !since.all {
+		s.before = e.wanted
+	}
+	return s
 }
 
 // want replaces what is watched, and returns why some of it cannot be watched.
@@ -194,6 +216,9 @@ func (e *Events) want(wanted interests) error {
 			failed++
 		}
 	}
+	e.mu.Lock()
+	e.isStable = !fresh && failure == nil
+	e.mu.Unlock()
 	if fresh {
 		e.Hint()
 	}
@@ -208,6 +233,7 @@ func (e *Events) unset(dir string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.live, dir)
+	e.noteChanged(dir) // events may be missing from now on
 }
 
 // set watches a directory, and reports whether it was not watched before.

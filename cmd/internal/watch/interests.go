@@ -34,39 +34,66 @@ func identityOf(info fs.FileInfo) identity {
 // maxLinks bounds the links on the way to a file, as the kernel does.
 const maxLinks = 40
 
+// A search finds what to watch.
+type search struct {
+	root  string // of another machine; see [Events]
+	found interests
+	// before are the directories of the search before, nil if none of them counts: one
+	// without a change is still the same.
+	before  interests
+	changed map[string]bool // paths with a change since
+	// doubtful are directories of this search that may not be those of the one before.
+	doubtful map[string]bool
+}
+
 // add adds what can change a path: each name on the way to it, in its
 // directory, and for a link the way to its target too. So names are enough: a
 // ConfigMap volume changes by renaming a link with another name, which is on
 // the way.
-func (in interests) add(root, path string, links int) {
+func (s search) add(path string, links int) {
 	dir := "/"
-	if !in.enter(dir) {
+	if !s.enter(dir) {
 		return
 	}
 	names := strings.Split(strings.TrimPrefix(path, "/"), "/")
 	for i, name := range names {
 		if strings.ContainsAny(name, `*?[\`) {
-			in.all(dir)
+			s.found.all(dir)
 			return
 		}
-		in.one(dir, name)
-		at := filepath.Join(dir, name)
-		if in.has(at) {
+		s.found.one(dir, name)
+		at := join(dir, name)
+		if s.found.has(at) {
+			dir = at
+			continue
+		}
+		if s.isKnown(at) {
+			if i == len(names)-1 {
+				return
+			}
+			s.enter(at)
 			dir = at
 			continue
 		}
 		if target, err := os.Readlink(at); err == nil {
-			target = leadsTo(root, dir, target)
+			target = leadsTo(s.root, dir, target)
 			if links < maxLinks {
-				in.add(root, filepath.Join(target, filepath.Join(names[i+1:]...)), links+1)
+				s.add(filepath.Join(target, filepath.Join(names[i+1:]...)), links+1)
 			}
 			return
 		}
-		if i == len(names)-1 || !in.enter(at) {
+		if i == len(names)-1 || !s.enter(at) {
 			return
 		}
 		dir = at
 	}
+}
+
+func join(dir, name string) string {
+	if dir == "/" {
+		return dir + name
+	}
+	return dir + "/" + name
 }
 
 // leadsTo returns where a link in a directory leads. Below a root it does not
@@ -87,17 +114,28 @@ func (in interests) has(dir string) bool {
 	return ok
 }
 
+// isKnown reports whether a path is the same directory as in the search before.
+func (s search) isKnown(path string) bool {
+	_, ok := s.before[path]
+	return ok && !s.changed[path] && !s.doubtful[filepath.Dir(path)]
+}
+
 // enter adds a directory in which nothing matters yet, and reports whether it
 // exists.
-func (in interests) enter(path string) bool {
-	if in.has(path) {
+func (s search) enter(path string) bool {
+	if s.found.has(path) {
 		return true
 	}
+	if s.isKnown(path) {
+		s.found[path] = directory{identity: s.before[path].identity}
+		return true
+	}
+	s.doubtful[path] = true
 	info, err := os.Lstat(path)
 	if err != nil || !info.IsDir() {
 		return false
 	}
-	in[path] = directory{identity: identityOf(info)}
+	s.found[path] = directory{identity: identityOf(info)}
 	return true
 }
 

@@ -222,12 +222,12 @@ func BenchmarkMemory(b *testing.B) {
 		n := newTree(b)
 		n.program = installed
 		n.write(mapPath, manyMirrors(100, "contoso.azurecr.io"))
-		cmd, stop := n.watch("--tick=1s")
+		cmd, stop := n.watch("--tick=2s")
 		for range 4 {
 			before := n.status().LastReconcile
 			n.until("another look", func() bool { s := n.status(); return s.InSync && s.LastReconcile.After(before) })
 		}
-		time.Sleep(500 * time.Millisecond) // the status is there before the memory is given back
+		time.Sleep(1500 * time.Millisecond) // the memory is given back when the watcher is at rest
 		all, own = append(all, memory(b, cmd.Process.Pid, "VmRSS")), append(own, memory(b, cmd.Process.Pid, "RssAnon"))
 		stop()
 	}

@@ -34,9 +34,10 @@ func (r *reader) read(name string) ([]byte, fs.FileInfo, error) {
 	if len(r.known.files) > 0 {
 		room = nil // what is kept of a few files must not keep the memory of many
 	}
+	covered := r.known.covers(name, r) // before it is read
 	data, info, err := r.ReadFile(name, 0, room)
 	if err == nil {
-		r.fresh = append(r.fresh, recalled{name: name, data: data, info: info})
+		r.fresh = append(r.fresh, recalled{name: name, data: data, info: info, covered: covered})
 	}
 	return data, info, err
 }

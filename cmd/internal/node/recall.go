@@ -167,13 +167,18 @@ func (r *recall) unchanged(name string, in *reader) *recalled {
 		return nil
 	}
 	if !f.covered {
-		covered := r.changes != nil && r.changes.Covers(filepath.Dir(in.Path()+"/"+name)) // before the file is looked at
+		covered := r.covers(name, in) // before the file is looked at
 		if !in.IsUnchanged(name, f.info) {
 			return nil
 		}
 		f.covered = covered
 	}
 	return f
+}
+
+// covers reports whether each change of a file from now on is reported.
+func (r *recall) covers(name string, in *reader) bool {
+	return r.changes != nil && r.changes.Covers(filepath.Dir(in.Path()+"/"+name))
 }
 
 // learn remembers files that were just read, if their times are old enough. They are read

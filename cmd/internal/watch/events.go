@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,8 +35,10 @@ type Events struct {
 	watcher  *fsnotify.Watcher // nil if there are no events
 	done     chan struct{}     // closed when the watcher is no longer read
 	watching FileWatching
-	lost     time.Time // when events were last lost
-	rest     time.Time // no watcher is started before this
+	paths    []string          // of the last search
+	links    map[string]string // that it found, with where they lead
+	lost     time.Time         // when events were last lost
+	rest     time.Time         // no watcher is started before this
 
 	mu     sync.Mutex // guards the fields below
 	wanted interests
@@ -172,25 +175,38 @@ func (e *Events) Watch(paths []string) FileWatching {
 			return e.watching
 		}
 	}
-	search := e.search()
-	for _, path := range paths {
-		if path, err := filepath.Abs(path); err == nil {
-			search.add(path, 0)
-		}
-	}
-	e.note(e.want(search.found))
+	e.note(e.want(e.search(paths)))
 	return e.watching
 }
 
-// search returns a search for what to watch. If nothing was new last time, directories
-// without an event since are the same as then.
-func (e *Events) search() search {
+// search returns what to watch.
+func (e *Events) search(paths []string) interests {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	since := e.sinceWatch.take()
-	s := search{root: e.Root, found: interests{}, changed: since.paths, doubtful: map[string]bool{}}
-	if e.isStable && !since.all {
-		s.before = e.wanted
+	since, before := e.sinceWatch.take(), e.wanted
+	if !e.isStable || since.all || !slices.Equal(paths, e.paths) {
+		before = nil
+	}
+	e.mu.Unlock()
+	e.paths = paths
+	s := e.searchFrom(before, since.paths)
+	if before != nil && s.astray {
+		s = e.searchFrom(nil, nil)
+	}
+	e.links = s.links
+	return s.found
+}
+
+// searchFrom searches. before is what the last search found, with the paths that had an
+// event since, nil to look at everything.
+func (e *Events) searchFrom(before interests, changed map[string]bool) *search {
+	s := &search{
+		root: e.Root, found: interests{}, links: map[string]string{},
+		before: before, linksBefore: e.links, changed: changed, doubtful: map[string]bool{},
+	}
+	for _, path := range e.paths {
+		if path, err := filepath.Abs(path); err == nil {
+			s.add(path, 0)
+		}
 	}
 	return s
 }

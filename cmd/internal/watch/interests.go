@@ -38,19 +38,24 @@ const maxLinks = 40
 type search struct {
 	root  string // of another machine; see [Events]
 	found interests
-	// before are the directories of the search before, nil if none of them counts: one
-	// without a change is still the same.
-	before  interests
-	changed map[string]bool // paths with a change since
+	links map[string]string // that were found, with where they lead
+	// before and linksBefore are what the last search for the same paths found, before nil
+	// if none of it counts: what had no change since is still the same.
+	before      interests
+	linksBefore map[string]string
+	changed     map[string]bool // paths with a change since
 	// doubtful are directories of this search that may not be those of the one before.
 	doubtful map[string]bool
+	// astray says that a link leads elsewhere than before, so that the last search did not
+	// come by all of the same paths.
+	astray bool
 }
 
 // add adds what can change a path: each name on the way to it, in its
 // directory, and for a link the way to its target too. So names are enough: a
 // ConfigMap volume changes by renaming a link with another name, which is on
 // the way.
-func (s search) add(path string, links int) {
+func (s *search) add(path string, links int) {
 	dir := "/"
 	if !s.enter(dir) {
 		return
@@ -67,16 +72,8 @@ func (s search) add(path string, links int) {
 			dir = at
 			continue
 		}
-		if s.isKnown(at) {
-			if i == len(names)-1 {
-				return
-			}
-			s.enter(at)
-			dir = at
-			continue
-		}
-		if target, err := os.Readlink(at); err == nil {
-			target = leadsTo(s.root, dir, target)
+		if target, isLink := s.readlink(dir, at); isLink {
+			s.links[at] = target
 			if links < maxLinks {
 				s.add(filepath.Join(target, filepath.Join(names[i+1:]...)), links+1)
 			}
@@ -114,21 +111,40 @@ func (in interests) has(dir string) bool {
 	return ok
 }
 
-// isKnown reports whether a path is the same directory as in the search before.
-func (s search) isKnown(path string) bool {
-	_, ok := s.before[path]
-	return ok && !s.changed[path] && !s.doubtful[filepath.Dir(path)]
+// isSame reports whether a path is what it was when the last search came by.
+func (s *search) isSame(path string) bool {
+	return s.before != nil && !s.changed[path] && !s.doubtful[filepath.Dir(path)]
+}
+
+// readlink returns where a link in a directory leads, false if the path is none.
+func (s *search) readlink(dir, path string) (string, bool) {
+	if s.isSame(path) {
+		target, isLink := s.linksBefore[path]
+		return target, isLink
+	}
+	target, err := os.Readlink(path)
+	isLink := err == nil
+	if isLink {
+		target = leadsTo(s.root, dir, target)
+	}
+	if was, wasLink := s.linksBefore[path]; was != target || wasLink != isLink {
+		s.astray = true
+	}
+	return target, isLink
 }
 
 // enter adds a directory in which nothing matters yet, and reports whether it
 // exists.
-func (s search) enter(path string) bool {
+func (s *search) enter(path string) bool {
 	if s.found.has(path) {
 		return true
 	}
-	if s.isKnown(path) {
-		s.found[path] = directory{identity: s.before[path].identity}
-		return true
+	if s.isSame(path) {
+		d, wasThere := s.before[path]
+		if wasThere {
+			s.found[path] = directory{identity: d.identity}
+		}
+		return wasThere
 	}
 	s.doubtful[path] = true
 	info, err := os.Lstat(path)

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// restAfter is how long after a pass the watcher is at rest. To give memory back takes
-// longer than many a pass, so it is not done between passes that follow each other.
-const restAfter = 300 * time.Millisecond
+// restAfter is how long after a pass the watcher is at rest. To give memory back and to
+// get it again takes longer than many a pass, so it is not done between passes that follow
+// each other.
+const restAfter = time.Second
 
 // A Rest gives memory back when the watcher is at rest.
 type Rest struct {

@@ -218,7 +218,7 @@ func (w *watching) reconcile(ctx context.Context) {
 			if w.restart {
 				w.restarts.Consider(ctx, r)
 			}
-			rest.Begin()
+			rest.Begin(len(r.Plan.Changes) == 0)
 		},
 	}).Run(ctx)
 }

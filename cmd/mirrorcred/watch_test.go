@@ -223,7 +223,7 @@ func BenchmarkMemory(b *testing.B) {
 		n.program = installed
 		n.write(mapPath, manyMirrors(100, "contoso.azurecr.io"))
 		cmd, stop := n.watch("--tick=2s")
-		for range 4 {
+		for range 10 {
 			before := n.status().LastReconcile
 			n.until("another look", func() bool { s := n.status(); return s.InSync && s.LastReconcile.After(before) })
 		}

@@ -25,7 +25,7 @@ ca = "/`+ca+`"
 client = [["/`+cert+`", "/`+key+`"]]
 `)
 	_, stop := n.watch("--tick", "1h")
-	n.until("a warning of each file", func() bool { s := n.status(); return s.InSync && len(s.Warnings) == 3 })
+	n.until("a warning of each file", func() bool { s := n.status(); return len(s.Pending) == 2 && len(s.Warnings) == 3 })
 	if got := n.status().Warnings[0]; got.Name != "ca-missing" || !strings.HasSuffix(got.Where, "mirrors.toml:6") || !strings.Contains(got.Text, filepath.Join(n.root, ca)) {
 		t.Errorf("the first warning is %+v", got)
 	}

@@ -116,9 +116,23 @@ func (p *printer) warnings(width int, list []doctor.Finding) {
 	}
 }
 
+// mostAlike is how many sources with the same reason have a line each. More share one:
+// a file that a registry needs may be missing for all of its sources.
+const mostAlike = 3
+
 // waits prints sources that do not match the map, and why.
 func (p *printer) waits(width int, what string, list []plan.Pending) {
+	alike := map[string][]string{} // sources by reason
 	for _, wait := range list {
-		p.printf("%-*s%s: %s\n", width, what, wait.Source, wait.Reason)
+		alike[wait.Reason] = append(alike[wait.Reason], wait.Source)
+	}
+	for _, wait := range list {
+		sources := alike[wait.Reason]
+		switch {
+		case len(sources) <= mostAlike:
+			p.printf("%-*s%s: %s\n", width, what, wait.Source, wait.Reason)
+		case wait.Source == sources[0]:
+			p.printf("%-*s%s and %d more: %s\n", width, what, strings.Join(sources[:mostAlike], ", "), len(sources)-mostAlike, wait.Reason)
+		}
 	}
 }

@@ -34,6 +34,9 @@ func (v *visit) plan(plan plan.Plan, err error) {
 		v.add(cmp.Or(one.Name, doctor.Conflict), v.at(one.Path), text, repair)
 	}
 	for _, one := range plan.Pending {
+		if one.Warned {
+			continue
+		}
 		text, repair := split(one.Reason)
 		v.add(nameOfWait(text), one.Source, text, repair)
 	}

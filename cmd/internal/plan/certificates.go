@@ -20,14 +20,16 @@ func certificates(d *Desired, problems [][][]tlsfiles.Problem, t tree) (share, m
 	blocked := map[string]bool{}
 	warned := map[string]bool{} // a file is warned of once, whichever source uses it
 	for i, m := range d.Map.Mirrors {
-		var faults []string
+		var faults, missing []string
 		isBlocked := false
 		for at, list := range problems[i] {
 			for _, one := range list {
 				p := certificateProblem{d.MapFile, m.Targets[at], one}
 				switch {
 				case one.Expired, one.Missing && d.Elsewhere:
-					isBlocked = isBlocked || one.Missing
+					if one.Missing {
+						isBlocked, missing = true, append(missing, fmt.Sprintf("%s %q", one.Key, one.File))
+					}
 					if key := p.where() + one.File; !warned[key] {
 						warned[key] = true
 						s.warnings = append(s.warnings, p.warning())
@@ -39,10 +41,13 @@ func certificates(d *Desired, problems [][][]tlsfiles.Problem, t tree) (share, m
 			}
 		}
 		if len(faults) > 0 {
-			s.faults = append(s.faults, Pending{m.Source.String(), strings.Join(faults, "; and ")})
+			s.faults = append(s.faults, Pending{Source: m.Source.String(), Reason: strings.Join(faults, "; and ")})
 		}
 		if f := d.Files[i]; isBlocked && !t.namespaces[f.Namespace].Holds(f) {
 			blocked[f.Namespace] = true
+			if len(missing) > 0 {
+				s.pending = append(s.pending, Pending{Source: m.Source.String(), Reason: "waits for " + strings.Join(slices.Compact(missing), " and "), Warned: true})
+			}
 		}
 	}
 	return s, blocked

@@ -66,7 +66,7 @@ func losesCredential(own route.Route, ns Namespace, next route.Generation) bool 
 // map changes it.
 func keepMirror(in *situation, m mirror.Mirror, f hosts.File) share {
 	s := newSource(in, m, f)
-	found := share{held: []Pending{{m.Source.String(), "its targets or their credentials changed in the map; applied once the map has not changed for 2 s"}}}
+	found := share{held: []Pending{{Source: m.Source.String(), Reason: "its targets or their credentials changed in the map; applied once the map has not changed for 2 s"}}}
 	if s.ns.Holds(f) {
 		found = found.and(in.tree.ignored(m, s.ns))
 	} else {

@@ -96,10 +96,10 @@ func deliveries(d *Desired, given map[string]Delivery, blocked map[string]bool) 
 		}
 		if len(waits) > 0 {
 			blocked[d.Files[i].Namespace] = true
-			s.pending = append(s.pending, Pending{source, strings.Join(waits, "; and ")})
+			s.pending = append(s.pending, Pending{Source: source, Reason: strings.Join(waits, "; and ")})
 		}
 		if len(ended) > 0 {
-			s.faults = append(s.faults, Pending{source, strings.Join(ended, "; and ")})
+			s.faults = append(s.faults, Pending{Source: source, Reason: strings.Join(ended, "; and ")})
 		}
 	}
 	return s

@@ -64,7 +64,7 @@ func drain(in *situation, name string, own, r route.Route, why string, say func(
 	r.Source, r.Direct = source, nil
 	r.Withdrawn = why + " and is being drained; pulls of it fail until \"mirrorcred apply\" has ended that"
 	s.drains = []drainStep{step}
-	s.draining, s.needsRestart = []Pending{{source, say(w.reason)}}, w.restart
+	s.draining, s.needsRestart = []Pending{{Source: source, Reason: say(w.reason)}}, w.restart
 	return s.and(in.routes.write(StageRoutes, name, true, r)), false
 }
 

@@ -25,7 +25,7 @@ func headers(d *Desired, unread map[string]error, blocked map[string]bool) share
 			}
 		}
 		if len(faults) > 0 {
-			s.faults = append(s.faults, Pending{m.Source.String(), strings.Join(faults, "; and ")})
+			s.faults = append(s.faults, Pending{Source: m.Source.String(), Reason: strings.Join(faults, "; and ")})
 			blocked[d.Files[i].Namespace] = true
 		}
 	}

@@ -33,7 +33,7 @@ func hold(d *Desired, o *Observed, p plugin, r routes, t tree) heldBack {
 	for _, name := range names {
 		if own, _ := r.of(name); isHeld(d, o, p, name, own) {
 			h.removals[name] = true
-			h.share.held = append(h.share.held, Pending{hosts.HostOf(name), "its mirror was removed from the map; applied once the map has not changed for 2 s"})
+			h.share.held = append(h.share.held, Pending{Source: hosts.HostOf(name), Reason: "its mirror was removed from the map; applied once the map has not changed for 2 s"})
 		}
 	}
 	for _, name := range mayBeCutShort(d, p, r, t) {

@@ -151,6 +151,8 @@ var Stages = []Stage{StageCarry, StageRoutes, StageKubelet, StageAnswer, StageHo
 type Pending struct {
 	Source string `json:"source"`
 	Reason string `json:"reason"`
+	// Warned says that a warning of the plan says the same, and what to do.
+	Warned bool `json:"-"`
 }
 
 // A Conflict is a file of another program where the map wants one of mirrorcred's.

@@ -89,7 +89,7 @@ func stillAnswered(in *situation, name string, ns Namespace) share {
 	if step.Drain = known; !begun {
 		step.Drain, step.begins = Drain{Source: source, Since: in.now.Moment}, true
 	}
-	return share{drains: []drainStep{step}, draining: []Pending{{source, w.reason}}, needsRestart: w.restart}
+	return share{drains: []drainStep{step}, draining: []Pending{{Source: source, Reason: w.reason}}, needsRestart: w.restart}
 }
 
 // fallback returns the share of the route for hosts without a route of their own.

@@ -83,5 +83,5 @@ func waitForFile(config, why string, pending []Pending) share {
 	if why == "" || isSaid {
 		return share{}
 	}
-	return share{pending: []Pending{{config, why}}}
+	return share{pending: []Pending{{Source: config, Reason: why}}}
 }

@@ -73,5 +73,5 @@ func waits(source string, w wait) share {
 	if w.reason == "" {
 		return share{}
 	}
-	return share{pending: []Pending{{source, w.reason}}, needsRestart: w.restart}
+	return share{pending: []Pending{{Source: source, Reason: w.reason}}, needsRestart: w.restart}
 }

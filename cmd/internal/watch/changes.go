@@ -15,7 +15,7 @@ var _ node.Changes = (*Events)(nil)
 // changed.
 const mostChanged = 10_000
 
-// A changed is the set of paths with an event since somebody asked.
+// A changed is the set of paths with an event since it was last taken.
 type changed struct {
 	paths map[string]bool
 	all   bool // any path may have changed

@@ -189,7 +189,7 @@ func (e *Events) search(paths []string) interests {
 	e.mu.Unlock()
 	e.paths = paths
 	s := e.searchFrom(before, since.paths)
-	if before != nil && s.astray {
+	if before != nil && s.isMoved {
 		s = e.searchFrom(nil, nil)
 	}
 	e.links = s.links

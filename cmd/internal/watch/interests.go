@@ -46,9 +46,9 @@ type search struct {
 	changed     map[string]bool // paths with a change since
 	// doubtful are directories of this search that may not be those of the one before.
 	doubtful map[string]bool
-	// astray says that a link leads elsewhere than before, so that the last search did not
+	// isMoved says that a link leads elsewhere than before, so that the last search did not
 	// come by all of the same paths.
-	astray bool
+	isMoved bool
 }
 
 // add adds what can change a path: each name on the way to it, in its
@@ -116,7 +116,7 @@ func (s *search) isSame(path string) bool {
 	return s.before != nil && !s.changed[path] && !s.doubtful[filepath.Dir(path)]
 }
 
-// readlink returns where a link in a directory leads, false if the path is none.
+// readlink returns where a path in a directory leads, false if it is not a link.
 func (s *search) readlink(dir, path string) (string, bool) {
 	if s.isSame(path) {
 		target, isLink := s.linksBefore[path]
@@ -128,7 +128,7 @@ func (s *search) readlink(dir, path string) (string, bool) {
 		target = leadsTo(s.root, dir, target)
 	}
 	if was, wasLink := s.linksBefore[path]; was != target || wasLink != isLink {
-		s.astray = true
+		s.isMoved = true
 	}
 	return target, isLink
 }

@@ -90,7 +90,7 @@ fuzz:
 # more, is noticed. It is a count of runs, not a time: at the end of a time the go
 # command sometimes reports its own deadline as the target's failure.
 fuzz-short:
-	@$(MAKE) --no-print-directory fuzz FUZZTIME=5000x
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=3000x
 
 # Programs, packages, an image and their sums, in dist/. The same commit and the
 # same Go give the same bytes.

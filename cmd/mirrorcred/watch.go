@@ -124,7 +124,7 @@ func newWatching(f watchFlags) (*watching, error) {
 		w.store.SetRestartKubelet()
 	}
 	w.metrics = watch.NewMetrics(w.store, w.pluginLog, w.armed)
-	w.events.Root = f.root
+	w.events.Root, w.events.Trust = f.root, f.tick
 	w.node.Changes = w.events
 	w.restarts = watch.Restarts{
 		Kubelet: &kubeletUnit{named: f.unit, node: w.node}, Jitter: f.jitter, Stamp: filepath.Join(f.root, "/", restartStamp),

@@ -174,3 +174,24 @@ func TestSearchAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestTrustEnds replaces a directory without an event, as a mount does: it is watched anew
+// once what was found does not count any more.
+func TestTrustEnds(t *testing.T) {
+	p := newPlace(t, "a/b/file")
+	p.mkdir("a/b")
+	p.settle()
+	dir, forged := p.path("a/b"), identity{inode: 1}
+	one := p.events.wanted[dir]
+	one.identity = forged
+	p.events.wanted[dir], p.events.live[dir] = one, forged
+	p.settle()
+	if p.events.live[dir] != forged {
+		t.Fatal("a directory without an event is looked at")
+	}
+	p.events.Trust = time.Nanosecond
+	p.settle()
+	if p.events.live[dir] == forged {
+		t.Error("a directory is never looked at again")
+	}
+}

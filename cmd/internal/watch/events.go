@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,6 +28,9 @@ type Events struct {
 	// Root is the root of another machine's tree; links below it lead where they
 	// would on that machine. "" for none.
 	Root string
+	// Trust is how long a directory without an event is taken for the same: a mount, for
+	// one, causes none. 30 s, the watcher's default tick, if it is 0.
+	Trust time.Duration
 
 	hints    chan struct{}
 	log      *slog.Logger
@@ -37,6 +41,7 @@ type Events struct {
 	watching FileWatching
 	paths    []string          // of the last search
 	links    map[string]string // that it found, with where they lead
+	searched time.Time         // when everything was last looked at
 	lost     time.Time         // when events were last lost
 	rest     time.Time         // no watcher is started before this
 
@@ -183,14 +188,18 @@ func (e *Events) Watch(paths []string) FileWatching {
 func (e *Events) search(paths []string) interests {
 	e.mu.Lock()
 	since, before := e.sinceWatch.take(), e.wanted
-	if !e.isStable || since.all || !slices.Equal(paths, e.paths) {
+	if !e.isStable || since.all || !slices.Equal(paths, e.paths) || time.Since(e.searched) >= cmp.Or(e.Trust, 30*time.Second) {
 		before = nil
 	}
 	e.mu.Unlock()
 	e.paths = paths
 	s := e.searchFrom(before, since.paths)
 	if before != nil && s.isMoved {
+		before = nil
 		s = e.searchFrom(nil, nil)
+	}
+	if before == nil {
+		e.searched = time.Now()
 	}
 	e.links = s.links
 	return s.found

@@ -40,7 +40,7 @@ func TestUnwritten(t *testing.T) {
 		"00400000-00cd5000 r-xp 00000000 fe:00 1234                               /usr/bin/mirror cred\n":           {0x400000, 0x8d5000},
 		"00cd5000-01603000 r--p 008d5000 fe:00 1234                               /usr/bin/mirror cred":             {0xcd5000, 0x92e000},
 		"01603000-0168d000 rw-p 01203000 fe:00 1234                               /usr/bin/mirror cred\n":           {},
-		"7f0000000000-7f0000001000 r-xp 00000000 fe:00 1234                       /usr/bin/othermirror cred\n":     {},
+		"7f0000000000-7f0000001000 r-xp 00000000 fe:00 1234                       /usr/bin/othermirror cred\n":      {},
 		"7f0000000000-7f0000001000 r-xp 00000000 fe:00 1234                       /usr/bin/mirror cred (deleted)\n": {},
 		"7ffe00000000-7ffe00021000 r-xp 00000000 00:00 0                          [vdso]\n":                         {},
 		"7f0000000000-7f0000001000 r--p 00000000 00:00 0\n":                                                         {},

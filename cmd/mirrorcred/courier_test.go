@@ -35,6 +35,9 @@ func (n tree) courier(ring, text string, more ...string) *pod {
 	p.deliver(text)
 	p.cmd = program(n, append([]string{"courier", "--map", filepath.Join(p.volume, "mirrors.toml"), "--deliver", n.path(node.DeliveredDir),
 		"--socket", n.path(statusSocket), "--listen", p.address, "--ring", ring, "--pod", "pod-of-" + ring}, more...)...)
+	if n.program != "" {
+		p.cmd.Path = n.program
+	}
 	p.cmd.Stderr = p.log
 	n.must(p.cmd.Start())
 	return p

@@ -50,6 +50,7 @@ func (n *Node) lock(ctx context.Context, meanwhile func() error) (unlock func(),
 			f.Close()
 			return nil, errors.Join(err, found)
 		}
+		n.recalls.uncover() // what the other one wrote may not be reported yet
 	}
 	return func() { f.Close() }, nil
 }

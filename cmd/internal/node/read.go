@@ -34,10 +34,9 @@ func (r *reader) read(name string) ([]byte, fs.FileInfo, error) {
 	if len(r.known.files) > 0 {
 		room = nil // what is kept of a few files must not keep the memory of many
 	}
-	covered := r.known.covers(name, r) // before it is read
 	data, info, err := r.ReadFile(name, 0, room)
 	if err == nil {
-		r.fresh = append(r.fresh, recalled{name: name, data: data, info: info, covered: covered})
+		r.fresh = append(r.fresh, recalled{name: name, data: data, info: info})
 	}
 	return data, info, err
 }
@@ -112,6 +111,7 @@ func (n *Node) readAll(dir string, entries []fs.DirEntry, do func(r *reader, i i
 		for _, r := range readers {
 			known.learn(r.fresh, n.Remember)
 		}
+		known.forgetGone(entries)
 	}
 	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -63,7 +64,9 @@ type recalled struct {
 	info fs.FileInfo
 	// until is the time since boot at which it is read anew.
 	until time.Duration
-	// covered says that each change since it was last looked at is reported.
+	// covered says that each change since it was last looked at is reported. It never is if
+	// the name is a link, or the file has other names: a change is reported for the
+	// directory in which it was made.
 	covered bool
 }
 
@@ -77,6 +80,15 @@ func (r *recalls) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.byDir = nil
+}
+
+// uncover has all files be looked at again.
+func (r *recalls) uncover() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, one := range r.byDir {
+		one.uncover()
+	}
 }
 
 // takeChanges has the files that were reported as changed be looked at again.
@@ -134,7 +146,7 @@ func (n *Node) recall(dir string, entries int) *recall {
 	n.recalls.mu.Lock()
 	defer n.recalls.mu.Unlock()
 	for at, one := range n.recalls.byDir {
-		if !one.counts(now) {
+		if !one.counts(now) || now.Since-one.now > n.Remember {
 			delete(n.recalls.byDir, at)
 		}
 	}
@@ -167,7 +179,7 @@ func (r *recall) unchanged(name string, in *reader) *recalled {
 		return nil
 	}
 	if !f.covered {
-		covered := r.covers(name, in) // before the file is looked at
+		covered := r.covers(name, in, f.info) // before the file is looked at
 		if !in.IsUnchanged(name, f.info) {
 			return nil
 		}
@@ -176,9 +188,10 @@ func (r *recall) unchanged(name string, in *reader) *recalled {
 	return f
 }
 
-// covers reports whether each change of a file from now on is reported.
-func (r *recall) covers(name string, in *reader) bool {
-	return r.changes != nil && r.changes.Covers(filepath.Dir(in.Path()+"/"+name))
+// covers reports whether each change from now on is reported of a file that is no link.
+func (r *recall) covers(name string, in *reader, info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink == 1 && r.changes != nil && r.changes.Covers(filepath.Dir(in.Path()+"/"+name))
 }
 
 // learn remembers files that were just read, if their times are old enough. They are read
@@ -192,4 +205,19 @@ func (r *recall) learn(files []recalled, most time.Duration) {
 			delete(r.files, f.name)
 		}
 	}
+}
+
+// forgetGone forgets files that are no longer there, so that what is remembered has a bound.
+func (r *recall) forgetGone(entries []fs.DirEntry) {
+	if len(r.files) <= len(entries) {
+		return
+	}
+	there := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		there[e.Name()] = true
+	}
+	maps.DeleteFunc(r.files, func(name string, _ *recalled) bool {
+		first, _, _ := strings.Cut(name, "/")
+		return !there[first]
+	})
 }

@@ -313,6 +313,91 @@ func TestRecallTrustsReports(t *testing.T) {
 	}
 }
 
+// A file that is a link, or has another name, can change without a report of its directory,
+// so it is looked at in each pass.
+func TestRecallLooksAtLinks(t *testing.T) {
+	const ours, route = "/etc/containerd/certs.d/r1.example/hosts.toml", plan.RoutesDir + "/r1.example.json"
+	for what, move := range map[string]func(path, other string) error{
+		"a link":       func(path, other string) error { return errors.Join(os.Rename(path, other), os.Symlink(other, path)) },
+		"another name": os.Link,
+	} {
+		for _, file := range []string{ours, route} {
+			n, full, _ := recalling(t)
+			other := filepath.Join(n.Root, "other")
+			if err := move(n.path(file), other); err != nil {
+				t.Fatal(err)
+			}
+			n.Changes = &reported{covers: func(string) bool { return true }}
+			planOf(t, n)
+			planOf(t, n)
+			tick(t)
+			if err := inPlace(other); err != nil {
+				t.Fatal(err)
+			}
+			if want := planOf(t, full); len(want.Changes)+len(want.Conflicts) == 0 || !reflect.DeepEqual(planOf(t, n), want) {
+				t.Errorf("%s: %s: the change is not seen", what, file)
+			}
+		}
+	}
+}
+
+// After another mirrorcred had the lock, all files are looked at: the events of what it
+// wrote may still be on their way.
+func TestRecallAfterTheLock(t *testing.T) {
+	n, _, _ := recalling(t)
+	n.Changes = &reported{covers: func(string) bool { return true }}
+	planOf(t, n)
+	other := &Node{Root: n.Root, Map: n.Map, host: n.host}
+	unlock, err := other.lock(t.Context(), func() error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = inPlace(n.path("/etc/containerd/certs.d/r1.example/hosts.toml"))
+	waits := make(chan struct{})
+	n.Waits = func(string) { close(waits) }
+	go func() {
+		<-waits
+		unlock()
+	}()
+	if conflicts := apply(t, n).Conflicts; err != nil || len(conflicts) != 1 {
+		t.Errorf("the conflicts are %v, %v; want one for what was changed meanwhile", conflicts, err)
+	}
+}
+
+// What is remembered has a bound: another program makes and removes directories for ever,
+// and the map's hosts_dir changes.
+func TestRecallForgetsWhatIsGone(t *testing.T) {
+	n, _, host := recalling(t)
+	dir := n.path("/etc/containerd/certs.d")
+	before := len(remembered(t, n).files)
+	for i := range 5 {
+		other := filepath.Join(dir, fmt.Sprintf("other%d.example", i))
+		if err := os.Mkdir(other, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(other, hosts.FileName), "server = \"https://other.example\"\n")
+		planOf(t, n)
+		if files := len(remembered(t, n).files); files != before+1 {
+			t.Fatalf("%d files are remembered; want %d, and the new one", files, before)
+		}
+		if err := os.RemoveAll(other); err != nil {
+			t.Fatal(err)
+		}
+		planOf(t, n)
+	}
+	if files := len(remembered(t, n).files); files != before {
+		t.Errorf("%d files are remembered; want %d", files, before)
+	}
+	n.recalls.byDir["/gone"] = n.recalls.byDir[dir]
+	delete(n.recalls.byDir, dir)
+	host.after(2 * time.Minute)
+	ahead(host, 2*time.Minute)
+	planOf(t, n)
+	if n.recalls.byDir["/gone"] != nil {
+		t.Error("a directory that is no longer read is remembered")
+	}
+}
+
 // Files that are trusted are read anew in time, but not all in the same pass.
 func TestRecallReadsAnew(t *testing.T) {
 	n, _, host := recalling(t)

@@ -81,3 +81,20 @@ func (e *Events) Covers(dir string) bool {
 	}
 	return false
 }
+
+// dropEnded drops the watches that ended without an event, as they do if their file system
+// is unmounted. Another one that is mounted there may have the same identity.
+func (e *Events) dropEnded() {
+	set := map[string]bool{}
+	for _, dir := range e.watcher.WatchList() {
+		set[dir] = true
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for dir := range e.live {
+		if !set[dir] {
+			delete(e.live, dir)
+			e.noteChanged(dir)
+		}
+	}
+}

@@ -195,3 +195,22 @@ func TestTrustEnds(t *testing.T) {
 		t.Error("a directory is never looked at again")
 	}
 }
+
+// TestWatchEnds has a watch end without an event, as it does when its file system is
+// unmounted, and one with the same identity come.
+func TestWatchEnds(t *testing.T) {
+	p := newPlace(t, "a/b/file")
+	p.mkdir("a/b")
+	p.watchAgain()
+	p.must(p.events.watcher.Remove(p.path("a/b")))
+	p.covers("not known yet", "a/b", true)
+	p.events.searched = time.Time{}
+	p.settle()
+	p.taken("what it may have missed", "a/b")
+	p.hinted("a file in it", func() { p.write("a/b/file", "1") })
+	before := p.events.searched
+	p.settle()
+	if !p.events.isStable || !p.events.searched.Equal(before) {
+		t.Error("everything is looked at each time")
+	}
+}

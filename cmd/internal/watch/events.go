@@ -186,9 +186,13 @@ func (e *Events) Watch(paths []string) FileWatching {
 
 // search returns what to watch.
 func (e *Events) search(paths []string) interests {
+	isOld := time.Since(e.searched) >= cmp.Or(e.Trust, 30*time.Second)
+	if isOld {
+		e.dropEnded()
+	}
 	e.mu.Lock()
 	since, before := e.sinceWatch.take(), e.wanted
-	if !e.isStable || since.all || !slices.Equal(paths, e.paths) || time.Since(e.searched) >= cmp.Or(e.Trust, 30*time.Second) {
+	if isOld || !e.isStable || since.all || !slices.Equal(paths, e.paths) {
 		before = nil
 	}
 	e.mu.Unlock()

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -19,6 +20,8 @@ const settledAfter = 4
 type Rest struct {
 	timer *time.Timer
 	idle  atomic.Int32 // passes in a row that found nothing to do
+
+	mu sync.Mutex // held while memory is given back, which may take longer than restAfter
 	// next are what is still to be done once the start is over, one at each rest.
 	next []func()
 }
@@ -46,6 +49,10 @@ func (r *Rest) Begin(isIdle bool) {
 func (r *Rest) Stop() { r.timer.Stop() }
 
 func (r *Rest) giveBack() {
+	if !r.mu.TryLock() {
+		return // the timer fired again meanwhile
+	}
+	defer r.mu.Unlock()
 	debug.FreeOSMemory()
 	if len(r.next) > 0 && r.idle.Load() >= settledAfter {
 		r.next[0]()

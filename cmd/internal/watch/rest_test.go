@@ -82,3 +82,24 @@ func TestRest(t *testing.T) {
 	pass(true, "given back, read ahead")
 	pass(true, "given back, read ahead")
 }
+
+// TestRestIsSlow has the rest after the next begin while memory is still given back, as with
+// little CPU time.
+func TestRestIsSlow(t *testing.T) {
+	r := NewRest()
+	defer r.Stop()
+	r.idle.Store(settledAfter)
+	began, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	r.next = []func(){func() { close(began); <-goOn }}
+	go func() {
+		defer close(ended)
+		r.giveBack()
+	}()
+	<-began
+	r.giveBack() // would do the same a second time
+	close(goOn)
+	<-ended
+	if len(r.next) != 0 {
+		t.Errorf("%d steps are left", len(r.next))
+	}
+}

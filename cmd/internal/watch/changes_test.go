@@ -214,3 +214,16 @@ func TestWatchEnds(t *testing.T) {
 		t.Error("everything is looked at each time")
 	}
 }
+
+// TestSearchElsewhere has a link lead to where all but one directory was of interest before.
+func TestSearchElsewhere(t *testing.T) {
+	p := newPlace(t, "a/*", "b/sub/file", "link/sub/file")
+	p.mkdir("a/sub")
+	p.mkdir("b/sub")
+	p.link("b", "link")
+	p.hinted("retargeted", func() {
+		p.link("a", "link.new")
+		p.rename("link.new", "link")
+	})
+	p.hinted("a file where it leads now", func() { p.write("a/sub/file", "1") })
+}

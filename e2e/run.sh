@@ -26,7 +26,7 @@ if [ -z "${E2E_KUBELET:-}" ]; then
 	(cd ecr && GOFLAGS=-buildvcs=false go test -count=1 -timeout 30m "$@" .)
 	# The manager, killed at random for longer than the tests of each change do.
 	if [ $# = 0 ]; then
-		(cd .. && go test -count=1 -timeout 30m ./cmd/mirrorcred -run '^TestKillAtRandom$' -kill.for 2m)
+		(cd .. && go test -count=1 -timeout 30m ./cmd/mirrorcred -run '^TestKillAtRandom$' -kill.for 1m)
 	fi
 	go test -count=1 "$@" ./box
 	# What each line of containerd does with a credential in hosts.toml: a sample of the

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"golang.org/x/sys/unix"
 	"sigs.k8s.io/yaml"
 
 	"github.com/mirrorcred/mirrorcred/e2e/node"
@@ -184,7 +185,21 @@ func TestInstaller(t *testing.T) {
 		t.Errorf("a second run restarts the watcher: process %s; want %s", now, watcher)
 	}
 
+	// What the node does not allow was delivered, and the courier is gone. The installer
+	// of the next map gets past it.
 	check(t, node.RemovePod("again"))
+	lockIsFree(t, deliveredMap)
+	write(t, deliveredMap, oneMirror+"[registry.\"contoso.azurecr.io\"]\nca = \"/etc/ssl/corp.pem\"\n")
+	n.runRing("repaired", strings.Replace(values, "map:", "rings: [{name: repaired}]\nmap:", 1))
+	n.logged("repaired", "install", "the map in /etc/mirrorcred/delivered is now this pod's")
+	within(t, time.Minute, func() error {
+		if data, err := os.ReadFile(deliveredMap); err != nil || strings.TrimSpace(string(data)) != strings.TrimSpace(oneMirror) {
+			return fmt.Errorf("the node's map is %q, %v", data, err)
+		}
+		return nil
+	})
+
+	check(t, node.RemovePod("repaired"))
 	check(t, node.RemovePod("hello"))
 	n.runRing("leaving", "rings: [{name: leaving, undo: true}]\n")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -197,6 +212,19 @@ func TestInstaller(t *testing.T) {
 	if changes := slices.DeleteFunc(before.changes(treeOf(t), false), isLog); len(changes) > 0 {
 		t.Errorf("after undo the node is not as it was:\n%s", strings.Join(changes, "\n"))
 	}
+}
+
+// lockIsFree waits until no courier holds the lock beside a map.
+func lockIsFree(t *testing.T, file string) {
+	t.Helper()
+	within(t, time.Minute, func() error {
+		lock, err := os.Open(filepath.Join(filepath.Dir(file), "courier.lock"))
+		if err != nil {
+			return err
+		}
+		defer lock.Close()
+		return unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	})
 }
 
 // isLog reports whether a change is one of the unit's log, of the lock that names the

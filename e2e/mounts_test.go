@@ -38,7 +38,7 @@ func (f fleet) installerMissesMounts() {
 		"delivered": "/etc/mirrorcred/delivered is not a directory; mount the node's into the pod as a hostPath",
 		"programs":  "/usr/local/lib/mirrorcred is not a directory; mount the node's into the pod as a hostPath",
 		"units":     "/etc/systemd/system is not a directory; mount the node's into the pod as a hostPath",
-		"dbus":      "/run/dbus/system_bus_socket",
+		"dbus":      "in a container, mount the node's /run/dbus",
 	} {
 		name := "installer-without-" + mount
 		f.runPart(name, "default", func(spec map[string]any) {

@@ -82,7 +82,7 @@ func (r *recalls) forget() {
 	r.byDir = nil
 }
 
-// uncover has all files be looked at again.
+// uncover makes the next pass look at all files again.
 func (r *recalls) uncover() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,7 +91,7 @@ func (r *recalls) uncover() {
 	}
 }
 
-// takeChanges has the files that were reported as changed be looked at again.
+// takeChanges makes this pass look again at the files that were reported as changed.
 func (n *Node) takeChanges() {
 	if n.Changes == nil {
 		return
@@ -171,7 +171,8 @@ func (r *recall) counts(now plan.Moments) bool {
 	return r.boot == now.Boot && zero(now).Sub(r.zero).Abs() < time.Second
 }
 
-// unchanged returns a file that was read before and is the same, nil if there is none.
+// unchanged returns what was read of a file before if the file is still the same, and
+// nil if it is not.
 // Different files may be asked for at the same time.
 func (r *recall) unchanged(name string, in *reader) *recalled {
 	f := r.files[name]
@@ -188,7 +189,8 @@ func (r *recall) unchanged(name string, in *reader) *recalled {
 	return f
 }
 
-// covers reports whether each change from now on is reported of a file that is no link.
+// covers reports whether each change of a file from now on will be reported. The file
+// must not be a link.
 func (r *recall) covers(name string, in *reader, info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && st.Nlink == 1 && r.changes != nil && r.changes.Covers(filepath.Dir(in.Path()+"/"+name))

@@ -43,13 +43,14 @@ func (c *changed) take() changed {
 	return taken
 }
 
-// noteChanged notes an event for both who ask: a pass, and [Events.Watch]. It needs mu.
+// noteChanged notes an event for the next pass and for the next call of [Events.Watch].
+// The caller holds mu.
 func (e *Events) noteChanged(path string) {
 	e.sincePass.add(path)
 	e.sinceWatch.add(path)
 }
 
-// noteAllChanged notes that events may be missing. It needs mu.
+// noteAllChanged notes that events may be missing. The caller holds mu.
 func (e *Events) noteAllChanged() {
 	e.sincePass.addAll()
 	e.sinceWatch.addAll()

@@ -28,8 +28,9 @@ type Events struct {
 	// Root is the root of another machine's tree; links below it lead where they
 	// would on that machine. "" for none.
 	Root string
-	// Trust is how long a directory without an event is taken for the same: a mount, for
-	// one, causes none. 30 s, the watcher's default tick, if it is 0.
+	// Trust is how long a directory without an event counts as unchanged. It has an end
+	// because a mount, for example, causes no event. 0 means 30 s, the watcher's default
+	// tick.
 	Trust time.Duration
 
 	hints    chan struct{}

@@ -18,7 +18,7 @@ import (
 
 var (
 	seedFlag    = flag.Uint64("seed", 1, "the seed of the random trees; 0 takes one from the clock")
-	treesFlag   = flag.Int("trees", 4000, "how many random trees")
+	treesFlag   = flag.Int("trees", 5000, "how many random trees")
 	linesFlag   = flag.String("containerd", "1.7.35,2.0.14,2.1.9,2.2.9,2.3.7,2.4.2", "the versions of containerd")
 	programFlag = flag.Int("program", 40, "how many random trees for the program itself")
 	wholeFlag   = flag.Bool("whole", false, "ask loaders with every plugin of containerd, which take minutes to build")

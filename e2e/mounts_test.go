@@ -14,8 +14,8 @@ import (
 func (f fleet) missesMounts() {
 	f.Helper()
 	for mount, reason := range map[string]string{
-		"map":       "/map/mirrors.toml is gone; the map that was delivered last stays: mount the ConfigMap again",
-		"pod":       "/pod/allowed.toml is gone; mount there what the node allows",
+		"map":       "/map/mirrors.toml does not exist; mount the ConfigMap there, with the key mirrors.toml; the map that was delivered last stays",
+		"pod":       "/pod/allowed.toml does not exist; mount there what the node allows",
 		"delivered": "/etc/mirrorcred/delivered",
 		"status":    "/run/mirrorcred/status/status.sock",
 	} {

@@ -206,6 +206,8 @@ type Kubelet struct {
 	// Version is the kubelet's version, such as "1.34"; "" if the map does not
 	// say.
 	Version string
+	// VersionLine is the line of the map that says so.
+	VersionLine int
 	// NotRunning says that no kubelet runs, for nodes where that cannot be
 	// seen.
 	NotRunning bool

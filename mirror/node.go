@@ -47,6 +47,9 @@ func (p *parser) kubelet(t *table) {
 		BinDir:  r.path("bin_dir", DefaultBinDir),
 		Version: r.text("version"),
 	}
+	if k.Version != "" {
+		k.VersionLine = r.at("version")
+	}
 	k.Named = r.find("config") != nil || r.find("bin_dir") != nil
 	if k.Version != "" && !isVersion(k.Version) {
 		p.add(r.at("version"), "version %q of [kubelet] is not a kubelet version; write it like \"1.34\", or leave it out to ask the running kubelet", k.Version)

@@ -45,7 +45,7 @@ func TestAllowed(t *testing.T) {
 	if err := os.Remove(list); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.run(from); err == nil || !strings.Contains(err.Error(), "allowed.toml is gone; mount there what the node allows, or leave out --allowed") {
+	if _, err := c.run(from); err == nil || !strings.Contains(err.Error(), "allowed.toml does not exist; mount there what the node allows, or leave out --allowed") {
 		t.Errorf("without the list: %v", err)
 	}
 }

@@ -41,7 +41,7 @@ type carrier struct {
 func (c *carrier) run(from string) (hash string, err error) {
 	data, err := input.ReadFile(from, node.MaxDelivered)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s is gone; the map that was delivered last stays: mount the ConfigMap again, with the key %s", from, filepath.Base(from))
+		return "", fmt.Errorf("%s does not exist; mount the ConfigMap there, with the key %s; the map that was delivered last stays", from, filepath.Base(from))
 	}
 	if err != nil {
 		return "", err
@@ -68,7 +68,7 @@ func (c *carrier) judge(from, hash string, data []byte) error {
 		var err error
 		list, err = input.ReadFile(c.allowed, node.MaxDelivered)
 		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s is gone; mount there what the node allows, or leave out --allowed", c.allowed)
+			return fmt.Errorf("%s does not exist; mount there what the node allows, or leave out --allowed", c.allowed)
 		}
 		if err != nil {
 			return err

@@ -45,7 +45,7 @@ func TestCarry(t *testing.T) {
 	if err := os.Remove(from); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.run(from); err == nil || !strings.Contains(err.Error(), "is gone; the map that was delivered last stays") {
+	if _, err := c.run(from); err == nil || !strings.Contains(err.Error(), "does not exist; mount the ConfigMap there") {
 		t.Errorf("vanished: %v", err)
 	}
 	if got := read(t, to); got != "version = 1\n" {

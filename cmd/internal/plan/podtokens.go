@@ -36,7 +36,7 @@ func newAudiences(wanted []kubeletconfig.Provider, have []Entry) []string {
 // that asks for them.
 func checkVersion(c *configuring) ([]Question, error) {
 	if v := c.Map.Kubelet.Version; v != "" {
-		return nil, checkTokens(v, c.MapFile+": [kubelet] version says")
+		return nil, checkTokens(v, fmt.Sprintf("%s:%d: version of [kubelet] says", c.MapFile, c.Map.Kubelet.VersionLine))
 	}
 	if c.machine.unseen != "" {
 		return nil, fmt.Errorf("%s: the kubelet's version is needed for the audience of a credential, but %s; or write the version under [kubelet], such as version = \"1.%d\"", c.MapFile, c.machine.unseen, firstWithTokens)

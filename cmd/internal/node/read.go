@@ -34,11 +34,16 @@ func (r *reader) read(name string) ([]byte, fs.FileInfo, error) {
 	if len(r.known.files) > 0 {
 		room = nil // what is kept of a few files must not keep the memory of many
 	}
+	covers := r.known.covers(name, r) // before the file is read
 	data, info, err := r.ReadFile(name, 0, room)
-	if err == nil {
-		r.fresh = append(r.fresh, recalled{name: name, data: data, info: info})
+	if err != nil {
+		return data, info, err
 	}
-	return data, info, err
+	r.fresh = append(r.fresh, recalled{
+		name: name, data: data, info: info,
+		covered: covers && hasOneName(info) && r.IsUnchanged(name, info),
+	})
+	return data, info, nil
 }
 
 // isClosed reports whether only root and the user that runs mirrorcred can read

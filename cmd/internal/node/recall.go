@@ -21,8 +21,8 @@ import (
 //
 // The kernel's answer comes from the time of the inode's last change, which no program can
 // set. But the clock is coarse, and it can be set back; and a program that writes through
-// mapped memory need not change the time at once, or cause an event. So a file counts only
-// once its time is old, all is forgotten if the clock was set, and each file is read anew
+// mapped memory need not change the time at once, or cause an event. So the time counts only
+// once it is old, all is forgotten if the clock was set, and each file is read anew
 // from time to time. Until then, what is missed is missed as if its event had been lost. No
 // file is replaced or removed for what is remembered: it is read again right before.
 
@@ -68,6 +68,9 @@ type recalled struct {
 	// the name is a link, or the file has other names: a change is reported for the
 	// directory in which it was made.
 	covered bool
+	// young says that its time was not old when it was read. It is read again if it is not
+	// covered.
+	young bool
 }
 
 // recalls are what was read in each directory. Directories are read at the same time.
@@ -179,28 +182,43 @@ func (r *recall) unchanged(name string, in *reader) *recalled {
 	if f == nil || f.until <= r.now {
 		return nil
 	}
-	if !f.covered {
-		covered := r.covers(name, in, f.info) // before the file is looked at
-		if !in.IsUnchanged(name, f.info) {
-			return nil
-		}
-		f.covered = covered
+	if f.covered {
+		return f
 	}
+	if f.young {
+		return nil
+	}
+	covers := r.covers(name, in) // before the file is looked at
+	if !in.IsUnchanged(name, f.info) {
+		return nil
+	}
+	f.covered = covers && hasOneName(f.info)
 	return f
 }
 
-// covers reports whether each change of a file from now on will be reported. The file
-// must not be a link.
-func (r *recall) covers(name string, in *reader, info fs.FileInfo) bool {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && st.Nlink == 1 && r.changes != nil && r.changes.Covers(filepath.Dir(in.Path()+"/"+name))
+// covers reports whether each change of a file from now on will be reported, if the file is
+// not a link and has no other name.
+func (r *recall) covers(name string, in *reader) bool {
+	return r.changes != nil && r.changes.Covers(filepath.Dir(in.Path()+"/"+name))
 }
 
-// learn remembers files that were just read, if their times are old enough. They are read
-// anew within most, not all in the same pass.
+func hasOneName(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink == 1
+}
+
+// isYoung reports whether a file may change once more without a new time.
+func (r *recall) isYoung(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || !time.Unix(st.Ctim.Unix()).Before(r.limit)
+}
+
+// learn remembers files that were just read, except those that may change without a new time
+// or a report. They are read anew within most, not all in the same pass.
 func (r *recall) learn(files []recalled, most time.Duration) {
 	for _, f := range files {
-		if st, ok := f.info.Sys().(*syscall.Stat_t); ok && time.Unix(st.Ctim.Unix()).Before(r.limit) {
+		f.young = r.isYoung(f.info)
+		if f.covered || !f.young {
 			f.until = r.now + most/2 + rand.N(max(1, most/2))
 			r.files[f.name] = &f
 		} else {

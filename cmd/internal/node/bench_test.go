@@ -10,7 +10,8 @@ import (
 )
 
 // BenchmarkApply applies maps below another root: for the first time, with other
-// targets, and where nothing is to do, for which it reports the median.
+// targets, if nothing changed, and if nothing changed and the node's directories are
+// watched.
 func BenchmarkApply(b *testing.B) {
 	for _, mirrors := range []int{10, 1000, 10_000} {
 		var text strings.Builder
@@ -37,20 +38,34 @@ func BenchmarkApply(b *testing.B) {
 		b.Run(fmt.Sprintf("%d/unchanged", mirrors), func(b *testing.B) {
 			n := benchNode(b, text.String())
 			apply(b, n)
-			var times []time.Duration
-			for range 21 {
-				start := time.Now()
-				if todo := apply(b, n); len(todo.Changes) > 0 {
-					b.Fatalf("%d changes", len(todo.Changes))
-				}
-				times = append(times, time.Since(start))
-			}
-			slices.Sort(times)
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(times[0].Seconds()*1000, "least-ms")
-			b.ReportMetric(times[len(times)/2].Seconds()*1000, "ms")
+			reportUnchanged(b, n)
+		})
+		b.Run(fmt.Sprintf("%d/watched", mirrors), func(b *testing.B) {
+			n := benchNode(b, text.String())
+			n.Remember = time.Minute
+			n.Changes = &reported{covers: func(string) bool { return true }}
+			apply(b, n)
+			apply(b, n) // reads all files
+			reportUnchanged(b, n)
 		})
 	}
+}
+
+// reportUnchanged applies a map that is in force 21 times and reports the median.
+func reportUnchanged(b *testing.B, n *Node) {
+	b.Helper()
+	var times []time.Duration
+	for range 21 {
+		start := time.Now()
+		if todo := apply(b, n); len(todo.Changes) > 0 {
+			b.Fatalf("%d changes", len(todo.Changes))
+		}
+		times = append(times, time.Since(start))
+	}
+	slices.Sort(times)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(times[0].Seconds()*1000, "least-ms")
+	b.ReportMetric(times[len(times)/2].Seconds()*1000, "ms")
 }
 
 func benchNode(b *testing.B, text string) *Node {

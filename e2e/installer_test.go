@@ -187,6 +187,7 @@ func TestInstaller(t *testing.T) {
 
 	// What the node does not allow was delivered, and the courier is gone. The installer
 	// of the next map gets past it.
+	n.logged("again", "courier", "lock taken") // or it would begin after the next line
 	check(t, node.RemovePod("again"))
 	lockIsFree(t, deliveredMap)
 	write(t, deliveredMap, oneMirror+"[registry.\"contoso.azurecr.io\"]\nca = \"/etc/ssl/corp.pem\"\n")

@@ -50,14 +50,14 @@ func (n *bare) mainPID(unit string) string {
 	return strings.TrimSpace(n.do("show", "--property=MainPID", "--value", unit))
 }
 
-// installerHasRights runs a container with the rights of the installer, and looks at it
-// as hasRights does at the courier: it can write to the directories that it is given,
-// reach the bus, and nothing else.
+// installerHasRights runs the installer on a node that is set up, and looks at it while
+// it stays, as hasRights does at the courier: it can write to the directories that it is
+// given, reach the bus, and nothing else.
 func (f fleet) installerHasRights() {
 	f.Helper()
 	f.runPart("installer", "default", func(spec map[string]any) {
 		container := spec["initContainers"].([]any)[0].(map[string]any)
-		container["args"] = []any{"install", "--undo", "--stay"} // does nothing, and stays
+		container["args"] = append(container["args"].([]any), "--stay")
 		delete(spec, "initContainers")
 		spec["containers"] = []any{container}
 	})

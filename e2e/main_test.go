@@ -30,7 +30,7 @@ import (
 // against the newest, the oldest, and one between that reads its configuration as
 // 2.0 to 2.3 do. The grid and the configurations have every line each time.
 var (
-	ciVersions  = []string{"2.4.2", "1.7.35", "2.2.9"}
+	ciVersions  = []string{"2.4.2", "1.7.35"}
 	allVersions = []string{"2.4.2", "1.7.35", "2.0.14", "2.1.9", "2.2.9", "2.3.7"}
 )
 

@@ -22,6 +22,15 @@ if [ -z "${E2E_KUBELET:-}" ]; then
 	# The kubelet's code as a library: built as the kubelet is, with which it
 	# shares what is compiled.
 	(cd kubelet && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go test -trimpath -count=1 -timeout 30m "$@" ./oracle)
+fi
+# The tests on a node mostly wait for it, so the others run beside them, once all that
+# they need is built.
+go test -count=1 -timeout 60m -run '^$' .
+log=$(mktemp)
+go test -count=1 -timeout 60m "$@" . >"$log" 2>&1 &
+nodes=$!
+trap 'kill $nodes 2>/dev/null || true; rm -f "$log"' EXIT
+if [ -z "${E2E_KUBELET:-}" ]; then
 	# A credential provider of others, as a program.
 	(cd ecr && GOFLAGS=-buildvcs=false go test -count=1 -timeout 30m "$@" .)
 	# The manager, killed at random for longer than the tests of each change do.
@@ -45,5 +54,7 @@ if [ -z "${E2E_KUBELET:-}" ]; then
 		go test -v -count=1 -timeout 30m "$@" ./config
 	fi
 fi
-# The hour is for a machine that has yet to build containerd and the control plane.
-exec go test -count=1 -timeout 60m "$@" .
+status=0
+wait $nodes || status=$?
+cat "$log"
+exit $status

@@ -14,7 +14,7 @@ import (
 )
 
 // retargets is how often the map is edited.
-const retargets = 50
+const retargets = 30
 
 // The map is edited again and again while "mirrorcred watch" runs and the kubelet
 // pulls for pods. Once status reports an edit, no pull fails and none goes

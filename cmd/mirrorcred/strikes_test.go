@@ -16,8 +16,8 @@ import (
 )
 
 // A struck node has so many mirrors that the watcher does not look at files without an
-// event. Each strike is at another mirror, since a file that was just written is read in
-// each pass.
+// event. Each strike is at another mirror, so that none is about a file that the watcher has
+// just repaired.
 type struck struct {
 	tree
 	cmd  *exec.Cmd
@@ -39,7 +39,7 @@ func strike(t *testing.T, prepare func(n *struck)) (n *struck, stop func() strin
 	n.until("in sync", n.inSync)
 	n.must(os.Mkdir(n.path(elsewhere), 0o755))
 	prepare(n)
-	time.Sleep(3500 * time.Millisecond) // so old must a file be to be remembered
+	time.Sleep(3500 * time.Millisecond) // so that each file is remembered by its time too
 	for range 3 {
 		n.pass()
 	}

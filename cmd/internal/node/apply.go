@@ -58,7 +58,11 @@ func (n *Node) carryOut(ctx context.Context, todo *plan.Plan, resume *armed.Mark
 	if err != nil {
 		return err
 	}
-	if err := todo.CarryOut(ctx, &carrier{n, resume}); err != nil {
+	err = todo.CarryOut(ctx, &carrier{n, resume})
+	for _, c := range todo.Changes {
+		n.recalls.changed(n.path(c.Path))
+	}
+	if err != nil {
 		return err
 	}
 	if n.Root == "" && slices.ContainsFunc(todo.Changes, func(c plan.Change) bool { return c.Stage == plan.StageKubelet }) {

@@ -39,6 +39,7 @@ func (r *reader) read(name string) ([]byte, fs.FileInfo, error) {
 	if err != nil {
 		return data, info, err
 	}
+	// IsUnchanged is false if the name is a link.
 	r.fresh = append(r.fresh, recalled{
 		name: name, data: data, info: info,
 		covered: covers && hasOneName(info) && r.IsUnchanged(name, info),

@@ -23,14 +23,15 @@ import (
 // set. But the clock is coarse, and it can be set back; and a program that writes through
 // mapped memory need not change the time at once, or cause an event. So the time counts only
 // once it is old, all is forgotten if the clock was set, and each file is read anew
-// from time to time. Until then, what is missed is missed as if its event had been lost. No
+// from time to time. Before that, what is missed is missed as if its event had been lost. No
 // file is replaced or removed for what is remembered: it is read again right before.
 
 // leastRecalled is how many files a directory must have for that. Reading fewer is quick, and
 // costs no memory.
 const leastRecalled = 200
 
-// aged is how old a file's time must be: more than the step of any file system's clock.
+// aged is how old a file's time must be to prove that the file has not changed: more than the
+// step of any file system's clock.
 const aged = 3 * time.Second
 
 // Changes reports the changes of files in directories that are watched.
@@ -40,7 +41,7 @@ type Changes interface {
 	// if there may have been others.
 	Take() (paths []string, all bool)
 	// Covers reports whether each change of a file in a directory will be reported from
-	// now on, also if the directory is moved away.
+	// now on, until it reports that the directory itself was moved or removed.
 	Covers(dir string) bool
 }
 
@@ -64,9 +65,9 @@ type recalled struct {
 	info fs.FileInfo
 	// until is the time since boot at which it is read anew.
 	until time.Duration
-	// covered says that each change since it was last looked at is reported. It never is if
-	// the name is a link, or the file has other names: a change is reported for the
-	// directory in which it was made.
+	// covered says that each change since it was last looked at is reported. It is false if
+	// the name is a link, or the file had another name then: a change is reported for the
+	// directory in which it is made.
 	covered bool
 	// young says that its time was not old when it was read. It is read again if it is not
 	// covered.
@@ -109,6 +110,16 @@ func (n *Node) takeChanges() {
 		for _, path := range paths {
 			one.changed(dir, path)
 		}
+	}
+}
+
+// changed makes the next pass look again at a path that this one changed: its event may
+// come later.
+func (r *recalls) changed(path string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for dir, one := range r.byDir {
+		one.changed(dir, path)
 	}
 }
 
@@ -213,8 +224,8 @@ func (r *recall) isYoung(info fs.FileInfo) bool {
 	return !ok || !time.Unix(st.Ctim.Unix()).Before(r.limit)
 }
 
-// learn remembers files that were just read, except those that may change without a new time
-// or a report. They are read anew within most, not all in the same pass.
+// learn remembers files that were just read, except those that could change with neither a new
+// time nor a report. They are read anew within most, not all in the same pass.
 func (r *recall) learn(files []recalled, most time.Duration) {
 	for _, f := range files {
 		f.young = r.isYoung(f.info)

@@ -120,6 +120,24 @@ func TestRecallOfYoungFiles(t *testing.T) {
 	}
 }
 
+// What a run changes itself is looked at again, although its event has not come yet.
+func TestRecallOfOwnChanges(t *testing.T) {
+	n, full, _ := recalling(t)
+	n.Changes = &reported{covers: func(string) bool { return true }}
+	planOf(t, n)
+	data, err := os.ReadFile(n.Map)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, n.Map, strings.Replace(string(data), ".azurecr.io/r1\"", ".azurecr.io/other\"", 1))
+	if changes := apply(t, n).Changes; len(changes) == 0 {
+		t.Fatal("a new target changes nothing")
+	}
+	if got, want := planOf(t, n), planOf(t, full); !reflect.DeepEqual(got, want) {
+		t.Errorf("after a run there are %d changes in the plan from memory; %d in the full one", len(got.Changes), len(want.Changes))
+	}
+}
+
 // A file that is a link, or has another name, can change without a report of its directory,
 // so it is looked at in each pass.
 func TestRecallLooksAtLinks(t *testing.T) {

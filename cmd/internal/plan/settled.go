@@ -12,10 +12,10 @@ import (
 // of the other parts can pass over them. The route of "*" is never one: what belongs in
 // it is not known yet.
 //
-// It is half of the work of a plan without changes, so all processors share it.
+// To find them is half of the work of a plan without changes, so all processors share it.
 func settled(d *Desired, r routes, t tree) map[string]bool {
-	const fewest = 500 // mirrors for each processor
-	workers := min(runtime.GOMAXPROCS(0), 1+len(d.Files)/fewest)
+	const few = 500 // mirrors that are not worth another goroutine
+	workers := min(runtime.GOMAXPROCS(0), 1+len(d.Files)/few)
 	is, isAnonymous := make([]bool, len(d.Files)), make([]bool, len(d.Files))
 	var wait sync.WaitGroup
 	for w := range workers {

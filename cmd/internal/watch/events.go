@@ -3,8 +3,6 @@ package watch
 import (
 	"cmp"
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -223,71 +221,4 @@ func (e *Events) searchFrom(before interests, changed map[string]bool) *search {
 		}
 	}
 	return s
-}
-
-// want replaces what is watched, and returns why some of it cannot be watched.
-func (e *Events) want(wanted interests) error {
-	e.mu.Lock()
-	before := e.wanted
-	e.wanted = wanted
-	e.mu.Unlock()
-	for dir := range before {
-		if _, ok := wanted[dir]; !ok {
-			e.unset(dir)
-		}
-	}
-	fresh, failed := !wanted.equal(before), 0
-	var failure error
-	for dir, d := range wanted {
-		isNew, err := e.set(dir, d.identity)
-		fresh = fresh || isNew
-		if err != nil {
-			failure = err
-			failed++
-		}
-	}
-	e.mu.Lock()
-	e.isStable = !fresh && failure == nil
-	e.mu.Unlock()
-	if fresh {
-		e.Hint()
-	}
-	if failure != nil {
-		return fmt.Errorf("%d of %d directories cannot be watched: %w", failed, len(wanted), failure)
-	}
-	return nil
-}
-
-func (e *Events) unset(dir string) {
-	_ = e.watcher.Remove(dir) // it may be gone already
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.live, dir)
-	e.noteChanged(dir) // events may be missing from now on
-}
-
-// set watches a directory, and reports whether it was not watched before.
-// Setting a watch again would be harmless, but with thousands of them costs
-// more than the rest of a pass.
-func (e *Events) set(dir string, id identity) (bool, error) {
-	e.mu.Lock()
-	old, isSet := e.live[dir]
-	e.mu.Unlock()
-	if isSet && old == id {
-		return false, nil
-	}
-	if isSet {
-		e.unset(dir) // it belongs to another directory, which was moved away
-	}
-	err := e.add(e.watcher, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil // it was there a moment ago
-	}
-	if err != nil {
-		return false, err
-	}
-	e.mu.Lock()
-	e.live[dir] = id
-	e.mu.Unlock()
-	return true, nil
 }

@@ -196,6 +196,37 @@ func TestTrustEnds(t *testing.T) {
 	}
 }
 
+// TestTrustWaits has something change whenever all should be looked at: that is put off, but
+// not for ever.
+func TestTrustWaits(t *testing.T) {
+	p := newPlace(t, "a/b/file")
+	p.mkdir("a/b")
+	p.settle()
+	p.events.Trust = time.Hour
+	for _, one := range []struct {
+		age     time.Duration
+		changes bool
+		want    bool
+	}{
+		{50 * time.Minute, false, false},
+		{90 * time.Minute, false, true},
+		{90 * time.Minute, true, false},
+		{130 * time.Minute, true, true},
+	} {
+		p.settle()
+		if one.changes {
+			p.write("a/b/file", one.age.String())
+			<-p.events.Hints()
+		}
+		before := time.Now().Add(-one.age)
+		p.events.searched = before
+		p.watchOnce()
+		if got := !p.events.searched.Equal(before); got != one.want {
+			t.Errorf("after %s, with changes: %t: all is looked at: %t; want %t", one.age, one.changes, got, one.want)
+		}
+	}
+}
+
 // TestWatchEnds has a watch end without an event, as it does when its file system is
 // unmounted, and one with the same identity come.
 func TestWatchEnds(t *testing.T) {

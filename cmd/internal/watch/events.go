@@ -26,9 +26,9 @@ type Events struct {
 	// Root is the root of another machine's tree; links below it lead where they
 	// would on that machine. "" for none.
 	Root string
-	// Trust is how long a directory without an event counts as unchanged. It has an end
-	// because a mount, for example, causes no event. 0 means 30 s, the watcher's default
-	// tick.
+	// Trust is how long a directory without an event counts as unchanged; twice as long
+	// while there are events of others. It has an end because a mount, for example, causes
+	// no event. 0 means 30 s, the watcher's default tick.
 	Trust time.Duration
 
 	hints    chan struct{}
@@ -183,9 +183,21 @@ func (e *Events) Watch(paths []string) FileWatching {
 	return e.watching
 }
 
+// isOld reports whether it is time to look at everything. That takes as long as a pass, so
+// while something changes it waits for another Trust.
+func (e *Events) isOld() bool {
+	trust := cmp.Or(e.Trust, 30*time.Second)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.sinceWatch.paths) > 0 {
+		trust *= 2
+	}
+	return time.Since(e.searched) >= trust
+}
+
 // search returns what to watch.
 func (e *Events) search(paths []string) interests {
-	isOld := time.Since(e.searched) >= cmp.Or(e.Trust, 30*time.Second)
+	isOld := e.isOld()
 	if isOld {
 		e.dropEnded()
 	}

@@ -27,8 +27,8 @@ import (
 
 // The versions of containerd: the last of each line. The first is the one that
 // tests use which need but one. Each takes minutes to build, so a change is held
-// against the newest, the oldest, and one between that reads its configuration as
-// 2.0 to 2.3 do. The grid and the configurations have every line each time.
+// against the newest and the oldest. The grid and the configurations have every line
+// each time.
 var (
 	ciVersions  = []string{"2.4.2", "1.7.35"}
 	allVersions = []string{"2.4.2", "1.7.35", "2.0.14", "2.1.9", "2.2.9", "2.3.7"}

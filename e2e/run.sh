@@ -23,8 +23,8 @@ if [ -z "${E2E_KUBELET:-}" ]; then
 	# shares what is compiled.
 	(cd kubelet && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go test -trimpath -count=1 -timeout 30m "$@" ./oracle)
 fi
-# The tests on a node mostly wait for it, so the others run beside them, once all that
-# they need is built.
+# The tests on a node mostly wait for it, so the others run beside them. First, all that
+# they start is built.
 go test -count=1 -timeout 60m -run '^$' .
 log=$(mktemp)
 go test -count=1 -timeout 60m "$@" . >"$log" 2>&1 &

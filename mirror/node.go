@@ -47,12 +47,12 @@ func (p *parser) kubelet(t *table) {
 		BinDir:  r.path("bin_dir", DefaultBinDir),
 		Version: r.text("version"),
 	}
+	k.Named = r.find("config") != nil || r.find("bin_dir") != nil
 	if k.Version != "" {
 		k.VersionLine = r.at("version")
 	}
-	k.Named = r.find("config") != nil || r.find("bin_dir") != nil
 	if k.Version != "" && !isVersion(k.Version) {
-		p.add(r.at("version"), "version %q of [kubelet] is not a kubelet version; write it like \"1.34\", or leave it out to ask the running kubelet", k.Version)
+		p.add(k.VersionLine, "version %q of [kubelet] is not a kubelet version; write it like \"1.34\", or leave it out to ask the running kubelet", k.Version)
 	}
 	k.AuditLog = r.text("audit_log")
 	socket, _ := strings.CutPrefix(k.AuditLog, "unixgram:")

@@ -86,10 +86,7 @@ func (e *Events) Covers(dir string) bool {
 // dropEnded drops the watches that ended without an event, as they do if their file system
 // is unmounted. Another one that is mounted there may have the same identity.
 func (e *Events) dropEnded() {
-	set := map[string]bool{}
-	for _, dir := range e.watcher.WatchList() {
-		set[dir] = true
-	}
+	set := e.registered()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for dir := range e.live {

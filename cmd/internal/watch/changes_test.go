@@ -2,6 +2,7 @@ package watch
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"testing"
@@ -199,10 +200,6 @@ func TestTrustEnds(t *testing.T) {
 // TestTrustWaits has something change whenever all should be looked at: that is put off, but
 // not for ever.
 func TestTrustWaits(t *testing.T) {
-	p := newPlace(t, "a/b/file")
-	p.mkdir("a/b")
-	p.settle()
-	p.events.Trust = time.Hour
 	for _, one := range []struct {
 		age     time.Duration
 		changes bool
@@ -213,15 +210,12 @@ func TestTrustWaits(t *testing.T) {
 		{90 * time.Minute, true, false},
 		{130 * time.Minute, true, true},
 	} {
-		p.settle()
+		e := NewEvents(slog.New(slog.DiscardHandler))
+		e.Trust, e.searched = time.Hour, time.Now().Add(-one.age)
 		if one.changes {
-			p.write("a/b/file", one.age.String())
-			<-p.events.Hints()
+			e.noteChanged("/a/b/file")
 		}
-		before := time.Now().Add(-one.age)
-		p.events.searched = before
-		p.watchOnce()
-		if got := !p.events.searched.Equal(before); got != one.want {
+		if got := e.isOld(); got != one.want {
 			t.Errorf("after %s, with changes: %t: all is looked at: %t; want %t", one.age, one.changes, got, one.want)
 		}
 	}

@@ -85,9 +85,8 @@ func (p *place) unreported(dirs ...string) (list []string) {
 	return list
 }
 
-// shifted moves r2 away and gives r1 its name, and searches when only the first event of
-// that was read.
-func shifted(t *testing.T) *place {
+// renamed moves r2 away and gives r1 its name, with the gate shut.
+func renamed(t *testing.T) (*place, *gate) {
 	p := newPlace(t, "d/*", "d/r1/file", "d/r2/file")
 	g := gated(p)
 	p.mkdir("d/r1")
@@ -96,6 +95,12 @@ func shifted(t *testing.T) *place {
 	g.shut()
 	p.rename("d/r2", "gone")
 	p.rename("d/r1", "d/r2")
+	return p, g
+}
+
+// shifted is renamed, and then a search when only the first event of that was read.
+func shifted(t *testing.T) *place {
+	p, g := renamed(t)
 	g.let(1)
 	p.watchOnce()
 	g.open()
@@ -127,14 +132,7 @@ func TestShiftedAndDropped(t *testing.T) {
 func TestExchanged(t *testing.T) {
 	for let := range 4 {
 		for _, old := range []bool{false, true} {
-			p := newPlace(t, "d/*", "d/r1/file", "d/r2/file")
-			g := gated(p)
-			p.mkdir("d/r1")
-			p.mkdir("d/r2")
-			p.watchAgain()
-			g.shut()
-			p.rename("d/r2", "gone")
-			p.rename("d/r1", "d/r2")
+			p, g := renamed(t)
 			p.rename("gone", "d/r1")
 			if let > 0 {
 				g.let(let)

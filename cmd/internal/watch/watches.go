@@ -63,10 +63,11 @@ func (e *Events) set(dir string, id identity) (bool, error) {
 	}
 	if isSet {
 		e.unset(dir) // it belongs to another directory, which was moved away
+	} else {
+		// fsnotify may not have read yet that the directory of before is gone. With two
+		// directories under one path it would panic later.
+		_ = e.watcher.Remove(dir)
 	}
-	// fsnotify may not have read yet that the directory of before is gone. If it knew two
-	// directories by one path, it would end this program.
-	_ = e.watcher.Remove(dir)
 	err := e.add(e.watcher, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil // it was there a moment ago
@@ -85,16 +86,11 @@ func (e *Events) set(dir string, id identity) (bool, error) {
 // before if it was renamed a moment ago, or if it is mounted at two of the paths. Until it is
 // watched under this path, it counts as not watched.
 func (e *Events) confirm(added []string) int {
-	for range 2 { // two directories may have changed places
-		missing := e.unconfirmed(added)
-		if len(missing) == 0 {
-			break
-		}
-		for _, dir := range missing {
-			_ = e.add(e.watcher, dir) // the next call of Watch tries again
-		}
-	}
 	missing := e.unconfirmed(added)
+	for _, dir := range missing { // two directories may have changed places
+		_ = e.add(e.watcher, dir) // the next call of Watch tries again
+	}
+	missing = e.unconfirmed(missing)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, dir := range missing {
@@ -108,14 +104,21 @@ func (e *Events) unconfirmed(dirs []string) (missing []string) {
 	if len(dirs) == 0 {
 		return nil
 	}
-	has := map[string]bool{}
-	for _, dir := range e.watcher.WatchList() {
-		has[dir] = true
-	}
+	has := e.registered()
 	for _, dir := range dirs {
 		if !has[dir] {
 			missing = append(missing, dir)
 		}
 	}
 	return missing
+}
+
+// registered returns the directories that fsnotify watches, by the paths that it has.
+func (e *Events) registered() map[string]bool {
+	list := e.watcher.WatchList()
+	set := make(map[string]bool, len(list))
+	for _, dir := range list {
+		set[dir] = true
+	}
+	return set
 }

@@ -22,6 +22,10 @@ type table struct {
 	// extends says that other headers may pass through the table: a header
 	// made it.
 	extends bool
+
+	// What keys and list begin with, so that they need no memory of their own.
+	firstKeys   [2]string
+	firstValues [2]*value
 }
 
 // fewKeys is how many keys a table has before it has an index. Most have two,
@@ -39,7 +43,12 @@ type value struct {
 	headed bool // an array that [[headers]] made
 }
 
-func newTable(line int) *table { return &table{line: line} }
+// newTable returns a table with room for the keys that most have.
+func newTable(line int) *table {
+	t := &table{line: line}
+	t.keys, t.list = t.firstKeys[:0], t.firstValues[:0]
+	return t
+}
 
 // find returns the value of key, nil if there is none.
 func (t *table) find(key string) *value {
@@ -126,6 +135,18 @@ type document struct {
 	doubtful bool
 
 	offset, current int // an offset in data and its line: the last one asked for
+
+	spare []value // allocated and not used yet
+}
+
+// newValue returns a zero value. They are allocated many at a time.
+func (d *document) newValue() *value {
+	if len(d.spare) == 0 {
+		d.spare = make([]value, 64)
+	}
+	v := &d.spare[0]
+	d.spare = d.spare[1:]
+	return v
 }
 
 // build reads the whole document, to the first fault of syntax.
@@ -168,7 +189,7 @@ func (d *document) expression(e *unstable.Node) {
 func (d *document) header(e *unstable.Node) *table {
 	t, line := d.root, 1
 	for it := e.Key(); it.Next(); {
-		key := string(it.Node().Data)
+		key := keyOf(it.Node())
 		line = d.line(it.Node().Raw, line)
 		if it.IsLast() && e.Kind == unstable.ArrayTable {
 			return d.element(t, key, line)
@@ -181,6 +202,16 @@ func (d *document) header(e *unstable.Node) *table {
 	return t
 }
 
+// keyOf returns a key, and does not copy the ones that are there thousands of times.
+func keyOf(n *unstable.Node) string {
+	for _, often := range [...]string{"mirror", "source", "targets"} {
+		if string(n.Data) == often {
+			return often
+		}
+	}
+	return string(n.Data)
+}
+
 // element adds a table to the array of tables below key.
 func (d *document) element(t *table, key string, line int) *table {
 	v := t.find(key)
@@ -189,7 +220,8 @@ func (d *document) element(t *table, key string, line int) *table {
 		t.set(key, v)
 	}
 	d.doubtful = d.doubtful || !v.headed
-	element := &value{line: line, kind: unstable.InlineTable, table: newTable(line)}
+	element := d.newValue()
+	element.line, element.kind, element.table = line, unstable.InlineTable, newTable(line)
 	v.list = append(v.list, element)
 	return element.table
 }
@@ -214,7 +246,7 @@ func (t *table) sub(key string, line int) *table {
 func (d *document) keyValue(t *table, e *unstable.Node) {
 	line := t.line
 	for it := e.Key(); it.Next(); {
-		key := string(it.Node().Data)
+		key := keyOf(it.Node())
 		line = d.line(it.Node().Raw, line)
 		d.doubtful = d.doubtful || t.position(key) >= 0
 		if !it.IsLast() {
@@ -226,7 +258,8 @@ func (d *document) keyValue(t *table, e *unstable.Node) {
 }
 
 func (d *document) value(n *unstable.Node, around int) *value {
-	v := &value{line: d.line(n.Raw, around), kind: n.Kind}
+	v := d.newValue()
+	v.line, v.kind = d.line(n.Raw, around), n.Kind
 	switch n.Kind {
 	case unstable.Array:
 		for it := n.Children(); it.Next(); {

@@ -97,7 +97,14 @@ func redact(args []any) []any {
 // mayHoldPassword reports whether a string of the map is, or was meant as, a URL
 // with more in it than a host and a path: a user and a password before an "@", a
 // token in a query or a fragment.
-func mayHoldPassword(s string) bool { return strings.ContainsAny(s, "@?#") }
+func mayHoldPassword(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c == '@' || c == '?' || c == '#' {
+			return true
+		}
+	}
+	return false
+}
 
 // errMore returns the fault of such a URL, without repeating any of it.
 func errMore(what, s string) error {

@@ -73,10 +73,13 @@ func (p *parser) credentialNames(r registry) []string {
 // implied returns the credentials of a host that the map gives none.
 func implied(h Host) []string {
 	if _, acr := h.ACRSuffix(); acr {
-		return []string{azureCredential}
+		return impliedAzure
 	}
 	return nil
 }
+
+// impliedAzure is one list for all targets that have it. It does not change.
+var impliedAzure = []string{azureCredential}
 
 // noCredential adds the fault of a registry that names a credential which the
 // map does not have.
@@ -145,6 +148,9 @@ func (p *parser) dress(t *Target, headers []Header, line int) {
 // tables returns the indices of the [registry] tables of a target's host, those
 // that name its port first.
 func (p *parser) tables(t Target) []int {
+	if len(p.registries) == 0 {
+		return nil
+	}
 	var list []int
 	for _, name := range t.names() {
 		list = append(list, p.byHost[name]...)
@@ -240,9 +246,15 @@ func (p *parser) implyAzure() {
 		return
 	}
 	for _, m := range p.m.Mirrors {
-		if slices.Contains(m.CredentialNames(), azureCredential) {
+		if slices.ContainsFunc(m.Targets, Target.namesAzure) {
 			p.m.Credentials = append(p.m.Credentials, Credential{Name: azureCredential, Kind: Azure, File: DefaultAzureConfig})
 			return
 		}
 	}
+}
+
+// namesAzure reports whether any repository of the target has the credential "azure".
+func (t Target) namesAzure() bool {
+	return slices.Contains(t.Credentials, azureCredential) ||
+		slices.ContainsFunc(t.Below, func(b PathCredential) bool { return slices.Contains(b.Credentials, azureCredential) })
 }

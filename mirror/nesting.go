@@ -53,16 +53,16 @@ func stringLength(data []byte) int {
 		quote, i = data[:3], 3
 	}
 	for i < len(data) {
-		switch {
-		case data[i] == '\\' && quote[0] == '"':
+		switch c := data[i]; {
+		case c == '\\' && quote[0] == '"':
 			i += 2
-		case bytes.HasPrefix(data[i:], quote):
+		case c == quote[0] && bytes.HasPrefix(data[i:], quote):
 			i += len(quote)
 			for more := 0; isLong && more < 2 && i < len(data) && data[i] == quote[0]; more++ {
 				i++ // the string ends with quotes of its own
 			}
 			return i
-		case data[i] == '\n' && !isLong:
+		case c == '\n' && !isLong:
 			return i
 		default:
 			i++

@@ -56,6 +56,9 @@ func (p *parser) noteAnonymous(declared []Mirror) {
 // declared mirrors, if they look like a slip or do nothing at all. A table for a
 // host that is not a source is neither: that registry serves itself.
 func (p *parser) noteRegistries(declared []Mirror) {
+	if len(p.registries) == 0 {
+		return
+	}
 	used := make(map[int]bool, len(p.registries))
 	var hosts []string // of the targets
 	for _, m := range declared {

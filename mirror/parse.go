@@ -73,12 +73,13 @@ type parser struct {
 // version reports whether the map is of the version that this package reads.
 func (p *parser) version(r *reader) bool {
 	v := r.get("version")
-	name, line := misplacedVersion(r.table)
 	switch {
 	case p.isForeign(r):
-	case v == nil && line > 0:
-		p.add(line, "version is inside %s; move it above the first table", name)
 	case v == nil:
+		if name, line := misplacedVersion(r.table); line > 0 {
+			p.add(line, "version is inside %s; move it above the first table", name)
+			break
+		}
 		p.add(1, "version is missing; write \"version = %d\" at the top", version)
 	case v.kind == unstable.Float && v.text == "1.0":
 		return true // as Helm's toToml prints the number 1
@@ -149,6 +150,7 @@ func (p *parser) mirrors(v *value) {
 		p.add(v.line, "mirror is not a list of tables; write [[mirror]] with two brackets")
 		return
 	}
+	p.m.Mirrors, p.m.bySource = make([]Mirror, 0, len(v.list)), make(map[string]int, len(v.list))
 	for _, e := range v.list {
 		if e.kind != unstable.InlineTable {
 			p.add(e.line, "mirror is not a list of tables; write [[mirror]] with two brackets")
@@ -217,7 +219,9 @@ func (p *parser) mirror(t *table) {
 		return
 	}
 	p.m.bySource[m.Source.name] = len(p.m.Mirrors)
-	p.headers[len(p.m.Mirrors)] = headers
+	if len(headers) > 0 {
+		p.headers[len(p.m.Mirrors)] = headers
+	}
 	p.m.Mirrors = append(p.m.Mirrors, m)
 }
 

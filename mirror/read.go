@@ -19,6 +19,8 @@ type reader struct {
 	known   []string
 	missing []missing
 	meant   []string // the known keys that unknown ones most likely stand for
+
+	few [8]string // what known begins with, so that it needs no memory of its own
 }
 
 // A missing key is reported by [reader.rest], unless an unknown key is a
@@ -26,7 +28,9 @@ type reader struct {
 type missing struct{ key, fault string }
 
 func (f *faults) reader(t *table, what string) *reader {
-	return &reader{faults: f, table: t, what: what}
+	r := &reader{faults: f, table: t, what: what}
+	r.known = r.few[:0]
+	return r
 }
 
 // get returns the value of key, nil if there is none.
@@ -129,6 +133,9 @@ func (r *reader) texts(key string, alone bool) []*value {
 	}
 	if !r.want(key, v, unstable.Array) {
 		return nil
+	}
+	if !slices.ContainsFunc(v.list, func(e *value) bool { return e.kind != unstable.String || e.text == "" }) {
+		return v.list // nearly always
 	}
 	return slices.DeleteFunc(slices.Clone(v.list), func(e *value) bool {
 		if !r.want("an entry in "+key, e, unstable.String) {

@@ -26,16 +26,31 @@ type Options struct {
 // error is a *[mirror.Fault] with the line of the map.
 func Render(m *mirror.Map, o Options) ([]File, error) {
 	files := make([]File, 0, len(m.Mirrors))
-	r := renderer{Options: o, m: m}
+	r := NewRenderer(m, o)
 	for _, one := range m.Mirrors {
-		r.body = r.body[:0]
-		r.mirror(one)
-		if r.err != nil {
-			return nil, r.err
+		file, err := r.Render(one)
+		if err != nil {
+			return nil, err
 		}
-		files = append(files, File{one.Source, Namespace(one.Source), seal(r.body), one.Secret()})
+		files = append(files, file)
 	}
 	return files, nil
+}
+
+// A Renderer renders the mirrors of a map one by one. It is for one goroutine.
+type Renderer struct{ r renderer }
+
+// NewRenderer returns a renderer of the mirrors of m.
+func NewRenderer(m *mirror.Map, o Options) *Renderer { return &Renderer{renderer{Options: o, m: m}} }
+
+// Render returns the file of one mirror of the map. It fails as [Render] does.
+func (r *Renderer) Render(one mirror.Mirror) (File, error) {
+	r.r.body, r.r.err = r.r.body[:0], nil
+	r.r.mirror(one)
+	if r.r.err != nil {
+		return File{}, r.r.err
+	}
+	return File{one.Source, Namespace(one.Source), seal(r.r.body), one.Secret()}, nil
 }
 
 // A renderer writes the body of one file. It appends, without fmt: there may be

@@ -104,10 +104,12 @@ type Node struct {
 	driven *mirror.Map
 	host   machine
 	// tree is the tree at Root, which no link leaves; nil for the machine itself.
-	tree     *input.Root
-	recalls  recalls
-	rootOnce sync.Once
-	rootErr  error // of checkRoot
+	tree    *input.Root
+	recalls recalls
+	// rendering renders each map that is read.
+	rendering plan.Rendering
+	rootOnce  sync.Once
+	rootErr   error // of checkRoot
 	// firstSeen are the contents of files that other programs write too, by path.
 	firstSeen map[string]firstSight
 }

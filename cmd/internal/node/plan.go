@@ -100,10 +100,9 @@ func (n *Node) states(r reading, hold func(source string) bool) (plan.Desired, p
 	d.Version, d.Wanted = version, wanted
 	d.Wall = n.host.wall()
 	d.Full, d.Map = plan.Deliver(r.m, r.secrets.deliveries, d.Wall)
-	if d.Files, err = hosts.Render(d.Map, hosts.Options{Version: version, Secrets: r.secrets.values}); err != nil {
+	if err := n.rendering.Render(&d, hosts.Options{Version: version, Secrets: r.secrets.values}); err != nil {
 		return d, plan.Observed{}, plan.About(plan.PartMap, err)
 	}
-	plan.Close(d.Files, r.m)
 	o, err := seen()
 	o.HeaderFaults, o.Deliveries = r.secrets.faults, r.secrets.deliveries
 	return d, o, err

@@ -65,9 +65,9 @@ func Deliver(m *mirror.Map, given map[string]Delivery, now time.Time) (full, pre
 	return full, present
 }
 
-// Close has the files of mirrors with a secret in the full map count as secret, even if
+// closeFiles has the files of mirrors with a secret in the full map count as secret, even if
 // the target with the secret is left out for now: their directory stays closed.
-func Close(files []hosts.File, full *mirror.Map) {
+func closeFiles(files []hosts.File, full *mirror.Map) {
 	for i, m := range full.Mirrors {
 		files[i].Secret = files[i].Secret || m.Secret()
 	}

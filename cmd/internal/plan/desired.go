@@ -35,6 +35,8 @@ type Desired struct {
 	// or takes a credential away from it; nil if none does.
 	Hold   func(source string) bool
 	Wanted map[string]bool // the namespaces of the map
+
+	rendered []rendered // what [Rendering] made, nil if Files were made otherwise
 }
 
 // path returns where a path of the node is on this machine.

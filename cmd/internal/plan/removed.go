@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/mirrorcred/mirrorcred/credential/route"
@@ -13,9 +12,16 @@ import (
 func removed(in *situation) (share, map[string]bool) {
 	var s share
 	stuck := map[string]bool{}
-	for _, name := range slices.Sorted(maps.Keys(in.tree.namespaces)) {
+	var names []string // few of them are not wanted
+	for name := range in.tree.namespaces {
+		if !in.Wanted[name] && !in.held[name] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		ns := in.tree.namespaces[name]
-		if in.Wanted[name] || ns.Unusable != "" || in.held[name] {
+		if ns.Unusable != "" {
 			continue
 		}
 		switch ns.Owner() {
@@ -111,10 +117,14 @@ func fallback(in *situation, stays func(name string) bool) share {
 // whether a namespace is still needed.
 func staleRoutes(in *situation, stays func(name string) bool) share {
 	var s share
-	for _, name := range slices.Sorted(maps.Keys(in.routes.files)) {
-		if in.routes.needed && (in.Wanted[name] || name == hosts.Default || stays(name)) {
-			continue
+	var names []string
+	for name := range in.routes.files {
+		if !in.routes.needed || !in.Wanted[name] && name != hosts.Default && !stays(name) {
+			names = append(names, name)
 		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		s.changes = append(s.changes, Change{Stage: StageForget, Path: in.routes.path(name), Old: in.routes.files[name]})
 	}
 	return s

@@ -64,6 +64,9 @@ func (t tree) isOurs(name string) bool {
 // nothing can be changed, with the reasons: they stay as they are.
 func obstacles(files []hosts.File, t tree) map[string]string {
 	stuck := map[string]string{}
+	if len(t.obstacles) == 0 {
+		return stuck
+	}
 	for _, f := range files {
 		if ns, exists := t.namespaces[f.Namespace]; exists && !ns.Holds(f) {
 			if reason := t.obstacles[f.Namespace]; reason != "" {

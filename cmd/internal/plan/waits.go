@@ -42,6 +42,9 @@ func (ks *kubelets) misses(m mirror.Mirror) wait {
 	if reason := ks.lacksNow(m); reason != "" {
 		return wait{reason: "it is routed, and its pulls may have no credential: " + reason}
 	}
+	if len(ks.list) == 0 {
+		return wait{}
+	}
 	needs := ks.needed(m)
 	for _, k := range ks.list {
 		if k.misconfigured != "" {

@@ -31,6 +31,8 @@ type world struct {
 	stamp   int    // of that version
 	state   State
 
+	rendering Rendering
+
 	now     Moment
 	run     []Process
 	records bool            // whether the kubelet writes its pulls down
@@ -405,11 +407,9 @@ func (w *world) desire(text string) Desired {
 	d := once(known.desired, text+key, func() Desired {
 		d := Desired{MapFile: "map", Wanted: map[string]bool{}}
 		d.Full, d.Map = Deliver(full, w.given.deliveries(full), wall)
-		var err error
-		if d.Files, err = hosts.Render(d.Map, hosts.Options{Secrets: w.given.values(full)}); err != nil {
+		if err := w.rendering.Render(&d, hosts.Options{Secrets: w.given.values(full)}); err != nil {
 			panic(err)
 		}
-		Close(d.Files, full)
 		for _, f := range d.Files {
 			d.Wanted[f.Namespace] = true
 		}

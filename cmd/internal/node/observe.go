@@ -68,7 +68,7 @@ func (n *Node) observe(m *mirror.Map, wanted map[string]bool, routes func() (pla
 // list returns the entries of a directory, and notes what a killed run left
 // there. like is as in [leftovers].
 func (n *Node) list(o *plan.Observed, dir string, like ...[]byte) ([]fs.DirEntry, error) {
-	entries, err := n.readDir(dir)
+	entries, err := n.readBig(dir)
 	o.Leftovers = append(o.Leftovers, leftovers(n.tree, dir, entries, like...)...)
 	return without(entries, isTemporary), err
 }
@@ -95,7 +95,19 @@ func (n *Node) readTree(o *plan.Observed, dir string, wanted map[string]bool, be
 	return tree, err
 }
 
+// readNamespace returns what is in a namespace, which may be remembered.
 func (n *Node) readNamespace(r *reader, entry fs.DirEntry, wanted, beside bool) (plan.Namespace, error) {
+	if ns, ok := r.known.namespace(entry.Name(), wanted, beside); ok {
+		return ns, nil
+	}
+	ns, err := n.openNamespace(r, entry, wanted, beside)
+	if r.known != nil {
+		r.made = append(r.made, knownNamespace{name: entry.Name(), ns: ns, isFaulty: err != nil, isWanted: wanted, isListed: beside})
+	}
+	return ns, err
+}
+
+func (n *Node) openNamespace(r *reader, entry fs.DirEntry, wanted, beside bool) (plan.Namespace, error) {
 	var ns plan.Namespace
 	switch {
 	case entry.Type()&fs.ModeSymlink != 0:

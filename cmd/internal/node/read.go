@@ -17,6 +17,7 @@ type reader struct {
 	// known is what earlier passes read, nil for nothing, and fresh what this one did.
 	known *recall
 	fresh []recalled
+	made  []knownNamespace // in this pass
 }
 
 // spareSize is how much memory is allocated at once.
@@ -116,6 +117,9 @@ func (n *Node) readAll(dir string, entries []fs.DirEntry, do func(r *reader, i i
 	if known != nil {
 		for _, r := range readers {
 			known.learn(r.fresh, n.Remember)
+		}
+		for _, r := range readers {
+			known.learnNamespaces(r.made)
 		}
 		known.forgetGone(entries)
 	}

@@ -3,7 +3,6 @@ package node
 import (
 	"io/fs"
 	"maps"
-	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -48,7 +47,10 @@ type Changes interface {
 // A recall is what was read in one directory.
 type recall struct {
 	files map[string]*recalled // by name below the directory
-	boot  string
+	// listing are the directory's own entries, and namespaces what was made of them.
+	listing    listing
+	namespaces map[string]knownNamespace
+	boot       string
 	// zero is the time since boot at which the wall clock began to count, so to speak:
 	// it changes if that clock is set.
 	zero time.Time
@@ -133,7 +135,10 @@ func (r *recall) changed(dir, path string) {
 	if !isBelow {
 		return
 	}
-	first, _, _ := strings.Cut(name, "/")
+	first, _, isDeeper := strings.Cut(name, "/")
+	if !isDeeper {
+		r.listing.changed(name)
+	}
 	for _, name := range []string{first, first + "/" + hosts.FileName} {
 		if f := r.files[name]; f != nil {
 			f.covered = false
@@ -142,6 +147,7 @@ func (r *recall) changed(dir, path string) {
 }
 
 func (r *recall) uncover() {
+	r.listing = listing{}
 	for _, f := range r.files {
 		f.covered = false
 	}
@@ -150,7 +156,22 @@ func (r *recall) uncover() {
 // recall returns what is remembered of a directory with that many entries, empty if all
 // must be read now; nil if nothing should be remembered.
 func (n *Node) recall(dir string, entries int) *recall {
-	if n.Remember == 0 || entries < leastRecalled {
+	if entries < leastRecalled {
+		return nil
+	}
+	return n.remembered(dir, func(now plan.Moments) *recall {
+		return &recall{files: make(map[string]*recalled, entries), boot: now.Boot, zero: zero(now)}
+	})
+}
+
+// known is [Node.recall] for a directory that may not have been read yet: then it is nil.
+func (n *Node) known(dir string) *recall {
+	return n.remembered(dir, func(plan.Moments) *recall { return nil })
+}
+
+// remembered returns what is remembered of a directory, or else what begin returns.
+func (n *Node) remembered(dir string, begin func(now plan.Moments) *recall) *recall {
+	if n.Remember == 0 {
 		return nil
 	}
 	now, err := n.now()
@@ -166,7 +187,9 @@ func (n *Node) recall(dir string, entries int) *recall {
 	}
 	one := n.recalls.byDir[dir]
 	if one == nil {
-		one = &recall{files: make(map[string]*recalled, entries), boot: now.Boot, zero: zero(now)}
+		if one = begin(now); one == nil {
+			return nil
+		}
 		if n.recalls.byDir == nil {
 			n.recalls.byDir = map[string]*recall{}
 		}
@@ -230,7 +253,7 @@ func (r *recall) learn(files []recalled, most time.Duration) {
 	for _, f := range files {
 		f.young = r.isYoung(f.info)
 		if f.covered || !f.young {
-			f.until = r.now + most/2 + rand.N(max(1, most/2))
+			f.until = r.now + lifetime(most)
 			r.files[f.name] = &f
 		} else {
 			delete(r.files, f.name)
@@ -251,4 +274,5 @@ func (r *recall) forgetGone(entries []fs.DirEntry) {
 		first, _, _ := strings.Cut(name, "/")
 		return !there[first]
 	})
+	maps.DeleteFunc(r.namespaces, func(name string, _ knownNamespace) bool { return !there[name] })
 }

@@ -24,7 +24,7 @@ func mayBeCutShort(d *Desired, p plugin, r routes, t tree) []string {
 	var names []string
 	for i, m := range d.Map.Mirrors {
 		f := d.Files[i]
-		if _, isSettled := r.settled[f.Namespace]; isSettled {
+		if r.settled.at(i).isSettled {
 			continue
 		}
 		ns, exists := t.namespaces[f.Namespace]

@@ -18,18 +18,18 @@ type Moments struct {
 // observed there. If it returns questions, there is no plan yet: put the answers into
 // the observed state and call Make again.
 func Make(d Desired, o Observed, now Moments) (Plan, []Question, error) {
-	return makeFrom(d, o, now, settled)
+	return makeFrom(d, o, now, newSettled)
 }
 
-// makeFrom is [Make] with a function that returns what is [settled]. The plan is the same
+// makeFrom is [Make] with a function that returns what is settled. The plan is the same
 // if it returns nothing.
-func makeFrom(d Desired, o Observed, now Moments, settled func(*Desired, routes, tree) map[string]bool) (Plan, []Question, error) {
+func makeFrom(d Desired, o Observed, now Moments, newSettled func(*Desired, routes, tree) settled) (Plan, []Question, error) {
 	c := newConfiguring(&d, &o, now)
 	routes := newRoutes(&o, c.tree.dir)
 	all, tree := carryOver(c.tree, o.oldNamespaces(), routes)
 	certs, blocked := certificates(&d, o.Certificates, tree)
 	certs = certs.and(headers(&d, o.HeaderFaults, blocked)).and(deliveries(&d, o.Deliveries, blocked)).and(renewals(&d, &o))
-	routes.settled = settled(&d, routes, tree)
+	routes.settled = newSettled(&d, routes, tree)
 	stuck := obstacles(d.Files, tree)
 	for name := range stuck {
 		blocked[name] = true
@@ -100,8 +100,10 @@ func planSources(in *situation) share {
 	if !in.routes.needed {
 		all = all.and(staleLinks(in.seen.Links, in.Map.Kubelet.BinDir, nil))
 	}
-	for i, f := range in.Files {
-		all = all.and(planSource(in, in.Map.Mirrors[i], f))
+	for i := range in.Files {
+		if one := planSource(in, i); !one.isEmpty() {
+			all = all.and(one)
+		}
 	}
 	all = all.and(defaultLeft(in.tree, all.leavesDefault)).and(moveHeld(in))
 	gone, stuck := removed(in)

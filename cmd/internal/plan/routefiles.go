@@ -53,9 +53,7 @@ type routes struct {
 	// needed says that the plugin may be run on the node. If not, there must be
 	// no routes.
 	needed bool
-	// settled are the namespaces whose hosts.toml and route are as the map says; see
-	// [settled].
-	settled map[string]bool
+	settled settled
 }
 
 func newRoutes(o *Observed, hostsDir string) routes {

@@ -51,6 +51,13 @@ func (s share) and(next share) share {
 	return s
 }
 
+// isEmpty reports whether the share has nothing in it, as most have.
+func (s share) isEmpty() bool {
+	lists := len(s.changes) + len(s.pending) + len(s.draining) + len(s.held) + len(s.faults) + len(s.conflicts) + len(s.warnings) +
+		len(s.drains) + len(s.adopted) + len(s.lasting) + len(s.leavesDefault) + len(s.begins) + len(s.questions)
+	return lists == 0 && !s.needsRestart && s.err == nil
+}
+
 // concat returns a list with another one after it. Most shares are empty: theirs cost
 // nothing.
 func concat[T any](list, more []T) []T {

@@ -55,14 +55,17 @@ func newSource(in *situation, m mirror.Mirror, f hosts.File) *source {
 	return s
 }
 
-// planSource returns the share of one mirror: its route, and its hosts.toml if
-// that may change now.
-func planSource(in *situation, m mirror.Mirror, f hosts.File) share {
-	if in.kept[f.Namespace] {
+// planSource returns the share of the mirror with that index: its route, and its
+// hosts.toml if that may change now.
+func planSource(in *situation, i int) share {
+	m, f, settlement := in.Map.Mirrors[i], in.Files[i], in.routes.settled.at(i)
+	switch {
+	case len(in.kept) > 0 && in.kept[f.Namespace]:
 		return keepMirror(in, m, f)
-	}
-	if isAnonymous, isSettled := in.routes.settled[f.Namespace]; isSettled {
-		return keepSource(in, m, f, isAnonymous)
+	case settlement.isPlain:
+		return routed(in, m, settlement.isAnonymous)
+	case settlement.isSettled:
+		return keepSource(in, m, f, settlement.isAnonymous)
 	}
 	isThere, isWithdrawn := in.tree.namespaces[f.Namespace].Holds(f), in.routes.isWithdrawn(f.Namespace)
 	if isThere && !isWithdrawn {
@@ -110,15 +113,23 @@ func keepRoute(in *situation, m mirror.Mirror, f hosts.File) share {
 
 // keepSource is [planSource] for a mirror whose files are as the map says, or will be.
 func keepSource(in *situation, m mirror.Mirror, f hosts.File, isAnonymous bool) share {
-	w := in.kubelets.keepsAnswering(m.Source.String(), only(m))
-	if w.reason == "" && !isAnonymous {
-		w = in.kubelets.misses(m)
-	}
-	found := waits(m.Source.String(), w).and(in.tree.ignored(m, in.tree.namespaces[f.Namespace])).and(late(in, m)).and(unasked(in, m, isAnonymous))
+	found := routed(in, m, isAnonymous).and(in.tree.ignored(m, in.tree.namespaces[f.Namespace])).and(late(in, m)).and(unasked(in, m, isAnonymous))
 	if c := in.tree.rancherConflict(m.Source); c.Reason != "" {
 		found.conflicts = append(found.conflicts, c)
 	}
 	return found
+}
+
+// routed returns what the kubelets have against a mirror that is routed.
+func routed(in *situation, m mirror.Mirror, isAnonymous bool) share {
+	if in.kubelets.areNone() {
+		return share{}
+	}
+	w := in.kubelets.keepsAnswering(m.Source.String(), only(m))
+	if w.reason == "" && !isAnonymous {
+		w = in.kubelets.misses(m)
+	}
+	return waits(m.Source.String(), w)
 }
 
 // A verdict says whether a mirror can be changed to what the map says.

@@ -36,14 +36,15 @@ func (ks *kubelets) lacksNow(m mirror.Mirror) string {
 	return ks.unsettled
 }
 
+// areNone reports whether no kubelet runs, and the kubelet's file is as the map needs it:
+// then there is nothing that a routed mirror lacks.
+func (ks *kubelets) areNone() bool { return len(ks.list) == 0 && ks.unsettled == "" }
+
 // misses returns why a kubelet does not ask for the credential of a source that is
 // routed already, or may not ask for it.
 func (ks *kubelets) misses(m mirror.Mirror) wait {
 	if reason := ks.lacksNow(m); reason != "" {
 		return wait{reason: "it is routed, and its pulls may have no credential: " + reason}
-	}
-	if len(ks.list) == 0 {
-		return wait{}
 	}
 	needs := ks.needed(m)
 	for _, k := range ks.list {

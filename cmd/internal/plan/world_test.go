@@ -119,7 +119,7 @@ func (w *world) judge(p Plan, d Desired, o Observed, now Moments) error {
 		return nil
 	}
 	o.Kubelet.Reader, o.Decode = nil, nil
-	nothing := func(*Desired, routes, tree) map[string]bool { return nil }
+	nothing := func(*Desired, routes, tree) settled { return nil }
 	if full, _, err := makeFrom(d, o, now, nothing); err != nil || !reflect.DeepEqual(p, full) {
 		return fmt.Errorf("with what was read before the plan is\n%+v\nand without that\n%+v, %v", p, full, err)
 	}

@@ -63,6 +63,8 @@ type parser struct {
 
 	headerBytes int // of all targets
 
+	pieces *pieces // of a document of [Versions]; nil if it is parsed alone
+
 	credentialLines map[string]int // by name; 0 for one that is implied
 	pluginLine      int            // of plugin under [kubelet]
 	closed          bool           // see [ParseClosed]
@@ -143,6 +145,12 @@ func (p *parser) isForeign(r *reader) bool {
 
 func (p *parser) mirrors(v *value) {
 	p.headers = map[int][]Header{}
+	if p.pieces != nil && !p.pieces.fit(v) {
+		if p.pieces.hasKnown() {
+			p.add(1, "known mirrors are not where they were")
+		}
+		p.pieces = nil
+	}
 	if v == nil {
 		return
 	}
@@ -150,7 +158,12 @@ func (p *parser) mirrors(v *value) {
 		p.add(v.line, "mirror is not a list of tables; write [[mirror]] with two brackets")
 		return
 	}
-	p.m.Mirrors, p.m.bySource = make([]Mirror, 0, len(v.list)), make(map[string]int, len(v.list))
+	most := max(len(v.list), p.pieces.count())
+	p.m.Mirrors, p.m.bySource = make([]Mirror, 0, most), make(map[string]int, most)
+	if p.pieces != nil {
+		p.versionMirrors(v.list)
+		return
+	}
 	for _, e := range v.list {
 		if e.kind != unstable.InlineTable {
 			p.add(e.line, "mirror is not a list of tables; write [[mirror]] with two brackets")
@@ -211,11 +224,15 @@ func (p *parser) mirror(t *table) {
 		}
 	}
 	p.checkReady(r, m)
-	if !ok {
-		return
+	if ok {
+		p.addMirror(m, headers, r.at("source"))
 	}
+}
+
+// addMirror adds a mirror to the map. line is that of its source.
+func (p *parser) addMirror(m Mirror, headers []Header, line int) {
 	if i, twice := p.m.bySource[m.Source.name]; twice {
-		p.add(r.at("source"), "source %q is already on line %d; write one mirror with all the targets", m.Source, p.m.Mirrors[i].Line)
+		p.add(line, "source %q is already on line %d; write one mirror with all the targets", m.Source, p.m.Mirrors[i].Line)
 		return
 	}
 	p.m.bySource[m.Source.name] = len(p.m.Mirrors)

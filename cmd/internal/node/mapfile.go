@@ -197,7 +197,11 @@ func (n *Node) parseMap(data []byte) (*mirror.Map, error) {
 		}
 	}
 	if n.parsed.m == nil || n.parsed.of != of {
-		m, err := of.parse(data, n.path(AllowedFile))
+		var versions *mirror.Versions
+		if n.Remember > 0 {
+			versions = &n.versions
+		}
+		m, err := of.parse(versions, data, n.path(AllowedFile))
 		if err != nil {
 			return nil, err
 		}
@@ -207,20 +211,20 @@ func (n *Node) parseMap(data []byte) (*mirror.Map, error) {
 	return &m, nil
 }
 
-func (of parsing) parse(data []byte, listFile string) (*mirror.Map, error) {
+func (of parsing) parse(versions *mirror.Versions, data []byte, listFile string) (*mirror.Map, error) {
 	switch {
 	case of.isDelivered && of.hasList:
 		allowed, err := mirror.ParseAllowed(listFile, []byte(of.list))
 		if err != nil {
 			return nil, err
 		}
-		return mirror.ParseDelivered(of.file, data, allowed)
+		return versions.ParseDelivered(of.file, data, allowed)
 	case of.isDelivered:
-		return mirror.ParseDelivered(of.file, data, mirror.NothingAllowed(listFile))
+		return versions.ParseDelivered(of.file, data, mirror.NothingAllowed(listFile))
 	case of.isClosed:
-		return mirror.ParseClosed(of.file, data)
+		return versions.ParseClosed(of.file, data)
 	}
-	return mirror.Parse(of.file, data)
+	return versions.Parse(of.file, data)
 }
 
 // readAllowed reads what the node allows a map from the cluster; without a file

@@ -106,7 +106,8 @@ type Node struct {
 	// tree is the tree at Root, which no link leaves; nil for the machine itself.
 	tree    *input.Root
 	recalls recalls
-	// rendering renders each map that is read.
+	// versions parses each map that is read, and rendering renders it.
+	versions  mirror.Versions
 	rendering plan.Rendering
 	rootOnce  sync.Once
 	rootErr   error // of checkRoot

@@ -52,7 +52,7 @@ type routes struct {
 	dir, oldDir string
 	// needed says that the plugin may be run on the node. If not, there must be
 	// no routes.
-	needed bool
+	needed  bool
 	settled settled
 }
 

@@ -234,9 +234,14 @@ func (r *Root) stat(op, name string, flags int) (fs.FileInfo, error) {
 
 // ReadDir is [os.ReadDir] below the root.
 func (r *Root) ReadDir(name string) ([]fs.DirEntry, error) {
-	if _, ok := r.inside(name); !ok {
-		return os.ReadDir(name)
-	}
+	entries, err := r.ReadDirUnsorted(name)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, err
+}
+
+// ReadDirUnsorted is [Root.ReadDir] for thousands of entries, which it returns as the
+// directory has them.
+func (r *Root) ReadDirUnsorted(name string) ([]fs.DirEntry, error) {
 	fd, err := r.openFD(name, openFlags|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, fault("open", name, err)
@@ -244,7 +249,9 @@ func (r *Root) ReadDir(name string) ([]fs.DirEntry, error) {
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	entries, err := f.ReadDir(-1)
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	if _, ok := r.inside(name); !ok {
+		return entries, err
+	}
 	list := make([]entry, len(entries))
 	for i, e := range entries {
 		list[i] = entry{e, r, name}

@@ -34,7 +34,8 @@ func isNumbered(name string) bool {
 }
 
 // leftovers returns the entries of a directory that a killed run left there.
-// like are files of which a leftover may be a later version, whole or not.
+// like are files of which a leftover may be a later version, whole or not. The list is in
+// order.
 func leftovers(tree *input.Root, dir string, entries []fs.DirEntry, like ...[]byte) []string {
 	var list []string
 	for _, e := range entries {
@@ -45,6 +46,7 @@ func leftovers(tree *input.Root, dir string, entries []fs.DirEntry, like ...[]by
 			list = append(list, path)
 		}
 	}
+	slices.Sort(list)
 	return list
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -174,6 +175,7 @@ func (n *Node) readRoutes(dir string) (plan.RouteFiles, error) {
 			closed[name] = true
 		}
 	}
+	slices.Sort(o.Leftovers)
 	return plan.RouteFiles{Data: routes, Closed: closed, Leftovers: o.Leftovers}, err
 }
 

@@ -69,7 +69,11 @@ func (r *reader) room(size int) []byte {
 }
 
 func (n *Node) readDir(path string) ([]fs.DirEntry, error) {
-	entries, err := n.tree.ReadDir(path)
+	return existing(n.tree.ReadDir(path))
+}
+
+// existing takes a missing directory for an empty one.
+func existing(entries []fs.DirEntry, err error) ([]fs.DirEntry, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

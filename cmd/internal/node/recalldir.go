@@ -22,20 +22,22 @@ type listing struct {
 	until time.Duration
 }
 
-// readBig is [Node.readDir] for a directory that may have thousands of entries: it reads
-// only those again that a change was reported of. The caller may change the list.
+// readBig returns the entries of a directory that may have thousands, in any order, and
+// none if the directory does not exist. It reads only those again that a change was
+// reported of. The caller may change the list.
 func (n *Node) readBig(dir string) ([]fs.DirEntry, error) {
 	known := n.known(dir)
 	if known == nil || known.changes == nil {
-		return n.readDir(dir)
+		return existing(n.tree.ReadDirUnsorted(dir))
 	}
 	if entries, ok := known.listing.again(known.now, func(name string) (fs.FileInfo, error) { return n.tree.Lstat(dir + "/" + name) }); ok {
 		return slices.Clone(entries), nil
 	}
 	known.listing = listing{}
 	isCovered := known.changes.Covers(dir) // before it is read
-	entries, err := n.readDir(dir)
+	entries, err := existing(n.tree.ReadDirUnsorted(dir))
 	if err == nil && isCovered {
+		slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 		known.listing = listing{entries: slices.Clone(entries), until: known.now + lifetime(n.Remember)}
 	}
 	return entries, err

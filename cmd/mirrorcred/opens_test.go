@@ -92,7 +92,17 @@ type use struct {
 	function, what string
 }
 
+// uses returns where a file uses the named functions of the packages.
 func uses(t *testing.T, path string, of map[string][]string) []use {
+	t.Helper()
+	return usesThat(t, path, func(imported, name string) bool {
+		return name == "." && of[imported] != nil || slices.Contains(of[imported], name)
+	})
+}
+
+// usesThat returns where a file uses what is chosen of the packages that it imports.
+// Of an import by dot, nothing tells what is used: its name is ".".
+func usesThat(t *testing.T, path string, chosen func(imported, name string) bool) []use {
 	t.Helper()
 	files := token.NewFileSet()
 	file, err := parser.ParseFile(files, path, nil, 0)
@@ -109,7 +119,7 @@ func uses(t *testing.T, path string, of map[string][]string) []use {
 		if spec.Name != nil {
 			name = spec.Name.Name
 		}
-		if name == "." && of[imported] != nil {
+		if name == "." && chosen(imported, name) {
 			t.Errorf("%s imports %s by dot", path, imported)
 		}
 		packages[name] = imported
@@ -121,7 +131,7 @@ func uses(t *testing.T, path string, of map[string][]string) []use {
 			if !ok {
 				return true
 			}
-			if x, ok := selector.X.(*ast.Ident); ok && slices.Contains(of[packages[x.Name]], selector.Sel.Name) {
+			if x, ok := selector.X.(*ast.Ident); ok && packages[x.Name] != "" && chosen(packages[x.Name], selector.Sel.Name) {
 				list = append(list, use{files.Position(selector.Pos()), nameOf(decl), x.Name + "." + selector.Sel.Name})
 			}
 			return true

@@ -26,3 +26,17 @@ func because(cause error, format string, args ...any) error {
 
 // Is reports whether the cause is target.
 func (c caused) Is(target error) bool { return c.cause == target }
+
+// unread says why containerd reads none of the route's hosts.toml files.
+func (r *Route) unread(own string, now Observed) error {
+	path := r.HostsDir + "/" + own + "/hosts.toml"
+	switch {
+	case now.Namespace == "":
+		return because(ErrNotInForce, "%s is missing, so containerd asks the source itself; run \"mirrorcred apply\"", path)
+	case now.Namespace != own:
+		return because(ErrNotInForce, "containerd reads %s/%s instead of %s; run \"mirrorcred apply\", or remove that directory", r.HostsDir, now.Namespace, path)
+	case len(now.Hosts) == 0:
+		return because(ErrNotInForce, "%s is missing or empty, so containerd asks the source itself; run \"mirrorcred apply\"", path)
+	}
+	return because(ErrNotInForce, "%s is not as mirrorcred wrote it; restore it with \"mirrorcred apply --adopt\", or remove %q from the mirror map", path, r.Source)
+}

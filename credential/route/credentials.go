@@ -3,6 +3,7 @@ package route
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -41,6 +42,17 @@ func (l Credentials) offered() []*mirror.Credential {
 		}
 	}
 	return list
+}
+
+// withoutCredential returns the offers of a route that gives no credential: none, or
+// the one attempt without a credential that a registry's token realm needs.
+func (r *Route) withoutCredential() []Offer {
+	for _, g := range r.Generations {
+		if slices.ContainsFunc(g.Targets, func(t Target) bool { return t.Realm }) {
+			return []Offer{{Empty: true}}
+		}
+	}
+	return nil
 }
 
 // UnmarshalJSON reads what is in a route's file.

@@ -43,11 +43,13 @@ type Offer struct {
 // wildcard if own is nil.
 //
 // This is the whole of the promise not to leak: there are two ways to an offer
-// with a credential, [Generation.offers] and [Route.direct]. The first is taken
-// only if the bytes that containerd reads have the hash of those that were
-// rendered for the offered registries, and are in the place that they were
-// rendered for. The second is taken only for an ACR host that containerd asks
-// directly. An offer without a credential gives nothing away.
+// with a credential, the methods offers of a generation and direct of a route. The
+// first is taken only if the bytes that containerd reads have the hash of those that
+// were rendered for the offered registries, and are in the place that they were
+// rendered for; it takes the credentials that Credentials.offered returns, those of
+// the one registry and in its order. The second is taken only for an ACR host that
+// containerd asks directly. An offer without a credential gives nothing away, so what
+// makes those, and what only phrases why nothing may be returned, is in other files.
 func Decide(image mirror.Image, own, wildcard *Route, now Observed) ([]Offer, error) {
 	r, namespace := own, hosts.Candidates(image.Host())[0]
 	switch {
@@ -99,24 +101,14 @@ func (r *Route) decide(image mirror.Image, own string, now Observed) ([]Offer, e
 	}
 	if g, ok := r.generation(now); ok && now.Namespace == own {
 		if g.Anonymous() {
-			return r.empty(), nil
+			return r.withoutCredential(), nil
 		}
 		return g.offers(image)
 	}
 	if !slices.ContainsFunc(r.Generations, func(g Generation) bool { return !g.Anonymous() }) {
-		return r.empty(), nil
+		return r.withoutCredential(), nil
 	}
-	return nil, r.notInForce(own, now)
-}
-
-// empty returns the offers of a route without a credential.
-func (r *Route) empty() []Offer {
-	for _, g := range r.Generations {
-		if slices.ContainsFunc(g.Targets, func(t Target) bool { return t.Realm }) {
-			return []Offer{{Empty: true}}
-		}
-	}
-	return nil
+	return nil, r.unread(own, now)
 }
 
 // generation returns the generation with the bytes that containerd reads.
@@ -200,18 +192,4 @@ func (t Target) credentialsFor(repository string) Credentials {
 		}
 	}
 	return t.Credentials
-}
-
-// notInForce says why containerd reads none of the route's hosts.toml files.
-func (r *Route) notInForce(own string, now Observed) error {
-	path := r.HostsDir + "/" + own + "/hosts.toml"
-	switch {
-	case now.Namespace == "":
-		return because(ErrNotInForce, "%s is missing, so containerd asks the source itself; run \"mirrorcred apply\"", path)
-	case now.Namespace != own:
-		return because(ErrNotInForce, "containerd reads %s/%s instead of %s; run \"mirrorcred apply\", or remove that directory", r.HostsDir, now.Namespace, path)
-	case len(now.Hosts) == 0:
-		return because(ErrNotInForce, "%s is missing or empty, so containerd asks the source itself; run \"mirrorcred apply\"", path)
-	}
-	return because(ErrNotInForce, "%s is not as mirrorcred wrote it; restore it with \"mirrorcred apply --adopt\", or remove %q from the mirror map", path, r.Source)
 }

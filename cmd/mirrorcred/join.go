@@ -99,21 +99,21 @@ func runUndo(ctx context.Context, f bootFlags, stdout io.Writer) error {
 		return err
 	}
 	code := p.remains(bootstrap.Plan{Waiting: u.Waiting}, u.Commands)
-	p.kept(u.Left)
+	p.kept(u.Kept)
 	if u.Copies != "" {
 		p.printf("%-9s%s: copies of what \"mirrorcred apply --adopt\" replaced; put back what you need\n", "kept", u.Copies)
 	}
 	switch {
 	case len(u.Waiting) > 0:
 		p.printf("run this again once nothing waits; hosts.toml and the programs stay until then\n")
-	case len(u.Left) > 0:
+	case len(u.Kept) > 0:
 		code = exit(1)
 	}
 	return errors.Join(code, p.err)
 }
 
 // kept prints the files that undo leaves as they are.
-func (p *printer) kept(list []bootstrap.Left) {
+func (p *printer) kept(list []bootstrap.Kept) {
 	for _, one := range list {
 		p.printf("%-9s%s: %s\n", "kept", one.Path, one.Reason)
 	}

@@ -181,9 +181,9 @@ func times(t testing.TB, root string) map[string]string {
 // checkUndo holds that undo gives the tree back.
 func checkUndo(t testing.TB, b *Baking, want string) {
 	t.Helper()
-	left, waiting, err := undoAll(t, again(t, b.Root, b.Program))
-	if err != nil || len(left) > 0 || len(waiting) > 0 {
-		t.Errorf("undo: %v, %v, %v", left, waiting, err)
+	kept, waiting, err := undoAll(t, again(t, b.Root, b.Program))
+	if err != nil || len(kept) > 0 || len(waiting) > 0 {
+		t.Errorf("undo: %v, %v, %v", kept, waiting, err)
 	}
 	if now := tree(t, b.Root); now != want {
 		t.Errorf("after undo:\n%s\nbefore:\n%s", now, want)
@@ -194,7 +194,7 @@ func checkUndo(t testing.TB, b *Baking, want string) {
 }
 
 // undoAll undoes everything, as the command does.
-func undoAll(t testing.TB, b *Baking) (left []Left, waiting []string, err error) {
+func undoAll(t testing.TB, b *Baking) (kept []Kept, waiting []string, err error) {
 	t.Helper()
 	release, err := b.Mirrors.Hold(t.Context())
 	if err != nil {
@@ -202,7 +202,7 @@ func undoAll(t testing.TB, b *Baking) (left []Left, waiting []string, err error)
 	}
 	defer release()
 	u, err := (&Joining{Baking: b}).Undo(t.Context())
-	return u.Left, u.Waiting, err
+	return u.Kept, u.Waiting, err
 }
 
 // TestForgetRemovesTokens holds that undo leaves neither the tokens that the plugin
@@ -231,8 +231,8 @@ func TestForgetKeepsCopies(t *testing.T) {
 	bake(t, b, false)
 	write(t, b.Root, saved, "another's\n", 0o600)
 	b = again(t, b.Root, b.Program)
-	if left, waiting, err := undoAll(t, b); err != nil || len(left)+len(waiting) > 0 {
-		t.Fatal(left, waiting, err)
+	if kept, waiting, err := undoAll(t, b); err != nil || len(kept)+len(waiting) > 0 {
+		t.Fatal(kept, waiting, err)
 	}
 	if f, err := b.Look(saved); err != nil || f == nil || string(f.Data) != "another's\n" {
 		t.Errorf("the copy is %v, %v", f, err)

@@ -75,8 +75,8 @@ func TestBakeKilled(t *testing.T) {
 							t.Fatalf("killed at step %d, and baked again:\n%s\nwant:\n%s", k, now, want)
 						}
 					}
-					if left, waiting, err := undoAll(t, again(t, b.Root, from)); err != nil || len(left)+len(waiting) > 0 {
-						t.Fatalf("killed at step %d: %v, %v, %v", k, left, waiting, err)
+					if kept, waiting, err := undoAll(t, again(t, b.Root, from)); err != nil || len(kept)+len(waiting) > 0 {
+						t.Fatalf("killed at step %d: %v, %v, %v", k, kept, waiting, err)
 					}
 					if now := tree(t, b.Root); now != first {
 						t.Fatalf("killed at step %d, and undone:\n%s\nbefore:\n%s", k, now, first)

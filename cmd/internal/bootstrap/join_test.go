@@ -135,12 +135,12 @@ func rejoin(t *testing.T, root string) {
 func unjoin(t *testing.T, root string) {
 	t.Helper()
 	j := joining(t, root)
-	if u, err := j.Undo(t.Context()); err != nil || len(u.Left)+len(u.Waiting) > 0 {
+	if u, err := j.Undo(t.Context()); err != nil || len(u.Kept)+len(u.Waiting) > 0 {
 		t.Fatal(err, u)
 	}
-	p, left, err := j.PlanUndo(t.Context())
-	if err != nil || len(p.Steps)+len(left) > 0 {
-		t.Errorf("undo leaves %v, %v, %v", p.Steps, left, err)
+	p, kept, err := j.PlanUndo(t.Context())
+	if err != nil || len(p.Steps)+len(kept) > 0 {
+		t.Errorf("undo leaves %v, %v, %v", p.Steps, kept, err)
 	}
 }
 

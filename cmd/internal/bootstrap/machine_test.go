@@ -121,14 +121,14 @@ func do(t testing.TB, n *Node) error {
 	return err
 }
 
-func undo(t testing.TB, n *Node) ([]Left, error) {
+func undo(t testing.TB, n *Node) ([]Kept, error) {
 	t.Helper()
-	p, left, err := n.planBack(stageRest, nil)
+	p, kept, err := n.planBack(stageRest, nil)
 	if err != nil {
-		return left, err
+		return kept, err
 	}
-	_, err = n.carryBack(context.Background(), stageRest, p, left)
-	return left, err
+	_, err = n.carryBack(context.Background(), stageRest, p, kept)
+	return kept, err
 }
 
 var errKilled = errors.New("killed")

@@ -47,8 +47,8 @@ func TestDoAndUndo(t *testing.T) {
 			t.Errorf("%s has mode %v; only root may read it", name, info.Mode())
 		}
 	}
-	if left, err := undo(t, n); err != nil || len(left) > 0 {
-		t.Fatal(left, err)
+	if kept, err := undo(t, n); err != nil || len(kept) > 0 {
+		t.Fatal(kept, err)
 	}
 	if now := tree(t, root); now != first {
 		t.Errorf("after undo:\n%s\nbefore:\n%s", now, first)
@@ -93,8 +93,8 @@ func TestKilled(t *testing.T) {
 					if phase == "do" && !slices.Contains(*ran, "systemctl daemon-reload") {
 						t.Fatalf("step %d: the command was never run", k)
 					}
-					if left, err := undo(t, n); err != nil || len(left) > 0 {
-						t.Fatalf("step %d: %v, %v", k, left, err)
+					if kept, err := undo(t, n); err != nil || len(kept) > 0 {
+						t.Fatalf("step %d: %v, %v", k, kept, err)
 					}
 					if now := tree(t, root); now != first {
 						t.Fatalf("step %d: after undo:\n%s\nbefore:\n%s", k, now, first)
@@ -140,9 +140,9 @@ func TestUndoLeaves(t *testing.T) {
 			} else {
 				write(t, root, "/etc/containerd/config.toml", test.now, 0o640)
 			}
-			left, err := undo(t, n)
-			if err != nil || (len(left) > 0) != test.stays {
-				t.Fatal(left, err)
+			kept, err := undo(t, n)
+			if err != nil || (len(kept) > 0) != test.stays {
+				t.Fatal(kept, err)
 			}
 			if data, _ := os.ReadFile(file); string(data) != test.want {
 				t.Errorf("the file holds %q; want %q", data, test.want)
@@ -151,8 +151,8 @@ func TestUndoLeaves(t *testing.T) {
 				return
 			}
 			r, err := n.record()
-			if err != nil || len(r.Entries) != 1 || !strings.Contains(left[0].Reason, copyDir) {
-				t.Errorf("%+v, %v, %v; the copy is kept and named", r, left, err)
+			if err != nil || len(r.Entries) != 1 || !strings.Contains(kept[0].Reason, copyDir) {
+				t.Errorf("%+v, %v, %v; the copy is kept and named", r, kept, err)
 			}
 			if f, err := n.Look(r.Entries[0].Old.copyOf()); err != nil || f == nil || string(f.Data) != "version = 2\n" {
 				t.Errorf("the copy is %v, %v", f, err)

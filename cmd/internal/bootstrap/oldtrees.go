@@ -14,7 +14,7 @@ import (
 // into directories that hosts_dir named before, and the files that stay because they
 // were edited. containerd may read such a directory again once undo has put its
 // configuration back, and would go to mirrors that get no credential any more.
-func (n *Node) planOldTrees(dirs []string) (steps []Step, left []Left, err error) {
+func (n *Node) planOldTrees(dirs []string) (steps []Step, kept []Kept, err error) {
 	for _, dir := range dirs {
 		entries, err := n.disk.tree.ReadDir(n.disk.at(dir))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -39,25 +39,25 @@ func (n *Node) planOldTrees(dirs []string) (steps []Step, left []Left, err error
 			case hosts.Ours:
 				steps = append(steps, Step{Text: "from the hosts_dir of before", Path: name, Old: f})
 			case hosts.Edited:
-				left = append(left, Left{name, "it was edited since mirrorcred wrote it; remove its directory if containerd should use the source itself"})
+				kept = append(kept, Kept{name, "it was edited since mirrorcred wrote it; remove its directory if containerd should use the source itself"})
 			}
 		}
 	}
-	return steps, left, nil
+	return steps, kept, nil
 }
 
 // planOldTreesNow is [Node.planOldTrees] before the mirrors are removed.
-func (b *Baking) planOldTreesNow(ctx context.Context) ([]Step, []Left, error) {
+func (b *Baking) planOldTreesNow(ctx context.Context) ([]Step, []Kept, error) {
 	b.Mirrors.Empty = true
 	defer func() { b.Mirrors.Empty = false }()
 	p, err := b.Mirrors.Plan(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	steps, left, err := b.planOldTrees(p.Next.OldTrees)
+	steps, kept, err := b.planOldTrees(p.Next.OldTrees)
 	// A directory that the map has just left is not old yet: its files are removed
 	// with the mirrors.
-	return steps, left, err
+	return steps, kept, err
 }
 
 // dropOldTrees makes the steps of [Node.planOldTrees], and removes each namespace in

@@ -43,8 +43,8 @@ func stageOf(e entry) stage {
 type Undone struct {
 	// Commands are those to run on the node, if it is running.
 	Commands [][]string
-	// Left are the files that stay as they are.
-	Left []Left
+	// Kept are the files that stay as they are.
+	Kept []Kept
 	// Waiting says what the rest waits for, such as pulls that may still have a
 	// credential.
 	Waiting []string
@@ -74,7 +74,7 @@ func (j *Joining) Undo(ctx context.Context) (u Undone, err error) {
 	if err != nil {
 		return u, err
 	}
-	if u.Left = edited; len(old) > 0 {
+	if u.Kept = edited; len(old) > 0 {
 		if err := j.dropOldTrees(old); err != nil {
 			return u, err
 		}
@@ -84,7 +84,7 @@ func (j *Joining) Undo(ctx context.Context) (u Undone, err error) {
 			return u, err
 		}
 	}
-	if len(u.Left) > 0 {
+	if len(u.Kept) > 0 {
 		return u, nil
 	}
 	u.Copies, err = j.Forget()
@@ -93,12 +93,12 @@ func (j *Joining) Undo(ctx context.Context) (u Undone, err error) {
 
 // back puts back the files of one stage.
 func (j *Joining) back(ctx context.Context, s stage, u *Undone) error {
-	p, stays, err := j.planStage(ctx, s)
+	p, kept, err := j.planStage(ctx, s)
 	if err != nil {
 		return err
 	}
-	u.Left = append(u.Left, stays...)
-	commands, err := j.carryBack(ctx, s, p, stays)
+	u.Kept = append(u.Kept, kept...)
+	commands, err := j.carryBack(ctx, s, p, kept)
 	for _, c := range commands {
 		if !slices.ContainsFunc(u.Commands, func(other []string) bool { return slices.Equal(c, other) }) {
 			u.Commands = append(u.Commands, c)
@@ -109,32 +109,32 @@ func (j *Joining) back(ctx context.Context, s stage, u *Undone) error {
 
 // PlanUndo plans the files and commands of undo, in order. The removal of the mirrors is
 // not in the plan.
-func (j *Joining) PlanUndo(ctx context.Context) (all Plan, left []Left, err error) {
+func (j *Joining) PlanUndo(ctx context.Context) (all Plan, kept []Kept, err error) {
 	for _, s := range []stage{stageKubelet, stageMirrors, stageRest} {
 		if s == stageMirrors {
 			steps, edited, err := j.planOldTreesNow(ctx)
 			if err != nil {
-				return all, left, err
+				return all, kept, err
 			}
-			all.Steps, left = append(all.Steps, steps...), append(left, edited...)
+			all.Steps, kept = append(all.Steps, steps...), append(kept, edited...)
 		}
-		p, stays, err := j.planStage(ctx, s)
+		p, kept, err := j.planStage(ctx, s)
 		if err != nil {
-			return all, left, err
+			return all, kept, err
 		}
 		all.Steps, all.Notes = append(all.Steps, p.Steps...), append(all.Notes, p.Notes...)
-		left = append(left, stays...)
+		kept = append(kept, kept...)
 	}
-	return all, left, nil
+	return all, kept, nil
 }
 
 // planStage plans one stage, with its commands.
-func (j *Joining) planStage(ctx context.Context, s stage) (p Plan, left []Left, err error) {
+func (j *Joining) planStage(ctx context.Context, s stage) (p Plan, kept []Kept, err error) {
 	if s == stageRest {
 		return j.planRest(ctx)
 	}
-	if p, left, err = j.planBack(s, nil); err != nil || s != stageKubelet || len(p.Steps) == 0 {
-		return p, left, err
+	if p, kept, err = j.planBack(s, nil); err != nil || s != stageKubelet || len(p.Steps) == 0 {
+		return p, kept, err
 	}
 	if slices.ContainsFunc(p.Steps, func(s Step) bool { return strings.HasPrefix(s.Path, "/etc/systemd/") }) {
 		p.Steps = append(p.Steps, daemonReload)
@@ -148,5 +148,5 @@ func (j *Joining) planStage(ctx context.Context, s stage) (p Plan, left []Left, 
 		restart.Text = "then no kubelet has a credential or needs the plugin"
 		p.Steps = append(p.Steps, *restart)
 	}
-	return p, left, err
+	return p, kept, err
 }

@@ -43,10 +43,10 @@ func (n *Node) StopService(ctx context.Context) error {
 
 // planRest is [Node.planBack] for the last stage, with the commands that belong to
 // it.
-func (b *Baking) planRest(ctx context.Context) (Plan, []Left, error) {
-	p, left, err := b.planBack(stageRest, b.installed)
+func (b *Baking) planRest(ctx context.Context) (Plan, []Kept, error) {
+	p, kept, err := b.planBack(stageRest, b.installed)
 	if err != nil {
-		return p, left, err
+		return p, kept, err
 	}
 	if slices.ContainsFunc(p.Steps, func(s Step) bool { return strings.HasPrefix(s.Path, "/etc/systemd/") }) {
 		p.Steps = append(p.Steps, Step{Text: "systemd forgets the units", Command: []string{"systemctl", "daemon-reload"}})
@@ -55,19 +55,19 @@ func (b *Baking) planRest(ctx context.Context) (Plan, []Left, error) {
 		return s.Path != nodeadmFile && strings.HasSuffix(s.Path, ".toml") && (s.Old.isConfig() || s.New.isConfig())
 	}
 	if b.offline || !slices.ContainsFunc(p.Steps, isConfig) {
-		return p, left, nil
+		return p, kept, nil
 	}
 	m, err := b.Mirrors.ReadMap()
 	if err != nil {
 		p.Notes = append(p.Notes, "containerd may need a restart: its configuration is as it was before")
-		return p, left, nil
+		return p, kept, nil
 	}
 	start, err := containerd.Observer{Wanted: m.Containerd, Dry: true}.Start(ctx)
 	if err != nil || !start.Runs {
-		return p, left, err
+		return p, kept, err
 	}
 	p.Steps = append(p.Steps, restartOf(start))
-	return p, left, nil
+	return p, kept, nil
 }
 
 // isConfig reports whether a file is a configuration of containerd's that

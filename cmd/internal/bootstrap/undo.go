@@ -11,7 +11,7 @@ import (
 )
 
 // planBack plans to put back the files of one stage. programs is as in [undoing].
-func (n *Node) planBack(of stage, programs func() map[string][]string) (Plan, []Left, error) {
+func (n *Node) planBack(of stage, programs func() map[string][]string) (Plan, []Kept, error) {
 	r, err := n.record()
 	if err != nil {
 		return Plan{}, nil, err
@@ -34,17 +34,17 @@ func (n *Node) planBack(of stage, programs func() map[string][]string) (Plan, []
 			u.copies[e.Old.Hash] = f.Data
 		}
 	}
-	p, left, err := u.plan(of)
+	p, kept, err := u.plan(of)
 	if err != nil {
-		return p, left, err
+		return p, kept, err
 	}
 	p.Steps, err = n.withDirs(p.Steps)
-	return p, left, err
+	return p, kept, err
 }
 
 // carryBack makes the steps of one stage, and then forgets its changes, except for the
 // files that stay. If it is killed, it can be planned and run again.
-func (n *Node) carryBack(ctx context.Context, of stage, p Plan, stays []Left) (left [][]string, err error) {
+func (n *Node) carryBack(ctx context.Context, of stage, p Plan, kept []Kept) (left [][]string, err error) {
 	r, err := n.record()
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (n *Node) carryBack(ctx context.Context, of stage, p Plan, stays []Left) (l
 		return left, err
 	}
 	r.Entries = slices.DeleteFunc(r.Entries, func(e entry) bool {
-		return stageOf(e) == of && !slices.ContainsFunc(stays, func(l Left) bool { return l.Path == e.Path })
+		return stageOf(e) == of && !slices.ContainsFunc(kept, func(l Kept) bool { return l.Path == e.Path })
 	})
 	if err := n.writeRecord(r); err != nil {
 		return left, err

@@ -18,17 +18,17 @@ type undoing struct {
 	programs func() map[string][]string
 }
 
-// A Left is a file that undo leaves alone, because another program has changed or removed
+// A Kept is a file that undo leaves alone, because another program has changed or removed
 // it.
-type Left struct {
+type Kept struct {
 	Path, Reason string
 }
 
 // plan returns the steps that undo the changes of one stage, the last change first, and
 // the files that stay.
-func (u undoing) plan(of stage) (Plan, []Left, error) {
+func (u undoing) plan(of stage) (Plan, []Kept, error) {
 	var p Plan
-	var left []Left
+	var kept []Kept
 	for _, e := range slices.Backward(u.record.Entries) {
 		if stageOf(e) != of {
 			continue
@@ -36,14 +36,14 @@ func (u undoing) plan(of stage) (Plan, []Left, error) {
 		step, why, err := u.entry(e)
 		switch {
 		case err != nil:
-			return p, left, err
+			return p, kept, err
 		case why != "":
-			left = append(left, Left{e.Path, why})
+			kept = append(kept, Kept{e.Path, why})
 		case step != nil:
 			p.Steps = append(p.Steps, *step)
 		}
 	}
-	return p, left, nil
+	return p, kept, nil
 }
 
 // entry returns the step that undoes one change, nil for nothing to do, or why the

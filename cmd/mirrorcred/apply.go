@@ -83,7 +83,7 @@ func runApply(ctx context.Context, args []string, stdout io.Writer) error {
 	debug.SetGCPercent(400)
 	n := node.New(dir, *mapFile, *adopt)
 	n.Retry, n.NoKubelet = true, *noKubelet
-	n.LockTimeout, n.Waits = *wait, waits
+	n.LockTimeout, n.OnWait = *wait, reportWait
 	if *diff && !*dryRun {
 		return errors.New("--diff shows what would change; write -n too")
 	}
@@ -102,8 +102,8 @@ func runApply(ctx context.Context, args []string, stdout io.Writer) error {
 	return exitCode(errors.Join(err, outcome(todo, true)), *detailed)
 }
 
-// waits reports that this run waits, on stderr: stdout is for the result.
-func waits(line string) { fmt.Fprintf(&plain{w: os.Stderr}, "mirrorcred: %s\n", line) }
+// reportWait reports that this run waits, on stderr: stdout is for the result.
+func reportWait(line string) { fmt.Fprintf(&plain{w: os.Stderr}, "mirrorcred: %s\n", line) }
 
 // printDry prints a plan that is not carried out: in the map's words, and with
 // diff each file too.

@@ -138,7 +138,7 @@ func newBaking(f bootFlags, p *printer) (*bootstrap.Baking, error) {
 	}
 	b.Mirrors.NoKubelet, b.Mirrors.Retry, b.Mirrors.LockTimeout = true, true, f.wait
 	b.Mirrors.NoDelivery = true
-	b.Mirrors.Waits = waits
+	b.Mirrors.OnWait = reportWait
 	b.Made = p.step
 	b.Mirrors.Made = func(c plan.Change) { printChange(p.w, c) }
 	for _, e := range []struct {

@@ -33,7 +33,7 @@ func printRest(w io.Writer, todo plan.Plan, dryRun bool) error {
 	if todo.Stopped != "" {
 		p.printf("%-9sthe plugin returns no credentials until \"mirrorcred apply\": %s\n", "stopped", todo.Stopped)
 	}
-	p.waits(9, "fault", todo.Faults)
+	p.pending(9, "fault", todo.Faults)
 	p.warnings(9, todo.Warnings)
 	for _, note := range todo.Notes {
 		p.printf("%-9s%s\n", "note", note)
@@ -95,8 +95,8 @@ func (p *printer) printf(format string, args ...any) {
 // undone prints what does not match the map yet, a line each, after a column of
 // the given width.
 func (p *printer) undone(width int, pending, draining []plan.Pending, left []plan.Conflict) {
-	p.waits(width, "pending", pending)
-	p.waits(width, "draining", draining)
+	p.pending(width, "pending", pending)
+	p.pending(width, "draining", draining)
 	for _, one := range left {
 		p.printf("%-*s%s: %s\n", width, "conflict", one.Path, one.Reason)
 	}
@@ -120,19 +120,19 @@ func (p *printer) warnings(width int, list []doctor.Finding) {
 // a file that a registry needs may be missing for all of its sources.
 const mostAlike = 3
 
-// waits prints sources that do not match the map, and why.
-func (p *printer) waits(width int, what string, list []plan.Pending) {
+// reportWait prints sources that do not match the map, and why.
+func (p *printer) pending(width int, what string, list []plan.Pending) {
 	alike := map[string][]string{} // sources by reason
-	for _, wait := range list {
-		alike[wait.Reason] = append(alike[wait.Reason], wait.Source)
+	for _, one := range list {
+		alike[one.Reason] = append(alike[one.Reason], one.Source)
 	}
-	for _, wait := range list {
-		sources := alike[wait.Reason]
+	for _, one := range list {
+		sources := alike[one.Reason]
 		switch {
 		case len(sources) <= mostAlike:
-			p.printf("%-*s%s: %s\n", width, what, wait.Source, wait.Reason)
-		case wait.Source == sources[0]:
-			p.printf("%-*s%s and %d more: %s\n", width, what, strings.Join(sources[:mostAlike], ", "), len(sources)-mostAlike, wait.Reason)
+			p.printf("%-*s%s: %s\n", width, what, one.Source, one.Reason)
+		case one.Source == sources[0]:
+			p.printf("%-*s%s and %d more: %s\n", width, what, strings.Join(sources[:mostAlike], ", "), len(sources)-mostAlike, one.Reason)
 		}
 	}
 }

@@ -18,7 +18,7 @@ func TestWaitsAlike(t *testing.T) {
 	list = append(list, plan.Pending{Source: "last.io", Reason: "many"})
 	var out strings.Builder
 	p := &printer{w: &out}
-	p.waits(9, "fault", list)
+	p.pending(9, "fault", list)
 	want := `fault    s0.io, s2.io, s4.io and 1 more: many
 fault    s1.io: few
 fault    s3.io: few

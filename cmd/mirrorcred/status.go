@@ -137,10 +137,10 @@ func printStatus(w io.Writer, s wholeStatus) error {
 	}
 	p.mirrors(s.Mirrors)
 	p.deliveries(s.Deliveries, time.Now())
-	p.waits(10, "held", s.Held)
+	p.pending(10, "held", s.Held)
 	p.undone(10, s.Pending, s.Draining, s.Conflicts)
 	p.loss(10, s.Loss)
-	p.waits(10, "fault", s.Faults)
+	p.pending(10, "fault", s.Faults)
 	p.warnings(10, s.Warnings)
 	if s.BackingOff {
 		p.printf("backoff   another program keeps reverting mirrorcred's files; the log names them\n")

@@ -61,7 +61,7 @@ func (n *Node) wait(ctx context.Context, f *os.File) error {
 	if n.LockTimeout > 0 {
 		late = time.After(n.LockTimeout)
 	}
-	began, said := time.Now(), n.Waits == nil
+	began, said := time.Now(), n.OnWait == nil
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,7 +75,7 @@ func (n *Node) wait(ctx context.Context, f *os.File) error {
 		}
 		if !said && time.Since(began) >= sayAfter {
 			said = true
-			n.Waits(fmt.Sprintf("%s: waiting for another mirrorcred%s, which holds the lock", f.Name(), holder(f)))
+			n.OnWait(fmt.Sprintf("%s: waiting for another mirrorcred%s, which holds the lock", f.Name(), holder(f)))
 		}
 	}
 }

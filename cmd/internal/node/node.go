@@ -60,9 +60,9 @@ type Node struct {
 	// LockTimeout is how long to wait while another mirrorcred holds the lock; 0
 	// means until it ends.
 	LockTimeout time.Duration
-	// Waits, if not nil, is called once with a line that says who holds the lock, if
+	// OnWait, if not nil, is called once with a line that says who holds the lock, if
 	// a run waits for it for longer than a second.
-	Waits func(line string)
+	OnWait func(line string)
 	// Remember is how long what was read of many files counts at most, as long as no
 	// change of a file is reported; 0 reads all files in each pass. See [recall].
 	Remember time.Duration

@@ -183,7 +183,7 @@ func TestRecallAfterTheLock(t *testing.T) {
 	}
 	err = inPlace(n.path("/etc/containerd/certs.d/r1.example/hosts.toml"))
 	waits := make(chan struct{})
-	n.Waits = func(string) { close(waits) }
+	n.OnWait = func(string) { close(waits) }
 	go func() {
 		<-waits
 		unlock()

@@ -225,7 +225,7 @@ func unasked(in *situation, m mirror.Mirror, isAnonymous bool) share {
 	if in.Elsewhere || !isAnonymous || !wantsRealm {
 		return share{}
 	}
-	w := in.kubelets.wait(m)
+	w := in.kubelets.pending(m)
 	if w.reason == "" {
 		return share{}
 	}

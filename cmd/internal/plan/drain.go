@@ -50,9 +50,9 @@ func drain(in *situation, name string, own, r route.Route, why string, say func(
 	source := hosts.HostOf(name)
 	known, begun := in.seen.State.Drains[name]
 	step := drainStep{name: name, Drain: known}
-	w := wait{reason: "pulls may still use its credential"}
+	w := pendingReason{reason: "pulls may still use its credential"}
 	if begun && own.Withdrawn != "" {
-		w, s.questions = drainWait(in, known, name, r)
+		w, s.questions = drainPending(in, known, name, r)
 	} else {
 		step.Drain, step.begins = Drain{Source: source, Since: in.now.Moment}, true
 	}
@@ -78,18 +78,18 @@ func wasDrained(in *situation, name string, own route.Route) (bool, []Question) 
 	if !begun || own.Withdrawn == "" {
 		return false, nil
 	}
-	w, open := drainWait(in, d, name, own)
+	w, open := drainPending(in, d, name, own)
 	return w.reason == "", open
 }
 
-// drainWait returns why a removed mirror must stay for now, nothing if no pull with
+// drainPending returns why a removed mirror must stay for now, nothing if no pull with
 // its credential can begin any more.
-func drainWait(in *situation, d Drain, name string, r route.Route) (wait, []Question) {
+func drainPending(in *situation, d Drain, name string, r route.Route) (pendingReason, []Question) {
 	if w := in.kubelets.keepsAnswering(d.Source, d.Source); w.reason != "" {
 		return w, nil
 	}
 	if d.Since.Boot != in.now.Boot {
-		return wait{}, nil
+		return pendingReason{}, nil
 	}
 	var old []kubelet // from before the withdrawal
 	for _, k := range in.kubelets.list {
@@ -100,17 +100,17 @@ func drainWait(in *situation, d Drain, name string, r route.Route) (wait, []Ques
 	waited := in.now.Since - d.Since.Since
 	switch {
 	case len(old) == 0 && in.kubelets.unseen == "":
-		return wait{}, nil
+		return pendingReason{}, nil
 	case waited < settle:
 		until := in.now.Wall.Add(settle - waited) // a point in time: the reason may be read later
-		return wait{reason: "pulls may still use its credential until " + until.Local().Format(time.TimeOnly)}, nil
+		return pendingReason{reason: "pulls may still use its credential until " + until.Local().Format(time.TimeOnly)}, nil
 	case waited > acrLife && expire(in, name, r):
-		return wait{}, nil
+		return pendingReason{}, nil
 	case in.kubelets.unseen != "":
-		return wait{reason: in.kubelets.unseen}, nil
+		return pendingReason{reason: in.kubelets.unseen}, nil
 	}
 	reason, open := pullsInProgress(in.seen, old, d.Source)
-	return wait{reason: reason}, open
+	return pendingReason{reason: reason}, open
 }
 
 // pullsInProgress returns which pull a kubelet may have in progress with a credential

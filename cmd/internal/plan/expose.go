@@ -33,9 +33,9 @@ func (e exposure) why() string {
 	return fmt.Sprintf("it will be served by %q", e.to)
 }
 
-// wait returns the reason for the wait as the operator reads it, and how to avoid the
+// one returns the reason for the wait as the operator reads it, and how to avoid the
 // wait.
-func (e exposure) wait(reason string) string {
+func (e exposure) pending(reason string) string {
 	if e.delivered {
 		return fmt.Sprintf("%s; the credential of %q moves into hosts.toml, bound to its host, once the kubelet can no longer offer it to another; to switch at once, restart the kubelet", reason, e.to)
 	}

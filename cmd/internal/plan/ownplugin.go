@@ -17,13 +17,13 @@ type ownPlugin struct {
 	hasTokens bool
 }
 
-func (ownPlugin) name() string                                { return PluginName }
-func (ownPlugin) runs(provider string) bool                   { return IsOurs(provider) }
-func (ownPlugin) needsRoutes(*kubelets, bool) bool            { return true }
-func (ownPlugin) waitsForFile() bool                          { return false }
-func (ownPlugin) isDecided(isWithdrawn, _ bool) bool          { return isWithdrawn }
-func (ownPlugin) restart() string                             { return "restart it: systemctl restart kubelet" }
-func (ownPlugin) mayAnswer(*kubelets, string, Namespace) wait { return wait{} }
+func (ownPlugin) name() string                                         { return PluginName }
+func (ownPlugin) runs(provider string) bool                            { return IsOurs(provider) }
+func (ownPlugin) needsRoutes(*kubelets, bool) bool                     { return true }
+func (ownPlugin) waitsForFile() bool                                   { return false }
+func (ownPlugin) isDecided(isWithdrawn, _ bool) bool                   { return isWithdrawn }
+func (ownPlugin) restart() string                                      { return "restart it: systemctl restart kubelet" }
+func (ownPlugin) mayAnswer(*kubelets, string, Namespace) pendingReason { return pendingReason{} }
 
 // needs returns one provider for each credential that needs a pod's token, and the
 // plugin's own provider for the rest. A mirror whose credentials all stand in hosts.toml

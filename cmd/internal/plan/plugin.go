@@ -33,7 +33,7 @@ type plugin interface {
 	isDecided(isWithdrawn, isDraining bool) bool
 	// mayAnswer returns why a source cannot change: it is not known whether a kubelet
 	// still has the plugin answer for it as before.
-	mayAnswer(ks *kubelets, source string, ns Namespace) wait
+	mayAnswer(ks *kubelets, source string, ns Namespace) pendingReason
 	// restart says how to make the kubelet read its configuration.
 	restart() string
 }

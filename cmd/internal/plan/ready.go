@@ -19,25 +19,25 @@ const NotReady = "does not answer yet"
 
 // unready returns why a mirror is not turned on yet, and the share that remembers since
 // when it waits.
-func (s *source) unready() (wait, share) {
+func (s *source) unready() (pendingReason, share) {
 	key := s.ReadyKey()
 	switch {
 	case s.Ready == 0 || s.seen.Ready[key] || s.asksFirst():
-		return wait{}, share{}
+		return pendingReason{}, share{}
 	case s.Elsewhere:
-		return wait{reason: fmt.Sprintf("%s %s, as nothing is asked from here; the node turns the mirror on once it does, %s after its first run at the latest", s.firstTarget(), NotReady, s.Ready)}, share{}
+		return pendingReason{reason: fmt.Sprintf("%s %s, as nothing is asked from here; the node turns the mirror on once it does, %s after its first run at the latest", s.firstTarget(), NotReady, s.Ready)}, share{}
 	}
-	since, begun := s.seen.State.waitsSince(key, s.now.Moment)
+	since, begun := s.seen.State.pendingSince(key, s.now.Moment)
 	if !begun {
 		since = s.now.Moment
 	}
 	begins := share{begins: []string{key}}
 	left := s.Ready - (s.now.Since - since.Since)
 	if left <= 0 {
-		return wait{}, begins
+		return pendingReason{}, begins
 	}
 	until := s.now.Wall.Add(left) // a point in time: the reason may be read later
-	return wait{reason: fmt.Sprintf("%s %s; the mirror is turned on once it does, at %s at the latest", s.firstTarget(), NotReady, until.Local().Format(time.TimeOnly))}, begins
+	return pendingReason{reason: fmt.Sprintf("%s %s; the mirror is turned on once it does, at %s at the latest", s.firstTarget(), NotReady, until.Local().Format(time.TimeOnly))}, begins
 }
 
 // asksFirst reports whether the file in force asks the first target first already, so
@@ -63,7 +63,7 @@ func late(in *situation, m mirror.Mirror) share {
 	if m.Ready == 0 || in.Elsewhere || in.seen.Ready[m.ReadyKey()] {
 		return share{}
 	}
-	since, begun := in.seen.State.waitsSince(m.ReadyKey(), in.now.Moment)
+	since, begun := in.seen.State.pendingSince(m.ReadyKey(), in.now.Moment)
 	if !begun || in.now.Since-since.Since < m.Ready {
 		return share{}
 	}
@@ -77,9 +77,9 @@ func late(in *situation, m mirror.Mirror) share {
 
 func (s *source) firstTarget() string { return fmt.Sprintf("%q", s.Targets[0]) }
 
-// waitsSince returns since when a mirror waits for its first target, and false if that is
+// pendingSince returns since when a mirror waits for its first target, and false if that is
 // not remembered from this boot.
-func (s State) waitsSince(key string, now Moment) (Moment, bool) {
+func (s State) pendingSince(key string, now Moment) (Moment, bool) {
 	since, ok := s.Ready[key]
 	return since, ok && since.Boot == now.Boot
 }
@@ -104,7 +104,7 @@ func nextReady(m *mirror.Map, state State, begins []string, now Moment) map[stri
 		if one.Ready == 0 {
 			continue
 		}
-		if since, ok := state.waitsSince(one.ReadyKey(), now); ok {
+		if since, ok := state.pendingSince(one.ReadyKey(), now); ok {
 			keep(one.ReadyKey(), since)
 		}
 	}

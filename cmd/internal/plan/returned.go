@@ -53,7 +53,7 @@ func (s *source) finishDrain() share {
 	if !isGone {
 		return found
 	}
-	return found.and(waits(s.Source.String(), s.kubelets.wait(s.Mirror))).and(s.route(StageForget, s.after[:1]))
+	return found.and(pendingShare(s.Source.String(), s.kubelets.pending(s.Mirror))).and(s.route(StageForget, s.after[:1]))
 }
 
 // answer returns the share of a route that answers by these generations. One that was

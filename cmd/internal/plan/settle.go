@@ -57,7 +57,7 @@ func (k KubeletFiles) IsBroken() bool {
 func leaveAll(d *Desired, why string) share {
 	var s share
 	for _, m := range d.Map.Mirrors {
-		s = s.and(waits(m.Source.String(), wait{reason: why}))
+		s = s.and(pendingShare(m.Source.String(), pendingReason{reason: why}))
 	}
 	return s
 }

@@ -67,16 +67,16 @@ func concat[T any](list, more []T) []T {
 	return append(list, more...)
 }
 
-// A wait is why something must wait. The zero wait means that nothing does.
-type wait struct {
+// A one is why something must wait. The zero wait means that nothing does.
+type pendingReason struct {
 	reason string
 	// restart says that it ends when the kubelet is restarted.
 	restart bool
 }
 
-// waits returns the share of a source that is pending for a reason, an empty one
+// reportWait returns the share of a source that is pending for a reason, an empty one
 // if it waits for nothing.
-func waits(source string, w wait) share {
+func pendingShare(source string, w pendingReason) share {
 	if w.reason == "" {
 		return share{}
 	}

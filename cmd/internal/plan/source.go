@@ -81,7 +81,7 @@ func planSource(in *situation, i int) share {
 	}
 	now := withInForce(s.after, s.own, s.ns)
 	v := s.judge()
-	found := share{changes: make([]Change, 0, 3), conflicts: v.conflicts, adopted: v.adopted}.and(v.begins).and(waits(m.Source.String(), v.wait))
+	found := share{changes: make([]Change, 0, 3), conflicts: v.conflicts, adopted: v.adopted}.and(v.begins).and(pendingShare(m.Source.String(), v.pending))
 	switch {
 	case v.stays && isLost:
 		return s.finishDrain().and(v.begins)
@@ -129,14 +129,14 @@ func routed(in *situation, m mirror.Mirror, isAnonymous bool) share {
 	if w.reason == "" && !isAnonymous {
 		w = in.kubelets.misses(m)
 	}
-	return waits(m.Source.String(), w)
+	return pendingShare(m.Source.String(), w)
 }
 
 // A verdict says whether a mirror can be changed to what the map says.
 type verdict struct {
 	// stays says that its hosts.toml stays as it is for now.
 	stays     bool
-	wait      wait
+	pending   pendingReason
 	conflicts []Conflict
 	adopted   []adoption
 	begins    share // of a wait for the first target
@@ -153,23 +153,23 @@ func (s *source) judge() verdict {
 	switch {
 	case conflict.Reason != "":
 		v.conflicts = []Conflict{conflict}
-		v.stays, v.wait = true, s.kubelets.keepsAnswering(name, name)
+		v.stays, v.pending = true, s.kubelets.keepsAnswering(name, name)
 	case s.blocked[s.file.Namespace]:
 		if reason := s.stuck[s.file.Namespace]; reason != "" {
 			v.conflicts = []Conflict{{Path: s.tree.file(s.file.Namespace), Reason: reason}}
 		}
-		v.stays, v.wait = true, s.kubelets.keepsAnswering(name, name)
+		v.stays, v.pending = true, s.kubelets.keepsAnswering(name, name)
 	case bytes.Equal(s.ns.Hosts, s.file.Data): // only its mode differs
 	default:
-		v.wait = s.kubelets.mayKeepAnswering(name, only(s.Mirror), s.ns)
-		if v.wait.reason == "" && !s.next.Anonymous() {
-			v.wait = s.kubelets.wait(s.Mirror)
+		v.pending = s.kubelets.mayKeepAnswering(name, only(s.Mirror), s.ns)
+		if v.pending.reason == "" && !s.next.Anonymous() {
+			v.pending = s.kubelets.pending(s.Mirror)
 		}
-		var unready wait
-		if unready, v.begins = s.unready(); v.wait.reason == "" {
-			v.wait = unready
+		var unready pendingReason
+		if unready, v.begins = s.unready(); v.pending.reason == "" {
+			v.pending = unready
 		}
-		if v.stays = v.wait.reason != ""; !v.stays {
+		if v.stays = v.pending.reason != ""; !v.stays {
 			v.exposure = s.exposed()
 		}
 	}
@@ -179,7 +179,7 @@ func (s *source) judge() verdict {
 // switchTo returns the share of a change that exposes a credential: the old mirror
 // is drained first.
 func (s *source) switchTo(e exposure) share {
-	drained, isOver := drain(s.situation, s.file.Namespace, s.own, e.before, e.why(), e.wait)
+	drained, isOver := drain(s.situation, s.file.Namespace, s.own, e.before, e.why(), e.pending)
 	if !isOver {
 		return drained
 	}

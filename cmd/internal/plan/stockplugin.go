@@ -42,19 +42,19 @@ func (*stockPlugin) needsRoutes(ks *kubelets, areThere bool) bool {
 }
 
 // mayAnswer implements [plugin]. A source that is new to the plugin need not wait.
-func (*stockPlugin) mayAnswer(ks *kubelets, source string, ns Namespace) wait {
+func (*stockPlugin) mayAnswer(ks *kubelets, source string, ns Namespace) pendingReason {
 	if _, named := ks.mapped[source]; !named && len(ns.Hosts) == 0 {
-		return wait{}
+		return pendingReason{}
 	}
 	if ks.unseen != "" {
-		return wait{reason: ks.unseen}
+		return pendingReason{reason: ks.unseen}
 	}
 	for _, k := range ks.list {
 		if !k.known {
-			return wait{fmt.Sprintf("the kubelet (process %d) may have %s return a credential for it, since it is not known with which configuration it started; %s", k.PID, mirror.Stock, stopFirst), !ks.rejected}
+			return pendingReason{fmt.Sprintf("the kubelet (process %d) may have %s return a credential for it, since it is not known with which configuration it started; %s", k.PID, mirror.Stock, stopFirst), !ks.rejected}
 		}
 	}
-	return wait{}
+	return pendingReason{}
 }
 
 // entries implements [plugin]. It returns a new entry, or the present one, in which

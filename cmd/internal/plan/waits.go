@@ -6,25 +6,25 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// wait returns why a source that needs a credential cannot be routed yet: each running
+// one returns why a source that needs a credential cannot be routed yet: each running
 // kubelet must have read a configuration that matches it.
-func (ks *kubelets) wait(m mirror.Mirror) wait {
+func (ks *kubelets) pending(m mirror.Mirror) pendingReason {
 	if reason := ks.lacksNow(m); reason != "" {
-		return wait{reason: reason}
+		return pendingReason{reason: reason}
 	}
 	needs := ks.needed(m)
 	for _, k := range ks.list {
 		lacks := k.lacks(needs, m)
 		switch {
 		case k.misconfigured != "":
-			return wait{reason: k.misconfigured}
+			return pendingReason{reason: k.misconfigured}
 		case lacks != "" && ks.rejected:
-			return wait{reason: "the kubelet did not start with the configuration that names " + lacks + ", and runs with its old one; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again"}
+			return pendingReason{reason: "the kubelet did not start with the configuration that names " + lacks + ", and runs with its old one; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again"}
 		case lacks != "":
-			return wait{fmt.Sprintf("the kubelet (process %d) started before %s was added to its configuration; %s", k.PID, lacks, ks.plugin.restart()), true}
+			return pendingReason{fmt.Sprintf("the kubelet (process %d) started before %s was added to its configuration; %s", k.PID, lacks, ks.plugin.restart()), true}
 		}
 	}
-	return wait{reason: ks.unseen}
+	return pendingReason{reason: ks.unseen}
 }
 
 // lacksNow returns why a mirror waits for the kubelet's file, "" if the file already
@@ -42,20 +42,20 @@ func (ks *kubelets) areNone() bool { return len(ks.list) == 0 && ks.unsettled ==
 
 // misses returns why a kubelet does not ask for the credential of a source that is
 // routed already, or may not ask for it.
-func (ks *kubelets) misses(m mirror.Mirror) wait {
+func (ks *kubelets) misses(m mirror.Mirror) pendingReason {
 	if reason := ks.lacksNow(m); reason != "" {
-		return wait{reason: "it is routed, and its pulls may have no credential: " + reason}
+		return pendingReason{reason: "it is routed, and its pulls may have no credential: " + reason}
 	}
 	needs := ks.needed(m)
 	for _, k := range ks.list {
 		if k.misconfigured != "" {
-			return wait{reason: "it is routed, and its pulls have no credential: " + k.misconfigured}
+			return pendingReason{reason: "it is routed, and its pulls have no credential: " + k.misconfigured}
 		}
 		if reason := ks.misread(k, needs, m); reason != "" {
-			return wait{reason + "; restart the kubelet", !ks.rejected}
+			return pendingReason{reason + "; restart the kubelet", !ks.rejected}
 		}
 	}
-	return wait{}
+	return pendingReason{}
 }
 
 // misread returns why a kubelet has, or may have, read a configuration that does not
@@ -78,23 +78,23 @@ func (ks *kubelets) misread(k kubelet, needs []Entry, m mirror.Mirror) string {
 // keepsAnswering returns why containerd cannot be sent to a host for a source, or to
 // several if host is "": a running kubelet has [mirror.Stock] return the credential of
 // another host for it.
-func (ks *kubelets) keepsAnswering(source, host string) wait {
+func (ks *kubelets) keepsAnswering(source, host string) pendingReason {
 	for _, k := range ks.list {
 		to := k.stockAnswer(source)
 		switch {
 		case to == "" || to == host:
 		case ks.rejected:
-			return wait{reason: fmt.Sprintf("the kubelet (process %d) has %s return the credential of %q for it, and did not start with the configuration that ends that; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again", k.PID, mirror.Stock, to)}
+			return pendingReason{reason: fmt.Sprintf("the kubelet (process %d) has %s return the credential of %q for it, and did not start with the configuration that ends that; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again", k.PID, mirror.Stock, to)}
 		default:
-			return wait{fmt.Sprintf("the kubelet (process %d) has %s return the credential of %q for it, which no time ends; %s", k.PID, mirror.Stock, to, stopFirst), true}
+			return pendingReason{fmt.Sprintf("the kubelet (process %d) has %s return the credential of %q for it, which no time ends; %s", k.PID, mirror.Stock, to, stopFirst), true}
 		}
 	}
-	return wait{}
+	return pendingReason{}
 }
 
 // mayKeepAnswering is [kubelets.keepsAnswering], but also counts a kubelet about which
 // it is not known what it read, unless the source is new to it.
-func (ks *kubelets) mayKeepAnswering(source, host string, ns Namespace) wait {
+func (ks *kubelets) mayKeepAnswering(source, host string, ns Namespace) pendingReason {
 	if w := ks.keepsAnswering(source, host); w.reason != "" {
 		return w
 	}

@@ -48,7 +48,7 @@ func (j *journal) write(r Report, fought []string) {
 		j.fault = ""
 	}
 	told := j.changes(r.Plan)
-	j.waits(r.Plan, told)
+	j.pending(r.Plan, told)
 	j.problems(r.Plan)
 	if now := r.inSync(); now && (!j.inSync || len(r.Plan.Changes) > 0) {
 		j.log.Info("in sync", "sources", r.Plan.Sources)
@@ -156,9 +156,9 @@ func (j *journal) isDrift(source string, todo plan.Plan) bool {
 		!slices.ContainsFunc(j.last.Draining, is) && !slices.ContainsFunc(j.last.Held, is) && !slices.ContainsFunc(j.last.Faults, is)
 }
 
-// waits logs the sources that wait, and those that no longer do unless their
+// reportWait logs the sources that wait, and those that no longer do unless their
 // change was logged.
-func (j *journal) waits(todo plan.Plan, told map[string]bool) {
+func (j *journal) pending(todo plan.Plan, told map[string]bool) {
 	key := func(w plan.Pending) string { return w.Source }
 	for _, state := range []struct {
 		name, begins, ends string

@@ -21,8 +21,8 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// askTime is how long a running containerd may take to answer.
-const askTime = 5 * time.Second
+// queryTimeout is how long a running containerd may take to answer.
+const queryTimeout = 5 * time.Second
 
 // A running is a running containerd, and what it reports about itself.
 type running struct {
@@ -34,13 +34,13 @@ type running struct {
 	broken     string // why its image plugin did not load, "" if it did or does not report it
 }
 
-// ask asks the containerd that listens on the map's socket; nil if none does.
+// query asks the containerd that listens on the map's socket; nil if none does.
 // The process is the one that answers: it is identified by the connection that
 // carries the questions.
-func (l Observer) ask(ctx context.Context) (*running, error) {
+func (l Observer) query(ctx context.Context) (*running, error) {
 	socket := l.Wanted.Address
 	d := dialer{socket: socket}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	first, err := d.dial(ctx, "")
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
@@ -60,7 +60,7 @@ func (l Observer) ask(ctx context.Context) (*running, error) {
 	}
 	defer conn.Close()
 	r := &running{process: process}
-	if err := r.ask(ctx, conn); err != nil {
+	if err := r.query(ctx, conn); err != nil {
 		return nil, noAnswer(socket, err)
 	}
 	// Another one may have answered, if it was restarted meanwhile.
@@ -104,27 +104,27 @@ func (d *dialer) dial(ctx context.Context, _ string) (net.Conn, error) {
 	return conn, nil
 }
 
-// ask asks for the version and the config_path. 2.4 and later export it for
+// query asks for the version and the config_path. 2.4 and later export it for
 // their image plugin, 1.7 reports it in the verbose status of the CRI, and 2.0
 // to 2.3 do neither.
-func (r *running) ask(ctx context.Context, conn *grpc.ClientConn) error {
+func (r *running) query(ctx context.Context, conn *grpc.ClientConn) error {
 	about, err := version.NewVersionClient(conn).Version(ctx, &emptypb.Empty{})
 	if err != nil {
 		return err
 	}
 	r.version = about.Version
-	if err := r.askIntrospection(ctx, conn); err != nil || r.told {
+	if err := r.queryIntrospection(ctx, conn); err != nil || r.told {
 		return err
 	}
 	if majorOf(r.version) != "1" {
 		return nil
 	}
-	return r.askStatus(ctx, conn)
+	return r.queryStatus(ctx, conn)
 }
 
-// askIntrospection reads what the image plugin exports
+// queryIntrospection reads what the image plugin exports
 // (containerd v2.4.2, plugins/cri/images/plugin.go), or why it did not load.
-func (r *running) askIntrospection(ctx context.Context, conn *grpc.ClientConn) error {
+func (r *running) queryIntrospection(ctx context.Context, conn *grpc.ClientConn) error {
 	plugins, err := introspection.NewIntrospectionClient(conn).Plugins(ctx, &introspection.PluginsRequest{
 		Filters: []string{"type==io.containerd.cri.v1,id==images"},
 	})
@@ -143,10 +143,10 @@ func (r *running) askIntrospection(ctx context.Context, conn *grpc.ClientConn) e
 	return nil
 }
 
-// askStatus reads the configuration in the verbose status
+// queryStatus reads the configuration in the verbose status
 // (containerd v1.7.35, pkg/cri/server/status.go). The CRI answers shortly after
 // containerd has started; without it the service does not exist.
-func (r *running) askStatus(ctx context.Context, conn *grpc.ClientConn) error {
+func (r *running) queryStatus(ctx context.Context, conn *grpc.ClientConn) error {
 	client := cri.NewRuntimeServiceClient(conn)
 	for {
 		answer, err := client.Status(ctx, &cri.StatusRequest{Verbose: true})

@@ -102,7 +102,7 @@ func (l Observer) judge(ctx context.Context) (Verdict, error) {
 	if !l.Offline {
 		var err error
 		var unknown *unknownError
-		switch now, err = l.ask(ctx); {
+		switch now, err = l.query(ctx); {
 		case errors.As(err, &unknown):
 			return Verdict{NotArmed: err}, nil
 		case err != nil:

@@ -140,7 +140,7 @@ func (i *Images) Ingests(ctx context.Context) ([]Ingest, error) {
 // started.
 func (i *Images) Ready(ctx context.Context) error {
 	for {
-		try, cancel := context.WithTimeout(ctx, askTime)
+		try, cancel := context.WithTimeout(ctx, queryTimeout)
 		_, err := i.images.ListImages(try, &cri.ListImagesRequest{Filter: &cri.ImageFilter{Image: &cri.ImageSpec{Image: "mirrorcred.invalid/ready"}}})
 		cancel()
 		if err == nil {

@@ -15,7 +15,7 @@ const ownLabel, ownName = "app.kubernetes.io/name", "mirrorcred"
 // OwnImages returns the images of mirrorcred's own pods that are on the containerd on a
 // socket, as the pods name them.
 func OwnImages(ctx context.Context, socket string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	d := dialer{socket: socket}
 	conn, err := grpc.NewClient("passthrough:///containerd", grpc.WithContextDialer(d.dial), grpc.WithTransportCredentials(insecure.NewCredentials()))

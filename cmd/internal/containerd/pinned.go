@@ -12,7 +12,7 @@ import (
 // remove it: the kubelet's garbage collection leaves pinned images alone. An error
 // is that it cannot be asked.
 func IsPinned(ctx context.Context, socket, image string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	d := dialer{socket: socket}
 	conn, err := grpc.NewClient("passthrough:///containerd", grpc.WithContextDialer(d.dial), grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -335,7 +335,7 @@ func TestClock(t *testing.T) {
 			b.sys.unit = func(context.Context, string) (systemd.State, error) {
 				now, err := real()
 				b.do(err)
-				r, err := b.ask(t.Context())
+				r, err := b.query(t.Context())
 				b.do(err)
 				if test.unit == nil {
 					return systemd.State{}, os.ErrNotExist
@@ -404,7 +404,7 @@ func TestNoAnswer(t *testing.T) {
 			go test.serve(l)
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
-			_, err = b.ask(ctx)
+			_, err = b.query(ctx)
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "rpc error") {
 				t.Errorf("ask = %v; want %q", err, test.want)
 			}

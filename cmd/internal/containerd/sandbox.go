@@ -38,7 +38,7 @@ func (l Observer) Sandbox(ctx context.Context) (Sandbox, error) {
 		l.sys = thisMachine()
 	}
 	l.files = newFiles(l.path, l.tree().Root)
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	d := dialer{socket: l.path(l.Wanted.Address)}
 	conn, err := grpc.NewClient("passthrough:///containerd", grpc.WithContextDialer(d.dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -56,7 +56,7 @@ func (l Observer) Sandbox(ctx context.Context) (Sandbox, error) {
 	}
 	r := &running{version: about.Version}
 	if majorOf(about.Version) == "1" {
-		if err := r.askStatus(ctx, conn); err != nil {
+		if err := r.queryStatus(ctx, conn); err != nil {
 			return Sandbox{}, noAnswer(d.socket, err)
 		}
 	}

@@ -36,7 +36,7 @@ func (l Observer) Start(ctx context.Context) (Start, error) {
 	if !l.Offline {
 		var err error
 		var unknown *unknownError
-		if now, err = l.ask(ctx); err != nil && !errors.As(err, &unknown) {
+		if now, err = l.query(ctx); err != nil && !errors.As(err, &unknown) {
 			return Start{}, err
 		}
 	}

@@ -3,7 +3,7 @@
 // same request on standard input.
 //
 // It knows neither the mirror map nor what a provider should return. Its errors have no
-// part of a response. Start at [Runner.Ask].
+// part of a response. Start at [Runner.Request].
 package provider
 
 import (
@@ -110,10 +110,10 @@ func Match(entry kubeletconfig.Entry, image mirror.Image) (string, bool) {
 	return "", false
 }
 
-// Ask runs the providers that match an image, one after the other, as for a pod
+// Request runs the providers that match an image, one after the other, as for a pod
 // without a service account, and returns their answers in the order of the
 // configuration.
-func (r Runner) Ask(ctx context.Context, entries []kubeletconfig.Entry, image mirror.Image) []Answer {
+func (r Runner) Request(ctx context.Context, entries []kubeletconfig.Entry, image mirror.Image) []Answer {
 	var answers []Answer
 	for _, entry := range entries {
 		if _, ok := Match(entry, image); !ok {

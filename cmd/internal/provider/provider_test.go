@@ -55,7 +55,7 @@ func TestAsk(t *testing.T) {
 		"other": "exit 1",
 	})
 	got := ""
-	for _, a := range r.Ask(t.Context(), []kubeletconfig.Entry{entry("three", "*.io"), entry("other", "b.io"), entry("two", "a.io"), entry("one", "a.io")}, image(t)) {
+	for _, a := range r.Request(t.Context(), []kubeletconfig.Entry{entry("three", "*.io"), entry("other", "b.io"), entry("two", "a.io"), entry("one", "a.io")}, image(t)) {
 		got += fmt.Sprintf("%s %s %v\n", a.Provider, a.Auth["a.io"].Username, a.Err)
 	}
 	if want := "three three <nil>\ntwo  no identity\none one <nil>\n"; got != want {

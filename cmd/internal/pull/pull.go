@@ -126,7 +126,7 @@ func (p *Puller) attempt(ctx context.Context, image mirror.Image) *fault {
 	}
 	var answers []map[string]credential.Credential
 	var failed []string
-	for _, a := range p.Runner.Ask(ctx, seen.Providers, image) {
+	for _, a := range p.Runner.Request(ctx, seen.Providers, image) {
 		answers = append(answers, a.Auth)
 		if a.Err == nil {
 			continue

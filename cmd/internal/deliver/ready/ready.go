@@ -72,9 +72,9 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Ask asks a registry whether it is up. It is if it answers as a registry does: it lets
+// Request asks a registry whether it is up. It is if it answers as a registry does: it lets
 // anybody in, or wants a login, or refuses this caller.
-func Ask(ctx context.Context, e hosts.Endpoint, o Options) error {
+func Request(ctx context.Context, e hosts.Endpoint, o Options) error {
 	c, err := client.New(client.Files{Root: o.Root}, e, o.Proxy)
 	if err != nil {
 		return err
@@ -134,10 +134,10 @@ type round struct {
 // mirrors whose target did not answer.
 func Once(ctx context.Context, wants []Want, o Options) []Want {
 	r := round{Options: o, reasons: map[string]string{}}
-	return r.ask(ctx, wants)
+	return r.request(ctx, wants)
 }
 
-func (r *round) ask(ctx context.Context, wants []Want) (left []Want) {
+func (r *round) request(ctx context.Context, wants []Want) (left []Want) {
 	o := r.Options
 	same := map[string][]Want{} // one request is enough for all mirrors of a registry
 	for _, w := range wants {
@@ -154,7 +154,7 @@ func (r *round) ask(ctx context.Context, wants []Want) (left []Want) {
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			err := Ask(ctx, list[0].Endpoint, o)
+			err := Request(ctx, list[0].Endpoint, o)
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			for _, w := range list {
@@ -223,7 +223,7 @@ func Run(ctx context.Context, wants []Want, o Options) {
 	r := round{Options: o, reasons: map[string]string{}}
 	began := time.Now()
 	for {
-		if wants = r.ask(ctx, wants); len(wants) == 0 {
+		if wants = r.request(ctx, wants); len(wants) == 0 {
 			return
 		}
 		timer := time.NewTimer(min(max(time.Since(began)/4, shortest), longest))

@@ -237,7 +237,7 @@ func (d *delivery) read() (m *mirror.Map, isOver bool) {
 	}
 	d.fault = ""
 	_, err = d.root.Lstat(filepath.Join(d.node.Root, "/", node.DeliverWanted))
-	return m, !d.node.AsksRegistries(m) && errors.Is(err, fs.ErrNotExist)
+	return m, !d.node.NeedsRegistries(m) && errors.Is(err, fs.ErrNotExist)
 }
 
 // watched are the files whose change calls for another reading.

@@ -97,15 +97,15 @@ func (r Route) Delivers() bool {
 // Anonymous reports whether no target of g asks for a credential.
 func (g Generation) Anonymous() bool {
 	for _, t := range g.Targets {
-		if t.Asks() {
+		if t.NeedsCredential() {
 			return false
 		}
 	}
 	return true
 }
 
-// Asks reports whether the target has a credential for any of its repositories.
-func (t Target) Asks() bool {
+// NeedsCredential reports whether the target has a credential for any of its repositories.
+func (t Target) NeedsCredential() bool {
 	return len(t.Credentials) > 0 || slices.ContainsFunc(t.Below, func(b Below) bool { return len(b.Credentials) > 0 })
 }
 

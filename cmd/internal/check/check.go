@@ -74,7 +74,7 @@ func (v *visit) node(ctx context.Context, o Options) []Finding {
 	if m == nil {
 		return v.sorted()
 	}
-	if o.Deliverer != nil && n.AsksRegistries(m) {
+	if o.Deliverer != nil && n.NeedsRegistries(m) {
 		v.deliverer(ctx, o, m)
 	}
 	v.plugin(m.Kubelet.BinDir)

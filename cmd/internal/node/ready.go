@@ -49,6 +49,6 @@ func (n *Node) Unready(m *mirror.Map) []mirror.Mirror {
 			return true
 		}
 		data, err := n.tree.ReadFile(n.path(m.Containerd.HostsDir, hosts.Namespace(one.Source), hosts.FileName), 0)
-		return err == nil && plan.AsksFirst(data, one, version)
+		return err == nil && plan.UsesFirstTarget(data, one, version)
 	})
 }

@@ -20,7 +20,7 @@ func (n *Node) wantDeliver(m *mirror.Map) {
 	}
 	path := n.path(DeliverWanted)
 	_, err := n.tree.Lstat(path)
-	switch asks, isThere := n.AsksRegistries(m), !errors.Is(err, fs.ErrNotExist); {
+	switch asks, isThere := n.NeedsRegistries(m), !errors.Is(err, fs.ErrNotExist); {
 	case asks && !isThere:
 		_ = n.disk.tree.Replace(path, nil)
 	case !asks && isThere:
@@ -28,10 +28,10 @@ func (n *Node) wantDeliver(m *mirror.Map) {
 	}
 }
 
-// AsksRegistries reports whether registries must be asked for the map, by a process that
+// NeedsRegistries reports whether registries must be asked for the map, by a process that
 // has the network: it has a credential that stands in hosts.toml, or a mirror whose first
 // target has not answered since the start of the machine.
-func (n *Node) AsksRegistries(m *mirror.Map) bool {
+func (n *Node) NeedsRegistries(m *mirror.Map) bool {
 	if m.Delivers() {
 		return true
 	}

@@ -55,10 +55,10 @@ func losesCredential(own route.Route, ns Namespace, next route.Generation) bool 
 		}
 		i := slices.IndexFunc(before.Targets, func(b route.Target) bool { return b.Registry == t.Registry })
 		if i < 0 {
-			return !t.Asks()
+			return !t.NeedsCredential()
 		}
 		b := before.Targets[i]
-		return b.Asks() && !(reflect.DeepEqual(b.Credentials, t.Credentials) && reflect.DeepEqual(b.Below, t.Below))
+		return b.NeedsCredential() && !(reflect.DeepEqual(b.Credentials, t.Credentials) && reflect.DeepEqual(b.Below, t.Below))
 	})
 }
 

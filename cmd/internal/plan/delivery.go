@@ -210,17 +210,17 @@ func (s *source) delivered() *exposure {
 			e.before.Generations = nil // of which one may be missing
 			return e
 		}
-		if slices.ContainsFunc(before.Generations, asksCredential) {
+		if slices.ContainsFunc(before.Generations, needsCredential) {
 			return e
 		}
 	}
 	return nil
 }
 
-// unasked warns of a source whose mirror wants the token realm, and for which the
+// realmUnasked warns of a source whose mirror wants the token realm, and for which the
 // kubelet does not ask the plugin. Only pods with a pull secret for the source notice,
 // so that nothing waits for it.
-func unasked(in *situation, m mirror.Mirror, isAnonymous bool) share {
+func realmUnasked(in *situation, m mirror.Mirror, isAnonymous bool) share {
 	wantsRealm := slices.ContainsFunc(m.Targets, func(t mirror.Target) bool { return t.DeliverHosts && t.Realm })
 	if in.Elsewhere || !isAnonymous || !wantsRealm {
 		return share{}

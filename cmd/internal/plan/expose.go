@@ -53,7 +53,7 @@ func (e exposure) pending(reason string) string {
 // registry with a credential in the map is one that the operator logs in to, so it
 // may see the old credential; so may a registry that was in the list before.
 func (s *source) exposed() *exposure {
-	open := func(t route.Target) bool { return !t.Asks() }
+	open := func(t route.Target) bool { return !t.NeedsCredential() }
 	if s.Elsewhere || !s.routes.needed {
 		return nil
 	}
@@ -66,7 +66,7 @@ func (s *source) exposed() *exposure {
 	before, list, known := s.served()
 	for i := range s.Targets {
 		t := s.next.Targets[i]
-		if t.Asks() || slices.Contains(list, t.Registry) || slices.Contains(list, itself) && s.Targets[i].Self() {
+		if t.NeedsCredential() || slices.Contains(list, t.Registry) || slices.Contains(list, itself) && s.Targets[i].Self() {
 			continue
 		}
 		e := &exposure{to: t.Registry, self: s.Targets[i].Self(), before: before}
@@ -98,7 +98,7 @@ func (s *source) served() (before route.Route, list []string, known bool) {
 		return before, list, known
 	}
 	// Its hosts.toml was taken away by another program, or was never there.
-	if !s.kubelets.asked(s.Source) {
+	if !s.kubelets.mayHaveRun(s.Source) {
 		before.Generations = nil
 	}
 	ns, exists := s.tree.namespaces[hosts.Default]
@@ -142,7 +142,7 @@ func registries(g route.Generation) []string {
 
 // owner returns a registry of a generation that has a credential.
 func owner(g route.Generation) string {
-	if i := slices.IndexFunc(g.Targets, route.Target.Asks); i >= 0 {
+	if i := slices.IndexFunc(g.Targets, route.Target.NeedsCredential); i >= 0 {
 		return g.Targets[i].Registry
 	}
 	return ""

@@ -29,7 +29,7 @@ func (ownPlugin) mayAnswer(*kubelets, string, Namespace) pendingReason { return 
 // plugin's own provider for the rest. A mirror whose credentials all stand in hosts.toml
 // needs none, unless a registry wants its token realm.
 func (p ownPlugin) needs(m mirror.Mirror) []string {
-	if m.Delivers() && !slices.ContainsFunc(m.Targets, asksPlugin) {
+	if m.Delivers() && !slices.ContainsFunc(m.Targets, needsPlugin) {
 		return nil
 	}
 	if !p.hasTokens {
@@ -89,8 +89,8 @@ func (p ownPlugin) stillAnswers(c *configuring, m mirror.Mirror, provider string
 	return false
 }
 
-// asksPlugin reports whether the kubelet must run the plugin for a target.
-func asksPlugin(t mirror.Target) bool {
+// needsPlugin reports whether the kubelet must run the plugin for a target.
+func needsPlugin(t mirror.Target) bool {
 	return t.DeliverHosts && t.Realm || t.AsksCredential()
 }
 

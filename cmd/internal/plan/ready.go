@@ -22,7 +22,7 @@ const NotReady = "does not answer yet"
 func (s *source) unready() (pendingReason, share) {
 	key := s.ReadyKey()
 	switch {
-	case s.Ready == 0 || s.seen.Ready[key] || s.asksFirst():
+	case s.Ready == 0 || s.seen.Ready[key] || s.usesFirstTarget():
 		return pendingReason{}, share{}
 	case s.Elsewhere:
 		return pendingReason{reason: fmt.Sprintf("%s %s, as nothing is asked from here; the node turns the mirror on once it does, %s after its first run at the latest", s.firstTarget(), NotReady, s.Ready)}, share{}
@@ -40,15 +40,15 @@ func (s *source) unready() (pendingReason, share) {
 	return pendingReason{reason: fmt.Sprintf("%s %s; the mirror is turned on once it does, at %s at the latest", s.firstTarget(), NotReady, until.Local().Format(time.TimeOnly))}, begins
 }
 
-// asksFirst reports whether the file in force asks the first target first already, so
+// usesFirstTarget reports whether the file in force asks the first target first already, so
 // that only something else about the mirror changes.
-func (s *source) asksFirst() bool {
-	return s.tree.isOurs(s.file.Namespace) && AsksFirst(s.ns.Hosts, s.Mirror, s.Version)
+func (s *source) usesFirstTarget() bool {
+	return s.tree.isOurs(s.file.Namespace) && UsesFirstTarget(s.ns.Hosts, s.Mirror, s.Version)
 }
 
-// AsksFirst reports whether a hosts.toml of mirrorcred's asks the first target of a mirror
+// UsesFirstTarget reports whether a hosts.toml of mirrorcred's asks the first target of a mirror
 // first.
-func AsksFirst(data []byte, m mirror.Mirror, v hosts.Version) bool {
+func UsesFirstTarget(data []byte, m mirror.Mirror, v hosts.Version) bool {
 	if hosts.OwnerOf(data) != hosts.Ours {
 		return false
 	}

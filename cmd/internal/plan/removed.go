@@ -44,7 +44,7 @@ func removed(in *situation) (share, map[string]bool) {
 func remove(in *situation, name string, ns Namespace) (s share, isStuck bool) {
 	r, _ := in.routes.of(name)
 	_, known := inForce(r, ns)
-	anonymous := known && r.Withdrawn == "" && !slices.ContainsFunc(r.Generations, asksCredential)
+	anonymous := known && r.Withdrawn == "" && !slices.ContainsFunc(r.Generations, needsCredential)
 	if !anonymous && !in.Elsewhere && in.routes.needed {
 		drained, isOver := drain(in, name, r, r, takenOut, plainly)
 		if s = drained; !isOver {
@@ -79,7 +79,7 @@ func takeAway(in *situation, name string, s share, why string) (share, bool) {
 // takenOut is why a mirror drains that the map does not name any more.
 const takenOut = "its mirror was taken out of the mirror map"
 
-func asksCredential(g route.Generation) bool { return !g.Anonymous() }
+func needsCredential(g route.Generation) bool { return !g.Anonymous() }
 
 // stillAnswered returns the share of a removed namespace that must stay because a
 // kubelet still has [mirror.Stock] answer for its source, an empty one if it need not

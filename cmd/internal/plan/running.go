@@ -140,8 +140,8 @@ type kubelets struct {
 	file      providers
 }
 
-// asked reports whether a running kubelet may have run our plugin for a source.
-func (ks *kubelets) asked(s mirror.Source) bool {
+// mayHaveRun reports whether a running kubelet may have run our plugin for a source.
+func (ks *kubelets) mayHaveRun(s mirror.Source) bool {
 	return ks.unseen != "" || slices.ContainsFunc(ks.list, func(k kubelet) bool {
 		if !k.known {
 			return true

@@ -93,7 +93,7 @@ func planSource(in *situation, i int) share {
 	if found = found.and(late(in, m)); !bytes.Equal(s.ns.Hosts, f.Data) {
 		found = found.and(s.noteLasting())
 	}
-	return found.and(unasked(s.situation, s.Mirror, s.next.Anonymous())).and(s.replace(now))
+	return found.and(realmUnasked(s.situation, s.Mirror, s.next.Anonymous())).and(s.replace(now))
 }
 
 // keepRoute is [planSource] for a mirror whose hosts.toml is as the map says.
@@ -113,7 +113,7 @@ func keepRoute(in *situation, m mirror.Mirror, f hosts.File) share {
 
 // keepSource is [planSource] for a mirror whose files are as the map says, or will be.
 func keepSource(in *situation, m mirror.Mirror, f hosts.File, isAnonymous bool) share {
-	found := routed(in, m, isAnonymous).and(in.tree.ignored(m, in.tree.namespaces[f.Namespace])).and(late(in, m)).and(unasked(in, m, isAnonymous))
+	found := routed(in, m, isAnonymous).and(in.tree.ignored(m, in.tree.namespaces[f.Namespace])).and(late(in, m)).and(realmUnasked(in, m, isAnonymous))
 	if c := in.tree.rancherConflict(m.Source); c.Reason != "" {
 		found.conflicts = append(found.conflicts, c)
 	}
@@ -204,7 +204,7 @@ func (s *source) spent() []route.Generation {
 func (s *source) answered() []route.Generation {
 	list := slices.Clone(s.own.Generations)
 	_, there := s.tree.namespaces[s.file.Namespace]
-	if _, any := s.tree.namespaces[hosts.Default]; any && !there && !s.Source.Any() && s.routes.needed && !s.Elsewhere && s.kubelets.asked(s.Source) {
+	if _, any := s.tree.namespaces[hosts.Default]; any && !there && !s.Source.Any() && s.routes.needed && !s.Elsewhere && s.kubelets.mayHaveRun(s.Source) {
 		r, _ := s.routes.of(hosts.Default)
 		list = append(list, r.Generations...)
 	}

@@ -97,15 +97,15 @@ func holdTree(t *testing.T, o oracle, m *mirror.Map, tree []File, root string, v
 		if describe(got) != describe(want) {
 			t.Errorf("%s calls for %s:\n%s\nthe map says:\n%s", o.name, host, describe(got), describe(want))
 		}
-		endpoints, err := Read(inForce(tree, host), host, o.version)
+		endpoints, err := Read(fileRead(tree, host), host, o.version)
 		if err != nil || describe(calledByRead(endpoints)) != describe(got) {
 			t.Errorf("Read for %s: %v\n%s\n%s calls:\n%s", host, err, describe(calledByRead(endpoints)), o.name, describe(got))
 		}
 	}
 }
 
-// inForce returns the file that is read for a host.
-func inForce(tree []File, host string) []byte {
+// fileRead returns the file that is read for a host.
+func fileRead(tree []File, host string) []byte {
 	for _, name := range Candidates(host) {
 		for _, f := range tree {
 			if f.Namespace == name {

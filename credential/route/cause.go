@@ -9,9 +9,9 @@ import (
 // [errors.Is]. Every other error of Decide means that a route is missing or does
 // not fit the node.
 var (
-	ErrWithdrawn  = errors.New("the mirror was removed and drains")
-	ErrNotInForce = errors.New("containerd does not read the hosts.toml that was rendered")
-	ErrNotInMap   = errors.New("another program's hosts.toml routes a registry that is not in the map")
+	ErrWithdrawn    = errors.New("the mirror was removed and drains")
+	ErrHostsNotRead = errors.New("containerd does not read the hosts.toml that was rendered")
+	ErrNotInMap     = errors.New("another program's hosts.toml routes a registry that is not in the map")
 )
 
 // A caused is an error with one of the causes above, which is not in its text.
@@ -32,11 +32,11 @@ func (r *Route) unread(own string, now Observed) error {
 	path := r.HostsDir + "/" + own + "/hosts.toml"
 	switch {
 	case now.Namespace == "":
-		return because(ErrNotInForce, "%s is missing, so containerd asks the source itself; run \"mirrorcred apply\"", path)
+		return because(ErrHostsNotRead, "%s is missing, so containerd asks the source itself; run \"mirrorcred apply\"", path)
 	case now.Namespace != own:
-		return because(ErrNotInForce, "containerd reads %s/%s instead of %s; run \"mirrorcred apply\", or remove that directory", r.HostsDir, now.Namespace, path)
+		return because(ErrHostsNotRead, "containerd reads %s/%s instead of %s; run \"mirrorcred apply\", or remove that directory", r.HostsDir, now.Namespace, path)
 	case len(now.Hosts) == 0:
-		return because(ErrNotInForce, "%s is missing or empty, so containerd asks the source itself; run \"mirrorcred apply\"", path)
+		return because(ErrHostsNotRead, "%s is missing or empty, so containerd asks the source itself; run \"mirrorcred apply\"", path)
 	}
-	return because(ErrNotInForce, "%s is not as mirrorcred wrote it; restore it with \"mirrorcred apply --adopt\", or remove %q from the mirror map", path, r.Source)
+	return because(ErrHostsNotRead, "%s is not as mirrorcred wrote it; restore it with \"mirrorcred apply --adopt\", or remove %q from the mirror map", path, r.Source)
 }

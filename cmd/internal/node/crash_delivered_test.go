@@ -313,7 +313,7 @@ func checkSecretFile(t testing.TB, n *Node, path, data, when string) {
 func checkHeld(t testing.TB, n *Node, tr transition, when string) {
 	t.Helper()
 	for _, source := range []string{"quay.io", "docker.io"} {
-		if file := inForceFor(t, n, source); tr.held && strings.Contains(file, "c4n4ry") {
+		if file := hostsReadFor(t, n, source); tr.held && strings.Contains(file, "c4n4ry") {
 			t.Errorf("%s: the kubelet may hold a credential for %s, and its hosts.toml has one too:\n%s", when, source, file)
 		}
 	}

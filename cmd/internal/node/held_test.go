@@ -26,7 +26,7 @@ func holding(t testing.TB, n *Node, text string) plan.Plan {
 // answered.
 func wantAnswer(t *testing.T, n *Node, host, target string) {
 	t.Helper()
-	if file := inForceFor(t, n, host); !strings.Contains(file, target) {
+	if file := hostsReadFor(t, n, host); !strings.Contains(file, target) {
 		t.Errorf("%s is served by %q; want %s", host, file, target)
 	}
 	offers, err := decided(t, n, host)
@@ -78,7 +78,7 @@ func TestHeld(t *testing.T) {
 			host.startKubelet(theFlags...)
 			wantLeft(t, apply(t, n), "")
 			wantAnswer(t, n, "ghcr.io", "contoso.azurecr.io")
-			if file := inForceFor(t, n, test.host); strings.Contains(file, "contoso.azurecr.io") {
+			if file := hostsReadFor(t, n, test.host); strings.Contains(file, "contoso.azurecr.io") {
 				t.Errorf("in the end %s is served by %q", test.host, file)
 			}
 		})

@@ -344,7 +344,7 @@ func (m *model) check() {
 	checkWhole(m, m.n, maps, "now")
 	for i, source := range modelSources {
 		host := hostOf(source)
-		file := inForceFor(m, m.n, host)
+		file := hostsReadFor(m, m.n, host)
 		if file != m.read[host] {
 			serves := i
 			if hostsOf(m, m.n, namespaceOf(source)) != file {

@@ -137,7 +137,7 @@ func checkStockSource(t testing.TB, n *Node, host string, list []rendered, when 
 	if len(kubelet.run) == 0 {
 		return
 	}
-	file := inForceFor(t, n, host)
+	file := hostsReadFor(t, n, host)
 	i := slices.IndexFunc(list, func(r rendered) bool { return file != "" && r.data == unsealed(file) })
 	var allowed []string
 	if i >= 0 {

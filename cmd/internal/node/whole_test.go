@@ -105,7 +105,7 @@ func generationOf(m *mirror.Map, one mirror.Mirror, f hosts.File) rendered {
 // plugin would answer for it.
 func checkSource(t testing.TB, n *Node, host string, list []rendered, when string) {
 	t.Helper()
-	file := inForceFor(t, n, host)
+	file := hostsReadFor(t, n, host)
 	i := slices.IndexFunc(list, func(r rendered) bool { return file != "" && r.data == unsealed(file) })
 	var allowed []string
 	if i >= 0 {
@@ -129,8 +129,8 @@ func checkSource(t testing.TB, n *Node, host string, list []rendered, when strin
 	}
 }
 
-// inForceFor returns the hosts.toml that containerd reads for a host.
-func inForceFor(t testing.TB, n *Node, host string) string {
+// hostsReadFor returns the hosts.toml that containerd reads for a host.
+func hostsReadFor(t testing.TB, n *Node, host string) string {
 	t.Helper()
 	for _, name := range hosts.Candidates(host) {
 		if _, err := os.Stat(n.path(treeOf(t, n), name)); err == nil {

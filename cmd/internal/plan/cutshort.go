@@ -32,7 +32,7 @@ func mayBeCutShort(d *Desired, p plugin, r routes, t tree) []string {
 			continue // it does not change for now, whatever is held
 		}
 		own, _ := r.of(f.Namespace)
-		if _, known := inForce(own, ns); t.isOurs(f.Namespace) && !known {
+		if _, known := observedGeneration(own, ns); t.isOurs(f.Namespace) && !known {
 			continue // what is in force has no answer that could stay
 		}
 		if losesCredential(own, ns, d.generation(m, f)) || exists && len(d.full().Mirrors[i].Targets) == len(m.Targets) && losesHeader(ns.Hosts, f.Data) {
@@ -45,7 +45,7 @@ func mayBeCutShort(d *Desired, p plugin, r routes, t tree) []string {
 // losesCredential reports whether a new generation has a registry without the
 // credential that it has in the generation before, or a new registry without any.
 func losesCredential(own route.Route, ns Namespace, next route.Generation) bool {
-	before, ok := inForce(own, ns)
+	before, ok := observedGeneration(own, ns)
 	if i := slices.IndexFunc(own.Generations, func(g route.Generation) bool { return g.SHA256 == next.SHA256 }); !ok && i >= 0 {
 		before = own.Generations[i] // another program took its hosts.toml away
 	}

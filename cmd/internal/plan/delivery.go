@@ -198,7 +198,7 @@ func (s *source) delivered() *exposure {
 	if !slices.ContainsFunc(s.next.Targets, func(t route.Target) bool { return t.Delivered }) {
 		return nil
 	}
-	present, _ := inForce(s.own, s.ns)
+	present, _ := observedGeneration(s.own, s.ns)
 	before, _, known := s.served()
 	for _, t := range s.next.Targets {
 		isOld := slices.ContainsFunc(present.Targets, func(old route.Target) bool { return old.Delivered && old.Registry == t.Registry })

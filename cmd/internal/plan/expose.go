@@ -94,7 +94,7 @@ const itself = ""
 func (s *source) served() (before route.Route, list []string, known bool) {
 	before = s.own
 	if _, exists := s.tree.namespaces[s.file.Namespace]; exists || before.Withdrawn != "" {
-		list, known = inForceList(before, s.ns, s.file.Namespace, s.Version)
+		list, known = observedRegistries(before, s.ns, s.file.Namespace, s.Version)
 		return before, list, known
 	}
 	// Its hosts.toml was taken away by another program, or was never there.
@@ -106,15 +106,15 @@ func (s *source) served() (before route.Route, list []string, known bool) {
 		return before, []string{itself}, true
 	}
 	any, _ := s.routes.of(hosts.Default)
-	list, known = inForceList(any, ns, hosts.Default, s.Version)
+	list, known = observedRegistries(any, ns, hosts.Default, s.Version)
 	any.Generations = append(slices.Clone(any.Generations), before.Generations...)
 	return any, list, known
 }
 
-// inForceList returns the registries in the hosts.toml of a namespace, and
+// observedRegistries returns the registries in the hosts.toml of a namespace, and
 // whether what was answered under it is known.
-func inForceList(r route.Route, ns Namespace, name string, v hosts.Version) ([]string, bool) {
-	if g, ok := inForce(r, ns); ok {
+func observedRegistries(r route.Route, ns Namespace, name string, v hosts.Version) ([]string, bool) {
+	if g, ok := observedGeneration(r, ns); ok {
 		return registries(g), true
 	}
 	if len(ns.Hosts) == 0 || ns.Owner() != hosts.Ours {

@@ -43,7 +43,7 @@ func removed(in *situation) (share, map[string]bool) {
 // also reports whether the namespace cannot be removed.
 func remove(in *situation, name string, ns Namespace) (s share, isStuck bool) {
 	r, _ := in.routes.of(name)
-	_, known := inForce(r, ns)
+	_, known := observedGeneration(r, ns)
 	anonymous := known && r.Withdrawn == "" && !slices.ContainsFunc(r.Generations, needsCredential)
 	if !anonymous && !in.Elsewhere && in.routes.needed {
 		drained, isOver := drain(in, name, r, r, takenOut, plainly)

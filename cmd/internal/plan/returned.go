@@ -18,7 +18,7 @@ func (s *source) isLost() bool {
 	if s.own.Withdrawn == "" || s.Elsewhere || !s.routes.needed || !s.tree.isOurs(s.file.Namespace) {
 		return false
 	}
-	if g, ok := inForce(s.own, s.ns); ok && g.Anonymous() {
+	if g, ok := observedGeneration(s.own, s.ns); ok && g.Anonymous() {
 		return false
 	}
 	if s.kubelets.lacksNow(s.Mirror) != "" {

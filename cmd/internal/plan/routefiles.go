@@ -141,9 +141,9 @@ func closedRoute(r route.Route) bool {
 	return r.Direct != nil && closed(*r.Direct)
 }
 
-// inForce returns the generation of the hosts.toml that is in a namespace now, if
+// fileRead returns the generation of the hosts.toml that is in a namespace now, if
 // the route knows it.
-func inForce(r route.Route, ns Namespace) (route.Generation, bool) {
+func observedGeneration(r route.Route, ns Namespace) (route.Generation, bool) {
 	if ns.Hosts == nil {
 		return route.Generation{}, false
 	}
@@ -155,9 +155,9 @@ func inForce(r route.Route, ns Namespace) (route.Generation, bool) {
 	return r.Generations[i], true
 }
 
-// withInForce returns the generations with the one that is in force now.
-func withInForce(list []route.Generation, own route.Route, ns Namespace) []route.Generation {
-	old, ok := inForce(own, ns)
+// withObserved returns the generations with the one that is in force now.
+func withObserved(list []route.Generation, own route.Route, ns Namespace) []route.Generation {
+	old, ok := observedGeneration(own, ns)
 	if !ok || has(list, old) {
 		return list
 	}

@@ -79,7 +79,7 @@ func planSource(in *situation, i int) share {
 	case isThere:
 		return keepRoute(in, m, f)
 	}
-	now := withInForce(s.after, s.own, s.ns)
+	now := withObserved(s.after, s.own, s.ns)
 	v := s.judge()
 	found := share{changes: make([]Change, 0, 3), conflicts: v.conflicts, adopted: v.adopted}.and(v.begins).and(pendingShare(m.Source.String(), v.pending))
 	switch {

@@ -31,7 +31,7 @@ func routeError(err error) error {
 	switch {
 	case errors.Is(err, route.ErrWithdrawn):
 		return withCode(audit.Draining, err)
-	case errors.Is(err, route.ErrNotInForce):
+	case errors.Is(err, route.ErrHostsNotRead):
 		return withCode(audit.HostsChanged, err)
 	case errors.Is(err, route.ErrNotInMap):
 		return withCode(audit.NotInMap, err)

@@ -2,9 +2,9 @@ package hosts
 
 import "bytes"
 
-// IsAnothersOutput reports whether a comment at the top of a file says that another program
+// IsGeneratedByOther reports whether a comment at the top of a file says that another program
 // generates it, as k3s does: it would write the file again.
-func IsAnothersOutput(data []byte) bool {
+func IsGeneratedByOther(data []byte) bool {
 	for line := range bytes.Lines(data) {
 		line = bytes.ToLower(bytes.TrimSpace(line))
 		if len(line) > 0 && line[0] != '#' {

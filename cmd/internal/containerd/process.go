@@ -76,15 +76,15 @@ func (s *system) process(pid int) (Process, error) {
 	}
 	p.args = strings.Split(strings.TrimSuffix(string(text[0]), "\x00"), "\x00")
 	p.unit = s.unitOf(text[1])
-	switch whose, err := s.owner(pid); {
+	switch owner, err := s.owner(pid); {
 	case errors.Is(err, fs.ErrNotExist):
 		return Process{}, fmt.Errorf("process %d, which listened there, has just ended; run this again", pid)
 	case err != nil:
 		return Process{}, err
-	case whose.Owner == process.User:
-		return Process{}, unknown("%s, as the node's containerd does; a rootless containerd is not supported", whose.Reason)
-	case whose.Owner != process.Node:
-		return Process{}, unknown("%s, so it is unknown which files it reads; write the socket of the node's own containerd as address under [containerd] in the map", whose.Reason)
+	case owner.Owner == process.User:
+		return Process{}, unknown("%s, as the node's containerd does; a rootless containerd is not supported", owner.Reason)
+	case owner.Owner != process.Node:
+		return Process{}, unknown("%s, so it is unknown which files it reads; write the socket of the node's own containerd as address under [containerd] in the map", owner.Reason)
 	}
 	if pid == 1 && !p.isContainerd() {
 		return Process{}, unknown("process 1 listens there and passes the connections on, so the process that answers is unknown; let containerd create its own socket")

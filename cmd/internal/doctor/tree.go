@@ -68,7 +68,7 @@ func (ns Namespace) look(v hosts.Version, there map[string]bool, mapped func(str
 		found = append(found, Finding{EditedFile, file, "the file was changed after mirrorcred wrote it, so no credential is returned for " + host, "mirrorcred apply --adopt, which keeps a copy"})
 	case owner == hosts.Foreign && mapped(hosts.HostOf(ns.Name)):
 		repair := "mirrorcred apply --adopt, which keeps a copy, or remove the source from the map"
-		if hosts.IsAnothersOutput(ns.Hosts) {
+		if hosts.IsGeneratedByOther(ns.Hosts) {
 			repair = "remove the source from the map, or from the settings of the program that generates this file"
 		}
 		found = append(found, Finding{ForeignFile, file, fmt.Sprintf("another program wrote it, and the map names %s: it stays in force, and no credential is returned", hosts.HostOf(ns.Name)), repair})

@@ -17,7 +17,7 @@ func (n *Node) observeFurther(o *plan.Observed, d plan.Desired, wanted map[strin
 	o.Rancher, warnings = n.readRancher(hostsDir)
 	o.Warnings = append(o.Warnings, warnings...)
 	if !n.elsewhere {
-		o.OldHostsDir = plan.TreeOfBefore(*o, hostsDir)
+		o.OldHostsDir = plan.PreviousTree(*o, hostsDir)
 	}
 	if err := n.observeMove(o, hostsDir); err != nil {
 		return err

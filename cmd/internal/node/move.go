@@ -19,7 +19,7 @@ func (n *Node) carryAhead(ctx context.Context, unarmed *NotArmedError) error {
 	if o.State, err = n.readState(); err != nil {
 		return err
 	}
-	if o.OldHostsDir = plan.TreeOfBefore(o, hostsDir); o.OldHostsDir == "" {
+	if o.OldHostsDir = plan.PreviousTree(o, hostsDir); o.OldHostsDir == "" {
 		return nil
 	}
 	o.Namespaces, err = n.readTree(&o, n.path(hostsDir), nil, func(string) bool { return true })

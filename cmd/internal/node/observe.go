@@ -112,7 +112,7 @@ func (n *Node) openNamespace(r *reader, entry fs.DirEntry, wanted, beside bool) 
 	var ns plan.Namespace
 	switch {
 	case entry.Type()&fs.ModeSymlink != 0:
-		ns.Unusable = plan.OddLink
+		ns.Unusable = plan.SymbolicLink
 	case !entry.IsDir():
 		ns.Unusable = "it is not a directory"
 		return ns, nil

@@ -46,7 +46,7 @@ func (t tree) shadowConflict(m mirror.Mirror) (Conflict, []adoption) {
 	switch {
 	case name == "":
 		return Conflict{}, nil
-	case other.Unusable != "" && other.Unusable != OddLink:
+	case other.Unusable != "" && other.Unusable != SymbolicLink:
 		return Conflict{Path: t.path(name), Reason: fmt.Sprintf("%s, and containerd looks there for %q; remove it, or remove the source from the map", other.Unusable, m.Source)}, nil
 	case !other.IsUsed() || other.Owner() == hosts.Ours:
 		return Conflict{}, nil
@@ -58,7 +58,7 @@ func (t tree) shadowConflict(m mirror.Mirror) (Conflict, []adoption) {
 	case len(other.Hosts) == 0:
 		return Conflict{Path: t.path(name), Reason: t.certsLeft(m, name, other)}, nil
 	}
-	if hosts.IsAnothersOutput(other.Hosts) {
+	if hosts.IsGeneratedByOther(other.Hosts) {
 		return Conflict{Path: t.file(name), Reason: fmt.Sprintf("containerd reads it for %q, and it says that another program generates it; change that program's settings, or remove the source from the map", m.Source)}, nil
 	}
 	return Conflict{Path: t.file(name), Reason: fmt.Sprintf("containerd reads it for %q, and mirrorcred did not write it; move its settings to the map and run \"mirrorcred apply --adopt\", which keeps a copy of it", m.Source)}, nil
@@ -74,7 +74,7 @@ func (t tree) foreign(ns Namespace) string {
 	case ns.Owner() == hosts.Edited:
 		return "it was edited since mirrorcred wrote it, so it gets no credential; see the edit with \"mirrorcred apply -n --adopt --diff\", put it into the map and run \"mirrorcred apply --adopt\", which keeps a copy of it"
 	}
-	if hosts.IsAnothersOutput(ns.Hosts) {
+	if hosts.IsGeneratedByOther(ns.Hosts) {
 		return "it says that another program generates it, which would write it again; change that program's settings, or remove the source from the map"
 	}
 	return "mirrorcred did not write it; move its settings to the map and run \"mirrorcred apply --adopt\", which keeps a copy of it"

@@ -28,7 +28,7 @@ func carryOver(t tree, old map[string]Namespace, r routes) (share, tree) {
 	t.namespaces = maps.Clone(t.namespaces)
 	for _, name := range slices.Sorted(maps.Keys(old)) {
 		ns := old[name]
-		if ns.Unusable != "" || ns.Owner() != hosts.Ours || r.isMoved(name) || t.isInTheWay(name, ns) {
+		if ns.Unusable != "" || ns.Owner() != hosts.Ours || r.isMoved(name) || t.conflictsWith(name, ns) {
 			continue
 		}
 		now, exists := t.namespaces[name]
@@ -50,13 +50,13 @@ func carryOver(t tree, old map[string]Namespace, r routes) (share, tree) {
 	return s, t
 }
 
-// isInTheWay reports whether a namespace of the old tree cannot be carried over,
+// conflictsWith reports whether a namespace of the old tree cannot be carried over,
 // because the new tree has it already, or has a file of another program that would be
 // replaced or overridden.
-func (t tree) isInTheWay(name string, ns Namespace) bool {
+func (t tree) conflictsWith(name string, ns Namespace) bool {
 	now, exists := t.namespaces[name]
 	switch {
-	case exists && (now.Unusable != "" || now.isAnothers()), bytes.Equal(now.Hosts, ns.Hosts):
+	case exists && (now.Unusable != "" || now.isOwnedByOther()), bytes.Equal(now.Hosts, ns.Hosts):
 		return true
 	case exists:
 		return false
@@ -69,19 +69,19 @@ func (t tree) isInTheWay(name string, ns Namespace) bool {
 	return other.IsUsed()
 }
 
-// isAnothers reports whether a namespace has files of another program, which stay. An
+// isOwnedByOther reports whether a namespace has files of another program, which stay. An
 // empty hosts.toml does not count: with it, containerd would ask the source, and offer
 // it the credential that a pull got before hosts_dir changed.
-func (ns Namespace) isAnothers() bool {
+func (ns Namespace) isOwnedByOther() bool {
 	if len(ns.Hosts) > 0 {
 		return ns.Owner() != hosts.Ours
 	}
 	return !ns.Certs.None() || ns.HasOthers
 }
 
-// TreeOfBefore returns the hosts_dir of the routes, or else of the last map, if it
+// PreviousTree returns the hosts_dir of the routes, or else of the last map, if it
 // differs from the present map's; "" if it does not.
-func TreeOfBefore(o Observed, hostsDir string) string {
+func PreviousTree(o Observed, hostsDir string) string {
 	dirs := RouteFiles{Data: o.Routes}.HostsDirs(o.State.Containerd.HostsDir)
 	for _, dir := range append(dirs, o.State.Containerd.HostsDir) {
 		if dir != "" && dir != hostsDir {

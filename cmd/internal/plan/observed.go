@@ -87,9 +87,9 @@ type Namespace struct {
 	Certs hosts.Certs
 }
 
-// OddLink is what is unusable about a namespace that is a link to a directory:
+// SymbolicLink is what is unusable about a namespace that is a link to a directory:
 // containerd follows it, and we do not write there.
-const OddLink = "it is a symbolic link"
+const SymbolicLink = "it is a symbolic link"
 
 // Owner says who wrote the hosts.toml in a namespace. It hashes the file, so it is
 // called only for files that differ from the map.

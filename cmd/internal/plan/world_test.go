@@ -149,7 +149,7 @@ func (w *world) observe(d Desired) Observed {
 		o.Kubelet.Files[path.Base(d.Map.Kubelet.Config)] = w.kubelet
 		o.Kubelet.Version, o.Kubelet.Changed = Version{Stamp: strconv.Itoa(w.stamp)}, w.written
 	}
-	if o.OldHostsDir = TreeOfBefore(o, dir); o.OldHostsDir != "" {
+	if o.OldHostsDir = PreviousTree(o, dir); o.OldHostsDir != "" {
 		o.OldNamespaces = namespacesOf(w.trees[o.OldHostsDir])
 	}
 	return o

@@ -82,7 +82,7 @@ func runUndo(ctx context.Context, f bootFlags, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if state, err := j.Look(plan.StateDir); err != nil || state == nil {
+	if state, err := j.Observe(plan.StateDir); err != nil || state == nil {
 		p.printf("nothing to undo\n")
 		return errors.Join(err, p.err)
 	}

@@ -210,7 +210,7 @@ func (f *fire) finish() {
 		if want == "" {
 			want = s
 		}
-		if id, list := f.look(s); strings.Join(list, "+") != want {
+		if id, list := f.observe(s); strings.Join(list, "+") != want {
 			f.fault("at the end containerd asks %q for %s by %s; want %s", list, s, id, want)
 		}
 		of, why := f.plugin(s)

@@ -19,9 +19,9 @@ import (
 	"github.com/mirrorcred/mirrorcred/hosts"
 )
 
-// look returns which registries containerd asks for a source now, and an id of
+// pollInterval returns which registries containerd asks for a source now, and an id of
 // the file that says so.
-func (f *fire) look(source string) (id string, list []string) {
+func (f *fire) observe(source string) (id string, list []string) {
 	for {
 		before := identify(source)
 		list, err := resolve(source)
@@ -74,7 +74,7 @@ func (f *fire) watchTree(r *rand.Rand) {
 			f.mu.Unlock()
 			continue
 		}
-		id, list := f.look(s)
+		id, list := f.observe(s)
 		f.mu.Lock()
 		f.history[s] = append(seen, seenHosts{id, list, time.Now()})
 		f.mu.Unlock()
@@ -131,11 +131,11 @@ func hasCredential(registry string) bool { return strings.HasSuffix(registry, ".
 func (f *fire) ask(r *rand.Rand) {
 	source := f.sources[r.IntN(len(f.sources))]
 	began := time.Now()
-	id, list := f.look(source)
+	id, list := f.observe(source)
 	drains := withdrawn(source)
 	of, why := f.plugin(source)
 	drains = withdrawn(source) || drains
-	after, listAfter := f.look(source)
+	after, listAfter := f.observe(source)
 	if id != after {
 		f.count(&f.killed.Turned)
 		f.pause(r, 3*time.Millisecond, 10*time.Millisecond) // for the history
@@ -198,7 +198,7 @@ func (f *fire) hold(r *rand.Rand) {
 			break
 		}
 		f.pause(r, 0, 200*time.Millisecond)
-		id, list := f.look(source)
+		id, list := f.observe(source)
 		f.mu.Lock()
 		stands := f.alive && f.epoch == epoch
 		if stands {

@@ -217,7 +217,7 @@ func TestForgetRemovesTokens(t *testing.T) {
 	write(t, b.Root, logDir+"/plugin.jsonl", "{}\n", 0o600)
 	checkUndo(t, b, before)
 	for _, dir := range []string{runDir, logDir} {
-		if f, err := b.Look(dir); err != nil || f != nil {
+		if f, err := b.Observe(dir); err != nil || f != nil {
 			t.Errorf("%s is still there, %v", dir, err)
 		}
 	}
@@ -234,7 +234,7 @@ func TestForgetKeepsCopies(t *testing.T) {
 	if kept, waiting, err := undoAll(t, b); err != nil || len(kept)+len(waiting) > 0 {
 		t.Fatal(kept, waiting, err)
 	}
-	if f, err := b.Look(saved); err != nil || f == nil || string(f.Data) != "another's\n" {
+	if f, err := b.Observe(saved); err != nil || f == nil || string(f.Data) != "another's\n" {
 		t.Errorf("the copy is %v, %v", f, err)
 	}
 	if entries, err := os.ReadDir(filepath.Join(b.Root, plan.StateDir)); err != nil || len(entries) != 1 {

@@ -68,7 +68,7 @@ func (b *Baking) edit(p *Plan, e configEdit) error {
 	if err != nil {
 		return err
 	}
-	old, err := b.Look(name)
+	old, err := b.Observe(name)
 	if err != nil {
 		return err
 	}

@@ -37,8 +37,8 @@ func (d *disk) before(op, path string) error {
 // at returns where a path of the node is on this machine.
 func (d *disk) at(path string) string { return d.tree.Path(path) }
 
-// look returns what is at a path, nil if nothing is. It does not follow a link.
-func (d *disk) look(path string) (*File, error) {
+// pollInterval returns what is at a path, nil if nothing is. It does not follow a link.
+func (d *disk) observe(path string) (*File, error) {
 	info, err := d.tree.Lstat(d.at(path))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -68,7 +68,7 @@ func (d *disk) look(path string) (*File, error) {
 // once [disk.sync] returns; until then, either file is there, whole. put returns a
 // [ChangedError] if old is no longer at the path.
 func (d *disk) put(path string, old, new *File) error {
-	switch now, err := d.look(path); {
+	switch now, err := d.observe(path); {
 	case err != nil:
 		return err
 	case now.Equal(new):

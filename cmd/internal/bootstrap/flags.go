@@ -61,7 +61,7 @@ func (j *Joining) flagStep(c kubeletflags.Change, paths kubeletflags.Paths) (Ste
 	if err != nil {
 		return Step{}, err
 	}
-	old, err := j.Look(name)
+	old, err := j.Observe(name)
 	if err != nil {
 		return Step{}, err
 	}
@@ -99,7 +99,7 @@ func (j *Joining) planAzure(p *JoinPlan, wanted kubeletflags.Plan) error {
 	if wanted.Link == "" {
 		return nil
 	}
-	old, err := j.Look(wanted.Link)
+	old, err := j.Observe(wanted.Link)
 	switch {
 	case err != nil:
 		return err

@@ -125,7 +125,7 @@ func (j *Joining) planProvider(p *JoinPlan, m *mirror.Map) error {
 	if err != nil {
 		return err
 	}
-	if old, err := j.Look(name); err != nil || old != nil {
+	if old, err := j.Observe(name); err != nil || old != nil {
 		return err
 	}
 	data, err := kubeletconfig.Config(nil, kubeletconfig.Ours{Providers: []kubeletconfig.Provider{{

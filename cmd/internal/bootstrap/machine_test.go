@@ -75,7 +75,7 @@ func before(t testing.TB, root string) {
 func thePlan(t testing.TB, n *Node) Plan {
 	t.Helper()
 	step := func(text, path string, next *File) Step {
-		old, err := n.Look(path)
+		old, err := n.Observe(path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -70,7 +70,7 @@ func (b *Baking) noteMirrors(ctx context.Context) error {
 		if c.Link || !c.Save && c.Stage != plan.StageKubelet {
 			continue
 		}
-		old, err := b.Look(c.Path)
+		old, err := b.Observe(c.Path)
 		if err != nil {
 			return err
 		}

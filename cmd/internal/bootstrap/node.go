@@ -46,15 +46,15 @@ func hasSystemd() bool {
 	return err == nil && info.IsDir()
 }
 
-// Look returns what is at a path of the node, nil if nothing is. It does not
+// Observe returns what is at a path of the node, nil if nothing is. It does not
 // follow a link.
-func (n *Node) Look(path string) (*File, error) { return n.disk.look(path) }
+func (n *Node) Observe(path string) (*File, error) { return n.disk.observe(path) }
 
 // Resolve follows the links of a path of the node. The file at the end need not exist.
 func (n *Node) Resolve(name string) (string, error) {
 	at := name
 	for range 40 {
-		f, err := n.disk.look(at)
+		f, err := n.disk.observe(at)
 		if err != nil || f == nil || f.Link == "" {
 			return at, err
 		}

@@ -154,7 +154,7 @@ func TestUndoLeaves(t *testing.T) {
 			if err != nil || len(r.Entries) != 1 || !strings.Contains(kept[0].Reason, copyDir) {
 				t.Errorf("%+v, %v, %v; the copy is kept and named", r, kept, err)
 			}
-			if f, err := n.Look(r.Entries[0].Old.copyOf()); err != nil || f == nil || string(f.Data) != "version = 2\n" {
+			if f, err := n.Observe(r.Entries[0].Old.copyOf()); err != nil || f == nil || string(f.Data) != "version = 2\n" {
 				t.Errorf("the copy is %v, %v", f, err)
 			}
 		})

@@ -28,7 +28,7 @@ func (n *Node) planOldTrees(dirs []string) (steps []Step, kept []Kept, err error
 				continue
 			}
 			name := path.Join(dir, e.Name(), hosts.FileName)
-			f, err := n.disk.look(name)
+			f, err := n.disk.observe(name)
 			switch {
 			case errors.Is(err, syscall.ENOTDIR), err == nil && (f == nil || !f.isRegular()):
 				continue

@@ -30,7 +30,7 @@ func (n *Node) ofPackage() (packaged, error) {
 	}
 	for _, u := range units {
 		for _, name := range u.InPackage() {
-			f, err := n.Look(name)
+			f, err := n.Observe(name)
 			if err != nil {
 				return packaged{}, err
 			}

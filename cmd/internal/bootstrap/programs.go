@@ -21,7 +21,7 @@ func (b *Baking) install(p *Plan, text, name string, data []byte, mode fs.FileMo
 	if err != nil {
 		return err
 	}
-	old, err := b.Look(name)
+	old, err := b.Observe(name)
 	if err != nil {
 		return err
 	}

@@ -219,7 +219,7 @@ func (n *Node) keep(f *File) error {
 		return err
 	}
 	name := save(f).copyOf()
-	old, err := n.disk.look(name)
+	old, err := n.disk.observe(name)
 	if err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func (n *Node) own(data []byte) *File {
 
 // record reads the node's record.
 func (n *Node) record() (record, error) {
-	f, err := n.disk.look(recordFile)
+	f, err := n.disk.observe(recordFile)
 	if err != nil || f == nil {
 		return record{}, err
 	}
@@ -242,7 +242,7 @@ func (n *Node) record() (record, error) {
 
 // writeRecord replaces the record. An empty one is removed.
 func (n *Node) writeRecord(r record) error {
-	old, err := n.disk.look(recordFile)
+	old, err := n.disk.observe(recordFile)
 	if err != nil {
 		return err
 	}

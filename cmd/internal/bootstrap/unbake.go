@@ -172,7 +172,7 @@ func (b *Baking) savedElsewhere() (bool, error) {
 		return len(entries) > 0, nil
 	}
 	for _, e := range entries {
-		copied, err := b.Look(path.Join(plan.SavedDir, e.Name()))
+		copied, err := b.Observe(path.Join(plan.SavedDir, e.Name()))
 		if err != nil {
 			return false, err
 		}
@@ -184,7 +184,7 @@ func (b *Baking) savedElsewhere() (bool, error) {
 		if i := strings.LastIndexByte(namespace, '-'); i > 0 {
 			namespace, isFile = namespace[:i], copied.isRegular()
 		}
-		now, err := b.Look(path.Join(m.Containerd.HostsDir, namespace, hosts.FileName))
+		now, err := b.Observe(path.Join(m.Containerd.HostsDir, namespace, hosts.FileName))
 		if err != nil {
 			return false, err
 		}

@@ -21,14 +21,14 @@ func (n *Node) planBack(of stage, programs func() map[string][]string) (Plan, []
 		if stageOf(e) != of {
 			continue
 		}
-		if u.now[e.Path], err = n.disk.look(e.Path); err != nil {
+		if u.now[e.Path], err = n.disk.observe(e.Path); err != nil {
 			return Plan{}, nil, err
 		}
 		name := e.Old.copyOf()
 		if name == "" {
 			continue
 		}
-		if f, err := n.disk.look(name); err != nil {
+		if f, err := n.disk.observe(name); err != nil {
 			return Plan{}, nil, err
 		} else if f != nil && f.print() == e.Old.Hash {
 			u.copies[e.Old.Hash] = f.Data

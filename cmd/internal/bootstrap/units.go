@@ -61,7 +61,7 @@ func writePaths(m *mirror.Map) string {
 // planUnit plans one unit: none if a package has it, and then an earlier one of bake's
 // is removed.
 func (b *Baking) planUnit(p *Plan, u systemd.Unit, found packaged) error {
-	old, err := b.Look(u.Path)
+	old, err := b.Observe(u.Path)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (b *Baking) planUnit(p *Plan, u systemd.Unit, found packaged) error {
 // else a package's; nil if there is none.
 func (n *Node) unit(u systemd.Unit) (*File, error) {
 	for _, name := range append([]string{u.Path}, u.InPackage()...) {
-		if f, err := n.Look(name); err != nil || f != nil {
+		if f, err := n.Observe(name); err != nil || f != nil {
 			return f, err
 		}
 	}
@@ -101,11 +101,11 @@ const wants = "/etc/systemd/system/multi-user.target.wants/"
 func (j *Joining) planService(p *JoinPlan, found packaged) error {
 	unit := "/etc/systemd/system/" + systemd.WatchUnit
 	for _, name := range []string{wants + systemd.ApplyUnit, wants + systemd.WatchUnit} {
-		if f, err := j.Look(name); err != nil || f != nil {
+		if f, err := j.Observe(name); err != nil || f != nil {
 			return err
 		}
 	}
-	f, err := j.Look(unit)
+	f, err := j.Observe(unit)
 	if err != nil || f != nil && f.Link != "" {
 		return err
 	}

@@ -38,7 +38,7 @@ func providerWith(name, patterns, more string) func(h *host) {
 // its name, and nothing else is; and once the remedy is applied, it is gone.
 func TestBrokenNodes(t *testing.T) {
 	h := newHost(t)
-	if found := h.names(h.look()); len(found) > 0 {
+	if found := h.names(h.observe()); len(found) > 0 {
 		t.Fatalf("on a healthy node there is %q", found)
 	}
 	for _, tt := range slices.Concat(brokenMaps, brokenContainerds, brokenTrees, brokenKubelets, brokenCredentials, brokenMachines) {
@@ -46,7 +46,7 @@ func TestBrokenNodes(t *testing.T) {
 			t.Parallel()
 			h := newHost(t)
 			tt.spoil(h)
-			found := h.look()
+			found := h.observe()
 			if got := h.names(found); !slices.Equal(got, tt.want) {
 				t.Errorf("found %q; want %q", got, tt.want)
 			}
@@ -55,10 +55,10 @@ func TestBrokenNodes(t *testing.T) {
 			} else {
 				h.repair(found)
 			}
-			left := h.look()
+			left := h.observe()
 			if tt.repair == nil { // the repair may need an apply
 				h.repair(left)
-				left = h.look()
+				left = h.observe()
 			}
 			if got := h.names(left); len(got) > 0 {
 				t.Errorf("once it is repaired there is %q", got)

@@ -108,7 +108,7 @@ func TestSeverities(t *testing.T) {
 func TestPaths(t *testing.T) {
 	h := newHost(t)
 	h.append(tree+"quay.io/hosts.toml", "# mine\n")
-	for _, f := range h.look() {
+	for _, f := range h.observe() {
 		if !strings.HasPrefix(f.Where, h.root+"/") {
 			t.Errorf("%s is at %q, which is not below %s", f.Name, f.Where, h.root)
 		}

@@ -211,7 +211,7 @@ var whys = map[string][2]string{
 // TestBrokenDelivered is TestBrokenNodes for a node with a credential in hosts.toml.
 func TestBrokenDelivered(t *testing.T) {
 	h := newDelivered(t)
-	if found := h.namesDelivered(h.look()); len(found) > 0 {
+	if found := h.namesDelivered(h.observe()); len(found) > 0 {
 		t.Fatalf("on a healthy node there is %q", found)
 	}
 	for _, tt := range brokenDelivered {
@@ -219,7 +219,7 @@ func TestBrokenDelivered(t *testing.T) {
 			t.Parallel()
 			h := newDelivered(t)
 			tt.spoil(h)
-			found := h.look()
+			found := h.observe()
 			if got := h.namesDelivered(found); !slices.Equal(got, tt.want) {
 				t.Errorf("found %q; want %q", got, tt.want)
 			}
@@ -234,7 +234,7 @@ func TestBrokenDelivered(t *testing.T) {
 			} else {
 				h.repair(slices.DeleteFunc(slices.Clone(found), func(f Finding) bool { return f.Name == doctor.CredentialLeftToNode }))
 			}
-			left := h.look()
+			left := h.observe()
 			if got := h.namesDelivered(left); len(got) > 0 {
 				t.Errorf("once it is repaired there is %q", got)
 			}

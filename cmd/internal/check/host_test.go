@@ -192,8 +192,8 @@ func (h *host) watcher(context.Context) (Watcher, error) {
 	return *h.answer, nil
 }
 
-// look returns what is found.
-func (h *host) look() []Finding {
+// pollInterval returns what is found.
+func (h *host) observe() []Finding {
 	o := Options{Root: h.root, Watcher: h.watcher, Version: "v2"}
 	if h.deliverer != nil {
 		o.Deliverer = func(context.Context) Deliverer { return *h.deliverer }

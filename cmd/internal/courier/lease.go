@@ -19,8 +19,8 @@ const (
 	// spread is the random time by which a change is late, so that all nodes that
 	// get a new map do not write at once; and the least time between two changes.
 	spread = 30 * time.Second
-	// look is how often to ask the host what is new.
-	look = 15 * time.Second
+	// pollInterval is how often to ask the host what is new.
+	pollInterval = 15 * time.Second
 	// mostRetry is the longest time between two tries; the first is after spread.
 	mostRetry = renewal
 )
@@ -87,7 +87,7 @@ func (r Reporter) Run(ctx context.Context) {
 		lease := leaseOf(r.See(ctx), r.Node, r.Self)
 		now := time.Now()
 		if wait := p.wait(lease, now); wait > 0 {
-			if !sleep(ctx, min(wait, look)) {
+			if !sleep(ctx, min(wait, pollInterval)) {
 				return
 			}
 			continue

@@ -85,12 +85,12 @@ func viewOf(hash, unready string) View {
 // TestReport follows the Lease of a node through a day.
 func TestReport(t *testing.T) {
 	reporting(t, func(l *ledger, become func(View)) {
-		time.Sleep(spread + look)
+		time.Sleep(spread + pollInterval)
 		if writes, _ := l.take(); len(writes) != 1 || writes[0].InSync || writes[0].Fault != "not yet" || writes[0].Node != "node-1" || writes[0].Ring != "canary" {
 			t.Errorf("at first: %+v", writes)
 		}
 		become(viewOf("abc", ""))
-		time.Sleep(2*spread + look)
+		time.Sleep(2*spread + pollInterval)
 		if writes, _ := l.take(); len(writes) != 1 || !writes[0].InSync || writes[0].Map != "abc" || writes[0].Version != "1.2.3" {
 			t.Errorf("in sync: %+v", writes)
 		}
@@ -116,7 +116,7 @@ func TestReport(t *testing.T) {
 			t.Errorf("%d writes for 200 changes", len(writes))
 		}
 		become(viewOf("abc", "first line\nsecond line"))
-		time.Sleep(2*spread + 2*look)
+		time.Sleep(2*spread + 2*pollInterval)
 		writes, _ := l.take()
 		if len(writes) == 0 || writes[len(writes)-1].Fault != "first line" {
 			t.Errorf("a fault of two lines: %+v", writes)
@@ -142,7 +142,7 @@ func TestReportFails(t *testing.T) {
 			}
 		}
 		l.set(nil, 0)
-		time.Sleep(mostRetry + look)
+		time.Sleep(mostRetry + pollInterval)
 		if writes, _ := l.take(); len(writes) == 0 {
 			t.Error("no write once it answers")
 		}

@@ -93,7 +93,7 @@ func (d *Deliverer) Run(ctx context.Context, wants <-chan []Want) {
 		case r := <-results:
 			s.end(r, time.Now())
 			if e := s.find(r.Want.Key); e != nil {
-				e.look(d.Store)
+				e.observe(d.Store)
 			} else {
 				d.sweep(s)
 			}

@@ -47,8 +47,8 @@ type entry struct {
 	fault string
 }
 
-// look reads what the store has for an entry.
-func (e *entry) look(store handover.Store) {
+// pollInterval reads what the store has for an entry.
+func (e *entry) observe(store handover.Store) {
 	e.value, _ = store.Value(e.want.Key) // zero without one
 	f, err := store.Fault(e.want.Key)
 	switch {

@@ -27,7 +27,7 @@ func (s Summary) Line() string {
 
 func (d *Deliverer) lookAtAll(s *schedule) {
 	for _, e := range s.entries {
-		e.look(d.Store)
+		e.observe(d.Store)
 	}
 }
 

@@ -32,12 +32,12 @@ func Tree(list []Namespace, v hosts.Version, mapped func(host string) bool) []Fi
 	}
 	var found []Finding
 	for _, ns := range list {
-		found = append(found, ns.look(v, there, mapped)...)
+		found = append(found, ns.findings(v, there, mapped)...)
 	}
 	return found
 }
 
-func (ns Namespace) look(v hosts.Version, there map[string]bool, mapped func(string) bool) []Finding {
+func (ns Namespace) findings(v hosts.Version, there map[string]bool, mapped func(string) bool) []Finding {
 	file := path.Join(ns.Path, hosts.FileName)
 	host := ns.host()
 	if ns.NoDir != "" {

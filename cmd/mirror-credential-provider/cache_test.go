@@ -151,7 +151,7 @@ func TestColdCache(t *testing.T) {
 	events := readEvents(t, n)
 	hits := 0
 	for _, e := range events {
-		if e.Outcome == audit.Answered && e.Targets[0].Kept {
+		if e.Outcome == audit.Answered && e.Targets[0].Cached {
 			hits++
 		}
 	}

@@ -177,7 +177,7 @@ func columns(e audit.Event) [6]string {
 		why = append(why, e.Reason)
 	}
 	for _, t := range e.Targets {
-		if t.Kept {
+		if t.Cached {
 			t.Host += " (cached)"
 		}
 		targets = append(targets, t.Host)

@@ -149,7 +149,7 @@ func (s *Source) Credential(ctx context.Context, query credential.Query) (creden
 	if err != nil {
 		return credential.Credential{}, err
 	}
-	access, err := s.keptToken(ctx, query, func(ctx context.Context) (credential.Secret, error) { return identity.token(ctx, s.opts) })
+	access, err := s.cachedToken(ctx, query, func(ctx context.Context) (credential.Secret, error) { return identity.token(ctx, s.opts) })
 	if err != nil {
 		return credential.Credential{}, err
 	}

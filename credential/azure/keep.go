@@ -18,13 +18,13 @@ const (
 // error is that of fetch, or one line without a secret.
 type Cache func(ctx context.Context, fetch func(context.Context) (credential.Credential, error)) (credential.Credential, error)
 
-// keepFor limits how long a token of Entra ID is cached. The token is valid for a day,
+// cacheFor limits how long a token of Entra ID is cached. The token is valid for a day,
 // but not if the identity is deleted and created again in the meantime.
-const keepFor = 10 * time.Minute
+const cacheFor = 10 * time.Minute
 
-// keptToken returns the token from Options.TokenCache, or else from fetch. A pod's token
+// cachedToken returns the token from Options.TokenCache, or else from fetch. A pod's token
 // is never cached.
-func (s *Source) keptToken(ctx context.Context, query credential.Query, fetch func(context.Context) (credential.Secret, error)) (credential.Secret, error) {
+func (s *Source) cachedToken(ctx context.Context, query credential.Query, fetch func(context.Context) (credential.Secret, error)) (credential.Secret, error) {
 	traced := func(ctx context.Context) (credential.Secret, error) {
 		defer begin(ctx, s.Identity(query))()
 		return fetch(ctx)
@@ -38,7 +38,7 @@ func (s *Source) keptToken(ctx context.Context, query credential.Query, fetch fu
 			return credential.Credential{}, err
 		}
 		expires := expiry(token)
-		if soon := time.Now().Add(keepFor); expires.After(soon) {
+		if soon := time.Now().Add(cacheFor); expires.After(soon) {
 			expires = soon
 		}
 		return credential.Credential{Password: token, Expires: expires}, nil

@@ -52,7 +52,7 @@ type Target struct {
 	Host       string `json:"target"`
 	Credential string `json:"credential,omitempty"` // its name in the map
 	Identity   string `json:"identity,omitempty"`   // the kind of identity that gets it
-	Kept       bool   `json:"cached"`               // from the token cache
+	Cached     bool   `json:"cached"`               // from the token cache
 	Steps      []Step `json:"steps,omitempty"`
 	Failure    string `json:"failure,omitempty"`
 	// Note says more of a pod's own logins: the pod, and the secrets that it names.

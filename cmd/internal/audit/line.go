@@ -78,7 +78,7 @@ func (t Target) write(w *writer) {
 	w.text("credential", t.Credential)
 	w.text("identity", t.Identity)
 	w.field("cached")
-	w.line = strconv.AppendBool(w.line, t.Kept)
+	w.line = strconv.AppendBool(w.line, t.Cached)
 	w.list("steps", len(t.Steps), func(i int) {
 		w.text("step", t.Steps[i].Name)
 		w.took(t.Steps[i].Took)

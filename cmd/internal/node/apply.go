@@ -124,7 +124,7 @@ func (n *Node) stage(ctx context.Context, stage plan.Stage, changes []plan.Chang
 				}
 			}
 			if stage == plan.StageKubelet {
-				if err := n.keepPrevious(c, todo.BinDir); err != nil {
+				if err := n.backUpPrevious(c, todo.BinDir); err != nil {
 					return err
 				}
 				var err error
@@ -168,8 +168,8 @@ func (n *Node) prepare(c plan.Change) error {
 			return err
 		}
 	}
-	if c.Keep != "" {
-		if err := n.keepDir(filepath.Join(filepath.Dir(filepath.Dir(n.path(c.Path))), c.Keep)); err != nil {
+	if c.BackUp != "" {
+		if err := n.backUpDir(filepath.Join(filepath.Dir(filepath.Dir(n.path(c.Path))), c.BackUp)); err != nil {
 			return err
 		}
 	}

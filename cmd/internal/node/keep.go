@@ -11,14 +11,14 @@ import (
 	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
-// keepDir copies what containerd reads in another program's directory before
+// backUpDir copies what containerd reads in another program's directory before
 // mirrorcred shadows it: hosts.toml and the files in Docker's layout. The
 // directory itself stays, and containerd reads it again once the mirror is
 // gone. The copy is for the case that it is changed or removed until then. It
 // is made whole or not at all, and named by its content, so that it is made
 // once.
-func (n *Node) keepDir(dir string) error {
-	files, err := n.readKept(dir)
+func (n *Node) backUpDir(dir string) error {
+	files, err := n.readForBackup(dir)
 	if err != nil || len(files) == 0 {
 		return err
 	}
@@ -45,9 +45,9 @@ func (n *Node) keepDir(dir string) error {
 	return n.disk.syncDir(filepath.Dir(place))
 }
 
-// readKept reads the files of a directory that containerd may read. It skips
+// readForBackup reads the files of a directory that containerd may read. It skips
 // what is not a file, which containerd cannot read either.
-func (n *Node) readKept(dir string) ([]file, error) {
+func (n *Node) readForBackup(dir string) ([]file, error) {
 	entries, err := n.tree.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

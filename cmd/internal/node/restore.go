@@ -25,9 +25,9 @@ type previous struct {
 	BinDir string `json:"bin_dir"`
 }
 
-// keepPrevious keeps one of the kubelet's files before it is changed. The
+// backUpPrevious keeps one of the kubelet's files before it is changed. The
 // environments of other providers in it may hold secrets.
-func (n *Node) keepPrevious(c plan.Change, binDir string) error {
+func (n *Node) backUpPrevious(c plan.Change, binDir string) error {
 	data, err := json.Marshal(previous{c.Path, c.Old, c.Mode, binDir})
 	if err != nil {
 		return fmt.Errorf("keep %s: %w", c.Path, err)

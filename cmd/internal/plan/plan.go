@@ -121,10 +121,10 @@ type Change struct {
 	secret bool        // headers in it, before or after, are not to be shown
 	Dir    bool        `json:"-"` // the directory of the file is new, or goes with it
 	Save   bool        `json:"-"` // Old is another program's and is kept elsewhere
-	// Keep is another program's directory that the change overrides, and of which a
+	// BackUp is another program's directory that the change overrides, and of which a
 	// copy is kept; "" if there is none.
-	Keep string `json:"-"`
-	Link bool   `json:"-"` // it is a symbolic link, and Old and New are where it leads
+	BackUp string `json:"-"`
+	Link   bool   `json:"-"` // it is a symbolic link, and Old and New are where it leads
 }
 
 // A Stage is a step of a plan. It begins once the stage before it would survive a

@@ -227,7 +227,7 @@ func (s *source) write() share {
 	found.changes = append(found.changes, Change{
 		Stage: StageHosts, Path: s.tree.file(s.file.Namespace), Old: s.ns.Hosts, New: s.file.Data, Mode: fileMode(s.file),
 		secret: s.file.Secret || s.ns.secret(), Dir: !exists, Save: s.ns.Owner() != hosts.Ours && len(s.ns.Hosts) > 0,
-		Keep: keep,
+		BackUp: keep,
 	})
 	return found
 }

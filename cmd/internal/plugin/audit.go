@@ -42,7 +42,7 @@ func (n *node) ask(ctx context.Context, c mirror.Credential, source credential.S
 		got, err = several.Credentials(pullsecret.WithNote(ctx, func(text string) { t.Note = text }), query)
 	} else {
 		got = make([]credential.Credential, 1)
-		got[0], t.Kept, err = n.kept(ctx, c, source, query)
+		got[0], t.Cached, err = n.cached(ctx, c, source, query)
 	}
 	t.Took = audit.Took(time.Since(started))
 	if err != nil {

@@ -13,17 +13,17 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// kept returns a source's answer to a query, from the token cache if possible;
+// cached returns a source's answer to a query, from the token cache if possible;
 // hit says that the cache had it.
-func (n *node) kept(ctx context.Context, c mirror.Credential, source credential.Source, query credential.Query) (got credential.Credential, hit bool, err error) {
+func (n *node) cached(ctx context.Context, c mirror.Credential, source credential.Source, query credential.Query) (got credential.Credential, hit bool, err error) {
 	// A credential for a pod's own token belongs to that pod.
 	ofPod := query.ServiceAccountToken != "" || len(query.ServiceAccountAnnotations) > 0
 	if n.tokens != nil && !ofPod {
 		switch source := source.(type) {
 		case *azure.Source:
-			return n.keptAzure(ctx, c, source, query)
+			return n.cachedAzure(ctx, c, source, query)
 		case *execprovider.Source:
-			return n.keptExec(ctx, c, source, query)
+			return n.cachedExec(ctx, c, source, query)
 		}
 		// A docker config.json is read faster than the cache.
 	}
@@ -32,7 +32,7 @@ func (n *node) kept(ctx context.Context, c mirror.Credential, source credential.
 	return got, false, err
 }
 
-func (n *node) keptAzure(ctx context.Context, c mirror.Credential, source *azure.Source, query credential.Query) (credential.Credential, bool, error) {
+func (n *node) cachedAzure(ctx context.Context, c mirror.Credential, source *azure.Source, query credential.Query) (credential.Credential, bool, error) {
 	config, err := n.readOnce(c.File)
 	if err != nil {
 		return credential.Credential{}, false, err
@@ -45,9 +45,9 @@ func (n *node) keptAzure(ctx context.Context, c mirror.Credential, source *azure
 	})
 }
 
-// keptExec fetches for one image at a time, as the kubelet does, and keeps the
+// cachedExec fetches for one image at a time, as the kubelet does, and keeps the
 // answer for the whole registry if the provider allows that.
-func (n *node) keptExec(ctx context.Context, c mirror.Credential, source *execprovider.Source, query credential.Query) (credential.Credential, bool, error) {
+func (n *node) cachedExec(ctx context.Context, c mirror.Credential, source *execprovider.Source, query credential.Query) (credential.Credential, bool, error) {
 	whole := tokens.NewKey(query.Registry.String(), identityOf(c)...)
 	image := tokens.NewKey(query.Registry.String(), append(identityOf(c), query.Image)...)
 	return n.tokens.Get(ctx, []tokens.Key{image, whole}, func(ctx context.Context) (credential.Credential, tokens.Key, error) {
@@ -60,9 +60,9 @@ func (n *node) keptExec(ctx context.Context, c mirror.Credential, source *execpr
 	})
 }
 
-// keep returns the cache for what an azure.json gets from a service; nil if
+// store returns the cache for what an azure.json gets from a service; nil if
 // there is no cache.
-func (n *node) keep(from, path string) azure.Cache {
+func (n *node) tokenCache(from, path string) azure.Cache {
 	if n.tokens == nil {
 		return nil
 	}
@@ -84,8 +84,8 @@ func (n *node) keep(from, path string) azure.Cache {
 // it names: its settings in the map, without its name and its pod settings, and
 // the environment, which names endpoints, proxies and profiles.
 func identityOf(c mirror.Credential) []string {
-	says := [][]string{{string(c.Kind), c.File, c.Command}, c.Args, c.Env}
-	return []string{fmt.Sprintf("%q", says), strings.Join(os.Environ(), "\x00")}
+	settings := [][]string{{string(c.Kind), c.File, c.Command}, c.Args, c.Env}
+	return []string{fmt.Sprintf("%q", settings), strings.Join(os.Environ(), "\x00")}
 }
 
 // readOnce is readOwned for a file that must stay the same during a run: a

@@ -47,7 +47,7 @@ func (n *node) azureSource(c mirror.Credential) (credential.Source, error) {
 		return source, nil
 	}
 	o := n.sourceOptions()
-	o.Azure.TokenCache, o.Azure.CloudCache = n.keep("Entra ID", c.File), n.keep("resource manager", c.File)
+	o.Azure.TokenCache, o.Azure.CloudCache = n.tokenCache("Entra ID", c.File), n.tokenCache("resource manager", c.File)
 	source, err := sources.Open(c, o)
 	if err != nil {
 		return nil, err

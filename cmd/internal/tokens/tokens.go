@@ -160,10 +160,10 @@ func (c *Cache) Get(ctx context.Context, keys []Key, fetch Fetch) (got credentia
 	}
 	got, key, err := fetch(ctx)
 	if err != nil {
-		c.keepFailure(ctx, keys[0], err)
+		c.storeFailure(ctx, keys[0], err)
 		return credential.Credential{}, false, err
 	}
-	c.keep(key, got)
+	c.store(key, got)
 	return got, false, nil
 }
 
@@ -186,8 +186,8 @@ func (c *Cache) find(keys []Key) (entry, bool) {
 // with it.
 func margin(left time.Duration) time.Duration { return min(5*time.Minute, left/10) }
 
-// keep keeps a credential until it expires; one without an expiry is not kept.
-func (c *Cache) keep(key Key, got credential.Credential) {
+// store keeps a credential until it expires; one without an expiry is not kept.
+func (c *Cache) store(key Key, got credential.Credential) {
 	now := c.now()
 	left := got.Expires.Sub(now)
 	if got.Expires.IsZero() || left <= 0 || key == (Key{}) {
@@ -199,8 +199,8 @@ func (c *Cache) keep(key Key, got credential.Credential) {
 	})
 }
 
-// keepFailure remembers a failure, but not that this run was told to stop.
-func (c *Cache) keepFailure(ctx context.Context, key Key, err error) {
+// storeFailure remembers a failure, but not that this run was told to stop.
+func (c *Cache) storeFailure(ctx context.Context, key Key, err error) {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return
 	}

@@ -44,7 +44,7 @@ func resultOf(t audit.Target) string {
 	switch {
 	case t.Failure != "":
 		return useFailed
-	case t.Kept:
+	case t.Cached:
 		return useCached
 	}
 	return useFetched

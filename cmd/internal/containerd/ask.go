@@ -29,7 +29,7 @@ type running struct {
 	process    Process
 	version    string
 	configPath string // in effect, if reported
-	told       bool   // whether it reports its config_path
+	reported   bool   // whether it reports its config_path
 	sandbox    string // the pause image, if reported
 	broken     string // why its image plugin did not load, "" if it did or does not report it
 }
@@ -113,7 +113,7 @@ func (r *running) query(ctx context.Context, conn *grpc.ClientConn) error {
 		return err
 	}
 	r.version = about.Version
-	if err := r.queryIntrospection(ctx, conn); err != nil || r.told {
+	if err := r.queryIntrospection(ctx, conn); err != nil || r.reported {
 		return err
 	}
 	if majorOf(r.version) != "1" {
@@ -133,7 +133,7 @@ func (r *running) queryIntrospection(ctx context.Context, conn *grpc.ClientConn)
 	}
 	for _, p := range plugins.Plugins {
 		if path, ok := p.Exports["RegistryConfigPath"]; ok {
-			r.configPath, r.told = path, true
+			r.configPath, r.reported = path, true
 			return nil
 		}
 		if p.InitErr != nil {
@@ -173,7 +173,7 @@ func (r *running) readStatus(text string) {
 		} `json:"registry"`
 	}
 	if json.Unmarshal([]byte(text), &config) == nil && config.Registry != nil {
-		r.configPath, r.told = config.Registry.ConfigPath, true
+		r.configPath, r.reported = config.Registry.ConfigPath, true
 		r.sandbox = config.Sandbox
 	}
 }

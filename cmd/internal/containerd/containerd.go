@@ -112,8 +112,8 @@ func (l Observer) judge(ctx context.Context) (Verdict, error) {
 	next := l.outlook(now)
 	if now == nil {
 		return Verdict{
-			NotArmed: firstError(l.checkVersion(next.installed, "is installed"), next.says(l), l.differs(next.configPath, next.where)),
-			Record:   armed.Record{HostsDir: l.Wanted.HostsDir, Alone: next.sure},
+			NotArmed: firstError(l.checkVersion(next.installed, "is installed"), next.reasonWithMap(l), l.differs(next.configPath, next.where)),
+			Record:   armed.Record{HostsDir: l.Wanted.HostsDir, Alone: next.startKnown},
 			Warnings: l.warnings(next),
 			Logins:   next.logins,
 			Version:  cmp.Or(next.installed, l.Wanted.Version),
@@ -124,12 +124,12 @@ func (l Observer) judge(ctx context.Context) (Verdict, error) {
 	}
 	v := Verdict{
 		Next:     next.reason == nil,
-		Record:   armed.Record{HostsDir: l.Wanted.HostsDir, Process: now.process.Process, Alone: next.sure && next.reason == nil},
+		Record:   armed.Record{HostsDir: l.Wanted.HostsDir, Process: now.process.Process, Alone: next.startKnown && next.reason == nil},
 		Warnings: l.warnings(next),
 		Logins:   next.logins,
 		Version:  cmp.Or(now.version, l.Wanted.Version),
 	}
-	if !now.told {
+	if !now.reported {
 		known, err := l.infer(ctx, now, &v)
 		if ctx.Err() != nil {
 			return Verdict{}, ctx.Err()

@@ -29,17 +29,17 @@ type outlook struct {
 	missing bool
 	// logins are the registries for which it has logins of its own.
 	logins []doctor.Login
-	// sure says that it is known how containerd is started, so only a change of
+	// known says that it is known how containerd is started, so only a change of
 	// its files changes what it reads.
-	sure bool
+	startKnown bool
 }
 
 // outlook judges the files by the rules of the installed version, or else of
 // the running one, or else of the one in the map, or else of each line that
 // would start with them.
 func (l Observer) outlook(now *running) outlook {
-	b := l.begin(now)
-	o := outlook{sure: b.sure}
+	b := l.nextStart(now)
+	o := outlook{startKnown: b.known}
 	if !path.IsAbs(b.main) {
 		o.reason = fmt.Errorf("containerd is started with --config=%s, which depends on its working directory; start it with an absolute path", b.main)
 		return o
@@ -53,18 +53,18 @@ func (l Observer) outlook(now *running) outlook {
 	return o
 }
 
-// A beginning is how containerd is started next.
-type beginning struct {
+// A nextStart is how containerd is started next.
+type nextStart struct {
 	main    string // its configuration
 	named   bool   // by its command line
 	program string // "" if unknown
-	sure    bool   // as in outlook
+	known   bool   // as in outlook
 }
 
-// begin finds out how containerd is started next.
-func (l Observer) begin(now *running) beginning {
+// nextStart finds out how containerd is started next.
+func (l Observer) nextStart(now *running) nextStart {
 	name := "containerd.service"
-	b := beginning{main: l.Wanted.Config, sure: true}
+	b := nextStart{main: l.Wanted.Config, known: true}
 	if now != nil {
 		if now.process.unit != "" {
 			name = now.process.unit
@@ -73,7 +73,7 @@ func (l Observer) begin(now *running) beginning {
 		if file, given := configFlag(now.process.args); given {
 			b.main, b.named = file, true
 		}
-		b.sure = b.main == l.Wanted.Config
+		b.known = b.main == l.Wanted.Config
 	}
 	argv := l.started(name)
 	if argv == nil {
@@ -85,10 +85,10 @@ func (l Observer) begin(now *running) beginning {
 	}
 	switch {
 	case now != nil && now.process.unit == name, now == nil && (file == l.Wanted.Config || l.Wanted.Config == DefaultConfig):
-		b = beginning{main: file, named: given, program: argv[0], sure: true}
+		b = nextStart{main: file, named: given, program: argv[0], known: true}
 	case now != nil:
 		// This unit did not start it, but may do so next time.
-		b.sure = b.sure && file == b.main
+		b.known = b.known && file == b.main
 	}
 	return b
 }
@@ -118,15 +118,15 @@ func (l Observer) lines(o *outlook, program string, now *running) ([]containerdc
 
 // linesOf returns the versions that a program may have.
 func (l Observer) linesOf(p installation, now *running) ([]containerdconfig.Version, error) {
-	said := p.version
-	if said == "" && now != nil {
-		said = now.version
+	version := p.version
+	if version == "" && now != nil {
+		version = now.version
 	}
-	if said == "" && (p.major == "" || majorOf(l.Wanted.Version) == p.major) {
-		said = l.Wanted.Version
+	if version == "" && (p.major == "" || majorOf(l.Wanted.Version) == p.major) {
+		version = l.Wanted.Version
 	}
-	if said != "" {
-		v, err := containerdconfig.ParseVersion(said)
+	if version != "" {
+		v, err := containerdconfig.ParseVersion(version)
 		return []containerdconfig.Version{v}, err
 	}
 	lines := containerdconfig.Lines()
@@ -210,9 +210,9 @@ func (l Observer) effective(main string, named bool, v containerdconfig.Version)
 	return c, nil
 }
 
-// says uses the config_path in the map for a containerd that has no
+// reasonWithMap uses the config_path in the map for a containerd that has no
 // configuration and does not run.
-func (o outlook) says(l Observer) error {
+func (o outlook) reasonWithMap(l Observer) error {
 	switch {
 	case !o.missing || l.Wanted.ConfigPath == "":
 		return o.reason

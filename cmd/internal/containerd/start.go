@@ -40,7 +40,7 @@ func (l Observer) Start(ctx context.Context) (Start, error) {
 			return Start{}, err
 		}
 	}
-	b := l.begin(now)
+	b := l.nextStart(now)
 	if !path.IsAbs(b.main) {
 		return Start{}, fmt.Errorf("containerd is started with --config=%s; start it with an absolute path", b.main)
 	}

@@ -44,7 +44,7 @@ func duplicateAnswers(facts *Facts) []Finding {
 // kubelet reads by itself.
 func nodeDockerConfigs(facts *Facts) []Finding {
 	var found []Finding
-	said := map[string]bool{}
+	reported := map[string]bool{}
 	for _, files := range facts.NodeConfigs {
 		for _, f := range files {
 			keys, ok := f.keys()
@@ -53,10 +53,10 @@ func nodeDockerConfigs(facts *Facts) []Finding {
 			}
 			for _, key := range keys {
 				s := mirrored(facts.Map, newKey(key))
-				if at := f.Path + "\n" + key; s.empty() || said[at] {
+				if at := f.Path + "\n" + key; s.empty() || reported[at] {
 					continue
 				} else {
-					said[at] = true
+					reported[at] = true
 				}
 				kubelet := "the kubelet"
 				if f.If != "" {

@@ -159,17 +159,17 @@ func dockerEntries(facts *Facts, c mirror.Credential, file string, u *use) []Fin
 		return nil
 	}
 	var found []Finding
-	said := map[string]bool{} // registries and helpers
+	reported := map[string]bool{} // registries and helpers
 	for _, t := range u.targets {
-		if lacks, repair := keys.Lacks(t.query()); lacks != "" && !said[t.registry.String()] {
-			said[t.registry.String()] = true
+		if lacks, repair := keys.Lacks(t.query()); lacks != "" && !reported[t.registry.String()] {
+			reported[t.registry.String()] = true
 			found = append(found, Finding{DockerConfigNoEntry, file, lacks + ", so pulls from it get no credential", repair})
 		}
 		helper := keys.Helper(t.query())
-		if helper == "" || facts.Helpers == nil || facts.Helpers[helper] || said["helper "+helper] {
+		if helper == "" || facts.Helpers == nil || facts.Helpers[helper] || reported["helper "+helper] {
 			continue
 		}
-		said["helper "+helper] = true
+		reported["helper "+helper] = true
 		found = append(found, Finding{HelperMissing, file,
 			fmt.Sprintf("it has docker-credential-%s asked for %q, and that program is not in the kubelet's PATH, so its pulls get no credential", helper, t.registry),
 			fmt.Sprintf("install docker-credential-%s in /usr/local/bin, or give %q an entry under auths", helper, t.registry)})

@@ -61,12 +61,12 @@ func (u *units) of(ctx context.Context, unit string, started plan.Moment) (syste
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if state, ok := u.told[started]; ok {
+	if state, ok := u.states[started]; ok {
 		return state, nil
 	}
 	state, err := clock.SystemdStart(ctx, unit)
 	if err == nil {
-		u.told = map[plan.Moment]systemd.State{started: state}
+		u.states = map[plan.Moment]systemd.State{started: state}
 	}
 	return state, err
 }

@@ -61,7 +61,7 @@ func (n *Node) wait(ctx context.Context, f *os.File) error {
 	if n.LockTimeout > 0 {
 		late = time.After(n.LockTimeout)
 	}
-	began, said := time.Now(), n.OnWait == nil
+	began, reported := time.Now(), n.OnWait == nil
 	for {
 		select {
 		case <-ctx.Done():
@@ -73,8 +73,8 @@ func (n *Node) wait(ctx context.Context, f *os.File) error {
 		if free, err := tryLock(f); free || err != nil {
 			return err
 		}
-		if !said && time.Since(began) >= sayAfter {
-			said = true
+		if !reported && time.Since(began) >= sayAfter {
+			reported = true
 			n.OnWait(fmt.Sprintf("%s: waiting for another mirrorcred%s, which holds the lock", f.Name(), holder(f)))
 		}
 	}

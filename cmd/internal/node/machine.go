@@ -59,8 +59,8 @@ type linux struct {
 // units cache when systemd started the unit of a process: as long as the
 // process runs, that does not change.
 type units struct {
-	mu   sync.Mutex
-	told map[plan.Moment]systemd.State
+	mu     sync.Mutex
+	states map[plan.Moment]systemd.State
 }
 
 func (linux) now() (plan.Moment, error) {

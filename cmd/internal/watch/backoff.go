@@ -38,8 +38,8 @@ func (f *backoff) pause(todo plan.Plan, now time.Time) time.Duration {
 	if len(writes) == 0 {
 		return 0
 	}
-	fought := func(w write) bool { return f.over[w] || len(f.writes[w]) >= rounds }
-	if !slices.ContainsFunc(writes, func(w write) bool { return !fought(w) }) {
+	isReverted := func(w write) bool { return f.over[w] || len(f.writes[w]) >= rounds }
+	if !slices.ContainsFunc(writes, func(w write) bool { return !isReverted(w) }) {
 		switch {
 		case f.until.IsZero():
 			f.begin(writes, now)

@@ -34,8 +34,8 @@ func newJournal(log *slog.Logger) journal {
 
 // write logs what is new in a report. fought are the files that another program
 // keeps reverting.
-func (j *journal) write(r Report, fought []string) {
-	j.backoff(r.BackingOff, fought)
+func (j *journal) write(r Report, reverted []string) {
+	j.backoff(r.BackingOff, reverted)
 	if r.Err != nil {
 		j.error(r.Err)
 		return

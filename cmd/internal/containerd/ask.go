@@ -37,8 +37,8 @@ type running struct {
 // query asks the containerd that listens on the map's socket; nil if none does.
 // The process is the one that answers: it is identified by the connection that
 // carries the questions.
-func (l Observer) query(ctx context.Context) (*running, error) {
-	socket := l.Wanted.Address
+func (o Observer) query(ctx context.Context) (*running, error) {
+	socket := o.Wanted.Address
 	d := dialer{socket: socket}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -50,7 +50,7 @@ func (l Observer) query(ctx context.Context) (*running, error) {
 		return nil, fmt.Errorf("ask containerd: %w", err)
 	}
 	first.Close()
-	process, err := l.sys.process(int(d.pid.Load()))
+	process, err := o.sys.process(int(d.pid.Load()))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", socket, err)
 	}
@@ -64,7 +64,7 @@ func (l Observer) query(ctx context.Context) (*running, error) {
 		return nil, noAnswer(socket, err)
 	}
 	// Another one may have answered, if it was restarted meanwhile.
-	again, err := l.sys.process(int(d.pid.Load()))
+	again, err := o.sys.process(int(d.pid.Load()))
 	if err != nil || again.Process != process.Process {
 		return nil, fmt.Errorf("%s: containerd is being restarted; run this again", socket)
 	}

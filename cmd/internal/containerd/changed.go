@@ -22,13 +22,13 @@ import (
 //
 // A change of content, mode or place sets the change time of a file, which no
 // program can set back. A removed file leaves its trace in its directory.
-func (l Observer) changedAfter(paths []string, limit time.Time) (string, error) {
+func (o Observer) changedAfter(paths []string, limit time.Time) (string, error) {
 	for _, name := range paths {
 		// Only the last elements of a path have wildcards.
 		expanded, whole := []string{name}, map[string]bool{}
 		if strings.Contains(name, "*") {
 			var err error
-			if expanded, err = l.ranged(name); err != nil {
+			if expanded, err = o.ranged(name); err != nil {
 				return "", err
 			}
 			for _, dir := range expanded {
@@ -36,7 +36,7 @@ func (l Observer) changedAfter(paths []string, limit time.Time) (string, error) 
 			}
 		}
 		for _, one := range expanded {
-			changed, err := l.walk(one, whole[one], limit)
+			changed, err := o.walk(one, whole[one], limit)
 			if changed != "" || err != nil {
 				return changed, err
 			}
@@ -46,7 +46,7 @@ func (l Observer) changedAfter(paths []string, limit time.Time) (string, error) 
 }
 
 // ranged returns the directories that a pattern searches.
-func (l Observer) ranged(pattern string) ([]string, error) {
+func (o Observer) ranged(pattern string) ([]string, error) {
 	dirs := []string{"/"}
 	var looked []string
 	parts := strings.Split(strings.Trim(path.Clean(pattern), "/"), "/")
@@ -63,7 +63,7 @@ func (l Observer) ranged(pattern string) ([]string, error) {
 				next = append(next, path.Join(dir, part))
 				continue
 			}
-			found, err := l.tree().Glob(l.path(dir, part))
+			found, err := o.tree().Glob(o.path(dir, part))
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", pattern, err)
 			}
@@ -79,9 +79,9 @@ func (l Observer) ranged(pattern string) ([]string, error) {
 // walk follows a path as the kernel does, and checks each link in it, each
 // directory, and its target. whole says that it leads to a directory in which
 // every entry counts.
-func (l Observer) walk(name string, whole bool, limit time.Time) (string, error) {
+func (o Observer) walk(name string, whole bool, limit time.Time) (string, error) {
 	found := ""
-	missing, err := armed.Walk(l.tree().Root, name, func(at string, st *syscall.Stat_t, last bool) error {
+	missing, err := armed.Walk(o.tree().Root, name, func(at string, st *syscall.Stat_t, last bool) error {
 		// A change of its entries sets both times of a directory; only a move or a
 		// change of owner sets one alone.
 		entries := st.Mode&syscall.S_IFMT == syscall.S_IFDIR && st.Ctim == st.Mtim
@@ -92,7 +92,7 @@ func (l Observer) walk(name string, whole bool, limit time.Time) (string, error)
 	})
 	if found == "" && missing != "" && missing != "/" {
 		// It has been missing at most since the last change of its directory.
-		return l.walk(path.Dir(missing), true, limit)
+		return o.walk(path.Dir(missing), true, limit)
 	}
 	return found, err
 }
@@ -101,8 +101,8 @@ func (l Observer) walk(name string, whole bool, limit time.Time) (string, error)
 // mount point for a process, "" if there is none. The time of a mount is recorded
 // nowhere, and mounted files have their own times. Directories at the top, such as
 // /etc, are mounted when the machine starts.
-func (l Observer) mounted(pid int, paths []string) string {
-	points, known := l.sys.mountPoints(pid)
+func (o Observer) mounted(pid int, paths []string) string {
+	points, known := o.sys.mountPoints(pid)
 	for _, name := range paths {
 		dir := path.Dir(name)
 		for strings.Contains(dir, "*") {
@@ -112,7 +112,7 @@ func (l Observer) mounted(pid int, paths []string) string {
 			if path.Dir(one) == "/" || strings.Contains(one, "*") {
 				continue
 			}
-			isMount, at := mountPoint(l.tree(), l.path(one))
+			isMount, at := mountPoint(o.tree(), o.path(one))
 			if known && at != "" {
 				isMount = points[at]
 			}

@@ -72,65 +72,65 @@ type Verdict struct {
 }
 
 // path returns the path on this machine of a path on the node.
-func (l Observer) path(parts ...string) string {
-	return filepath.Join(append([]string{l.Root, "/"}, parts...)...)
+func (o Observer) path(parts ...string) string {
+	return filepath.Join(append([]string{o.Root, "/"}, parts...)...)
 }
 
 // tree returns the tree with the paths. No link leads out of it.
-func (l Observer) tree() durable.Tree { return durable.Tree{Root: input.NewRoot(l.Root)} }
+func (o Observer) tree() durable.Tree { return durable.Tree{Root: input.NewRoot(o.Root)} }
 
 // Verdict examines the running containerd, and what the next one would read. An
 // error means that neither could be found out this time, for example because
 // containerd does not answer.
-func (l Observer) Verdict(ctx context.Context) (Verdict, error) {
-	if l.sys == nil {
-		l.sys = thisMachine()
+func (o Observer) Verdict(ctx context.Context) (Verdict, error) {
+	if o.sys == nil {
+		o.sys = thisMachine()
 	}
-	l.files = newFiles(l.path, l.tree().Root)
-	l.files.overlay = l.Overlay
-	v, err := l.judge(ctx)
-	v.Inputs = l.files.inputs()
-	if err != nil || v.NotArmed != nil || !v.Record.Alone || l.Overlay != nil {
+	o.files = newFiles(o.path, o.tree().Root)
+	o.files.overlay = o.Overlay
+	v, err := o.judge(ctx)
+	v.Inputs = o.files.inputs()
+	if err != nil || v.NotArmed != nil || !v.Record.Alone || o.Overlay != nil {
 		return v, err
 	}
-	v.Record.Files, err = l.files.record()
+	v.Record.Files, err = o.files.record()
 	return v, err
 }
 
-func (l Observer) judge(ctx context.Context) (Verdict, error) {
+func (o Observer) judge(ctx context.Context) (Verdict, error) {
 	var now *running
-	if !l.Offline {
+	if !o.Offline {
 		var err error
 		var unknown *unknownError
-		switch now, err = l.query(ctx); {
+		switch now, err = o.query(ctx); {
 		case errors.As(err, &unknown):
 			return Verdict{NotArmed: err}, nil
 		case err != nil:
 			return Verdict{}, err
 		}
 	}
-	next := l.outlook(now)
+	next := o.outlook(now)
 	if now == nil {
 		return Verdict{
-			NotArmed: firstError(l.checkVersion(next.installed, "is installed"), next.reasonWithMap(l), l.differs(next.configPath, next.where)),
-			Record:   armed.Record{HostsDir: l.Wanted.HostsDir, Alone: next.startKnown},
-			Warnings: l.warnings(next),
+			NotArmed: firstError(o.checkVersion(next.installed, "is installed"), next.reasonWithMap(o), o.differs(next.configPath, next.where)),
+			Record:   armed.Record{HostsDir: o.Wanted.HostsDir, Alone: next.startKnown},
+			Warnings: o.warnings(next),
 			Logins:   next.logins,
-			Version:  cmp.Or(next.installed, l.Wanted.Version),
+			Version:  cmp.Or(next.installed, o.Wanted.Version),
 		}, nil
 	}
-	if err := l.checkVersion(now.version, "runs"); err != nil {
+	if err := o.checkVersion(now.version, "runs"); err != nil {
 		return Verdict{NotArmed: err}, nil
 	}
 	v := Verdict{
 		Next:     next.reason == nil,
-		Record:   armed.Record{HostsDir: l.Wanted.HostsDir, Process: now.process.Process, Alone: next.startKnown && next.reason == nil},
-		Warnings: l.warnings(next),
+		Record:   armed.Record{HostsDir: o.Wanted.HostsDir, Process: now.process.Process, Alone: next.startKnown && next.reason == nil},
+		Warnings: o.warnings(next),
 		Logins:   next.logins,
-		Version:  cmp.Or(now.version, l.Wanted.Version),
+		Version:  cmp.Or(now.version, o.Wanted.Version),
 	}
 	if !now.reported {
-		known, err := l.infer(ctx, now, &v)
+		known, err := o.infer(ctx, now, &v)
 		if ctx.Err() != nil {
 			return Verdict{}, ctx.Err()
 		}
@@ -139,7 +139,7 @@ func (l Observer) judge(ctx context.Context) (Verdict, error) {
 		}
 		now.configPath = known
 	}
-	v.NotArmed = firstError(l.notReading(*now, next), l.differs(now.configPath, now.String()))
+	v.NotArmed = firstError(o.notReading(*now, next), o.differs(now.configPath, now.String()))
 	if v.NotArmed == nil && next.reason != nil {
 		v.Loss = next.reason.Error()
 	}
@@ -148,14 +148,14 @@ func (l Observer) judge(ctx context.Context) (Verdict, error) {
 
 // notReading says why the running containerd does not read the tree, nil if it
 // does.
-func (l Observer) notReading(now running, next outlook) error {
+func (o Observer) notReading(now running, next outlook) error {
 	switch {
-	case containerdconfig.IsDir(now.configPath, l.Wanted.HostsDir):
+	case containerdconfig.IsDir(now.configPath, o.Wanted.HostsDir):
 		return nil
 	case next.reason == nil:
-		return &Fault{Name: doctor.RestartPending, Found: fmt.Sprintf("%s has config_path = %q, although its configuration says %q", now, now.configPath, l.Wanted.HostsDir), Where: next.where, Fix: now.restart()}
+		return &Fault{Name: doctor.RestartPending, Found: fmt.Sprintf("%s has config_path = %q, although its configuration says %q", now, now.configPath, o.Wanted.HostsDir), Where: next.where, Fix: now.restart()}
 	}
-	f := &Fault{Found: fmt.Sprintf("%s has config_path = %q, which is not hosts_dir = %q", now, now.configPath, l.Wanted.HostsDir), Fix: next.reason.Error()}
+	f := &Fault{Found: fmt.Sprintf("%s has config_path = %q, which is not hosts_dir = %q", now, now.configPath, o.Wanted.HostsDir), Fix: next.reason.Error()}
 	if file := (*Fault)(nil); errors.As(next.reason, &file) {
 		f.Found += "; " + file.Found
 		f.Name, f.Where, f.Fix = file.Name, file.Where, file.Fix
@@ -166,16 +166,16 @@ func (l Observer) notReading(now running, next outlook) error {
 
 // differs returns an error if the map's config_path is not the one found: the
 // map's counts only if none can be found.
-func (l Observer) differs(configPath, where string) error {
-	if l.Wanted.ConfigPath == "" || where == "" || configPath == l.Wanted.ConfigPath || containerdconfig.IsDir(configPath, l.Wanted.ConfigPath) {
+func (o Observer) differs(configPath, where string) error {
+	if o.Wanted.ConfigPath == "" || where == "" || configPath == o.Wanted.ConfigPath || containerdconfig.IsDir(configPath, o.Wanted.ConfigPath) {
 		return nil
 	}
-	return fmt.Errorf("the map has config_path = %q under [containerd], but %s has %q; remove the line from the map", l.Wanted.ConfigPath, where, configPath)
+	return fmt.Errorf("the map has config_path = %q under [containerd], but %s has %q; remove the line from the map", o.Wanted.ConfigPath, where, configPath)
 }
 
 // checkVersion returns an error if the map is rendered for a later containerd
 // than the node has: that may refuse the files, and would then ask the source.
-func (l Observer) checkVersion(version, what string) error {
+func (o Observer) checkVersion(version, what string) error {
 	if version == "" {
 		return nil
 	}
@@ -184,11 +184,11 @@ func (l Observer) checkVersion(version, what string) error {
 		text, fix, _ := strings.Cut(err.Error(), "; ")
 		return &Fault{Name: doctor.VersionTooOld, Found: fmt.Sprintf("containerd %s %s: %s", version, what, text), Fix: fix}
 	}
-	wanted, err := hosts.ParseVersion(l.Wanted.Version)
+	wanted, err := hosts.ParseVersion(o.Wanted.Version)
 	if err == nil && have.OlderLine(wanted) {
 		return &Fault{
 			Name:  doctor.VersionTooOld,
-			Found: fmt.Sprintf("containerd %s %s, but the map has version = %q under [containerd], and it may refuse files for that version", version, what, l.Wanted.Version),
+			Found: fmt.Sprintf("containerd %s %s, but the map has version = %q under [containerd], and it may refuse files for that version", version, what, o.Wanted.Version),
 			Fix:   fmt.Sprintf("write %q, or leave the key out", have),
 		}
 	}

@@ -19,15 +19,15 @@ func (r running) String() string {
 // infer returns the config_path of a containerd that does not report it: what
 // was found out about this process before, or else what its files say by the
 // rules of its version, if none of them can have changed since it started.
-func (l Observer) infer(ctx context.Context, now *running, v *Verdict) (string, error) {
+func (o Observer) infer(ctx context.Context, now *running, v *Verdict) (string, error) {
 	var known memory
-	if l.recall(memoryFile, &known); known.Process != now.process.Process {
+	if o.recall(memoryFile, &known); known.Process != now.process.Process {
 		var err error
-		if known, err = l.establish(ctx, now); err != nil {
+		if known, err = o.establish(ctx, now); err != nil {
 			return "", err
 		}
-		if err := l.store(memoryFile, known); err != nil {
-			return "", fmt.Errorf("%s: what the running containerd has read cannot be stored: %w; make the directory writable", l.path(memoryFile), err)
+		if err := o.store(memoryFile, known); err != nil {
+			return "", fmt.Errorf("%s: what the running containerd has read cannot be stored: %w; make the directory writable", o.path(memoryFile), err)
 		}
 	}
 	if known.Untold {
@@ -42,15 +42,15 @@ func (l Observer) infer(ctx context.Context, now *running, v *Verdict) (string, 
 }
 
 // establish finds out what a process has read of its files.
-func (l Observer) establish(ctx context.Context, now *running) (memory, error) {
+func (o Observer) establish(ctx context.Context, now *running) (memory, error) {
 	const untold = "this version does not report what it has read"
 	if now.broken != "" {
 		return memory{}, fmt.Errorf("%s did not load its image plugin, so it pulls nothing: %s; repair its configuration and restart containerd", now, now.broken)
 	}
 	if !now.process.isContainerd() {
-		return memory{}, fmt.Errorf("process %d, which listens on %s, is %q and not containerd, and %s; write containerd's own socket as address under [containerd] in the map", now.process.PID, l.Wanted.Address, now.process.args[0], untold)
+		return memory{}, fmt.Errorf("process %d, which listens on %s, is %q and not containerd, and %s; write containerd's own socket as address under [containerd] in the map", now.process.PID, o.Wanted.Address, now.process.args[0], untold)
 	}
-	main, err := l.mainFile(now.process)
+	main, err := o.mainFile(now.process)
 	if err != nil {
 		return memory{}, err
 	}
@@ -58,12 +58,12 @@ func (l Observer) establish(ctx context.Context, now *running) (memory, error) {
 	if err != nil {
 		return memory{}, fmt.Errorf("%s: %w", now, err)
 	}
-	c, err := containerdconfig.Effective(l.files, main, version)
+	c, err := containerdconfig.Effective(o.files, main, version)
 	paths := make([]string, len(c.Read))
 	for i, in := range c.Read {
 		paths[i] = in.Path
 	}
-	how, clockErr := l.unchanged(ctx, now, paths)
+	how, clockErr := o.unchanged(ctx, now, paths)
 	var mount *mountError
 	switch {
 	case errors.As(clockErr, &mount):
@@ -71,10 +71,10 @@ func (l Observer) establish(ctx context.Context, now *running) (memory, error) {
 	case clockErr != nil:
 		return memory{}, fmt.Errorf("%w, and %s; restart containerd", clockErr, untold)
 	case err != nil:
-		return memory{}, fmt.Errorf("%s, although it runs; restart containerd once this is repaired: %w", now, l.rooted(err))
+		return memory{}, fmt.Errorf("%s, although it runs; restart containerd once this is repaired: %w", now, o.rooted(err))
 	}
-	if reason := l.notReadBy(c); reason != nil && (c.ConfigPath == "" || c.NotReading(c.ConfigPath) != nil) {
-		f := l.fault(*reason)
+	if reason := o.notReadBy(c); reason != nil && (c.ConfigPath == "" || c.NotReading(c.ConfigPath) != nil) {
+		f := o.fault(*reason)
 		f.Fix += ", then " + now.restart()
 		return memory{}, f
 	}
@@ -82,7 +82,7 @@ func (l Observer) establish(ctx context.Context, now *running) (memory, error) {
 }
 
 // mainFile returns the configuration that a process was started with.
-func (l Observer) mainFile(p Process) (string, error) {
+func (o Observer) mainFile(p Process) (string, error) {
 	file, given := configFlag(p.args)
 	switch {
 	case !given:
@@ -90,7 +90,7 @@ func (l Observer) mainFile(p Process) (string, error) {
 	case path.IsAbs(file):
 		return path.Clean(file), nil
 	}
-	dir, err := l.sys.workingDir(p.PID)
+	dir, err := o.sys.workingDir(p.PID)
 	if err != nil {
 		return "", fmt.Errorf("containerd (process %d) was started with --config=%s, and its working directory cannot be read; start it with an absolute path", p.PID, file)
 	}
@@ -99,33 +99,33 @@ func (l Observer) mainFile(p Process) (string, error) {
 
 // unchanged returns an error that says why one of the paths may have changed
 // since a process started.
-func (l Observer) unchanged(ctx context.Context, now *running, paths []string) (clock.Trust, error) {
-	clocks, err := l.sys.now()
+func (o Observer) unchanged(ctx context.Context, now *running, paths []string) (clock.Trust, error) {
+	clocks, err := o.sys.now()
 	if err != nil {
 		return 0, err
 	}
-	h, isNew := clock.Recall(l.tree(), l.path(clock.File), clocks)
-	if isNew && !l.Dry {
-		if err := h.Store(l.tree(), l.path(clock.File)); err != nil {
+	h, isNew := clock.Recall(o.tree(), o.path(clock.File), clocks)
+	if isNew && !o.Dry {
+		if err := h.Store(o.tree(), o.path(clock.File)); err != nil {
 			return 0, err
 		}
 	}
-	how, drift := clock.Judge(ctx, h, clocks, now.process.Start, now.process.unit, l.sys.unit)
+	how, drift := clock.Judge(ctx, h, clocks, now.process.Start, now.process.unit, o.sys.unit)
 	if err := ctx.Err(); err != nil {
 		return 0, err // systemd did not finish answering
 	}
 	if how == clock.Worthless {
 		return 0, errors.New("the wall clock was set after the running containerd started, so containerd may have read older versions of its files")
 	}
-	changed, err := l.changedAfter(paths, clocks.Latest(now.process.Start, drift))
+	changed, err := o.changedAfter(paths, clocks.Latest(now.process.Start, drift))
 	if err != nil {
 		return 0, err
 	}
 	if changed != "" {
-		return 0, &ChangedError{l.path(changed), fmt.Sprintf("process %d, %s", now.process.PID, now.version)}
+		return 0, &ChangedError{o.path(changed), fmt.Sprintf("process %d, %s", now.process.PID, now.version)}
 	}
-	if mount := l.mounted(now.process.PID, paths); mount != "" {
-		return 0, &mountError{l.path(mount), now}
+	if mount := o.mounted(now.process.PID, paths); mount != "" {
+		return 0, &mountError{o.path(mount), now}
 	}
 	return how, nil
 }

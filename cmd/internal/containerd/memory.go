@@ -26,21 +26,21 @@ type memory struct {
 
 // recall reads a file in /run into v, which stays as it is if the file is
 // missing or damaged.
-func (l Observer) recall(file string, v any) {
-	if data, err := l.tree().ReadFile(l.path(file), 0); err == nil {
+func (o Observer) recall(file string, v any) {
+	if data, err := o.tree().ReadFile(o.path(file), 0); err == nil {
 		_ = json.Unmarshal(data, v) // a damaged file counts as missing
 	}
 }
 
 // store writes a file for the next time, whole or not at all. It need not
 // survive a power cut: nothing in /run does.
-func (l Observer) store(file string, v any) error {
-	if l.Dry {
+func (o Observer) store(file string, v any) error {
+	if o.Dry {
 		return nil
 	}
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return l.tree().Replace(l.path(file), append(data, '\n'))
+	return o.tree().Replace(o.path(file), append(data, '\n'))
 }

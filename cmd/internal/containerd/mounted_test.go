@@ -30,19 +30,19 @@ func TestMountedAsContainerdSees(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l := Observer{sys: &system{proc: proc}}
+	o := Observer{sys: &system{proc: proc}}
 	for pid, want := range map[int]string{7: "", 8: filepath.Dir(config), 9: ""} {
-		if got := l.mounted(pid, []string{config}); got != want {
+		if got := o.mounted(pid, []string{config}); got != want {
 			t.Errorf("mounted(%d) = %q; want %q", pid, got, want)
 		}
 	}
 	// A mount that only this process sees is no mount for the other.
 	const shm = "/dev/shm"
-	if is, at := mountPoint(l.tree(), shm); is && at == shm {
-		if got := l.mounted(7, []string{shm + "/x"}); got != "" {
+	if is, at := mountPoint(o.tree(), shm); is && at == shm {
+		if got := o.mounted(7, []string{shm + "/x"}); got != "" {
 			t.Errorf("a mount of this process's namespace alone counts: %q", got)
 		}
-		if got := l.mounted(9, []string{shm + "/x"}); got != shm {
+		if got := o.mounted(9, []string{shm + "/x"}); got != shm {
 			t.Errorf("mounted = %q for a process whose mounts are unknown; want %q", got, shm)
 		}
 	}

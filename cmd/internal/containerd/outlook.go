@@ -37,20 +37,20 @@ type outlook struct {
 // outlook judges the files by the rules of the installed version, or else of
 // the running one, or else of the one in the map, or else of each line that
 // would start with them.
-func (l Observer) outlook(now *running) outlook {
-	b := l.nextStart(now)
-	o := outlook{startKnown: b.known}
+func (o Observer) outlook(now *running) outlook {
+	b := o.nextStart(now)
+	next := outlook{startKnown: b.known}
 	if !path.IsAbs(b.main) {
-		o.reason = fmt.Errorf("containerd is started with --config=%s, which depends on its working directory; start it with an absolute path", b.main)
-		return o
+		next.reason = fmt.Errorf("containerd is started with --config=%s, which depends on its working directory; start it with an absolute path", b.main)
+		return next
 	}
-	lines, err := l.lines(&o, b.program, now)
+	lines, err := o.lines(&next, b.program, now)
 	if err != nil {
-		o.reason = err
-		return o
+		next.reason = err
+		return next
 	}
-	l.judgeLines(&o, lines, b.main, b.named)
-	return o
+	o.judgeLines(&next, lines, b.main, b.named)
+	return next
 }
 
 // A nextStart is how containerd is started next.
@@ -62,9 +62,9 @@ type nextStart struct {
 }
 
 // nextStart finds out how containerd is started next.
-func (l Observer) nextStart(now *running) nextStart {
+func (o Observer) nextStart(now *running) nextStart {
 	name := "containerd.service"
-	b := nextStart{main: l.Wanted.Config, known: true}
+	b := nextStart{main: o.Wanted.Config, known: true}
 	if now != nil {
 		if now.process.unit != "" {
 			name = now.process.unit
@@ -73,9 +73,9 @@ func (l Observer) nextStart(now *running) nextStart {
 		if file, given := configFlag(now.process.args); given {
 			b.main, b.named = file, true
 		}
-		b.known = b.main == l.Wanted.Config
+		b.known = b.main == o.Wanted.Config
 	}
-	argv := l.started(name)
+	argv := o.started(name)
 	if argv == nil {
 		return b
 	}
@@ -84,7 +84,7 @@ func (l Observer) nextStart(now *running) nextStart {
 		file = DefaultConfig
 	}
 	switch {
-	case now != nil && now.process.unit == name, now == nil && (file == l.Wanted.Config || l.Wanted.Config == DefaultConfig):
+	case now != nil && now.process.unit == name, now == nil && (file == o.Wanted.Config || o.Wanted.Config == DefaultConfig):
 		b = nextStart{main: file, named: given, program: argv[0], known: true}
 	case now != nil:
 		// This unit did not start it, but may do so next time.
@@ -94,36 +94,36 @@ func (l Observer) nextStart(now *running) nextStart {
 }
 
 // lines returns the versions that may be started next: one if it is known.
-func (l Observer) lines(o *outlook, program string, now *running) ([]containerdconfig.Version, error) {
-	programs, err := l.programs(program)
+func (o Observer) lines(next *outlook, program string, now *running) ([]containerdconfig.Version, error) {
+	programs, err := o.programs(program)
 	if err != nil {
 		return nil, err
 	}
 	if len(programs) == 1 {
-		o.installed = programs[0].version
+		next.installed = programs[0].version
 	}
 	var list []containerdconfig.Version
 	for _, p := range programs {
-		may, err := l.linesOf(p, now)
+		may, err := o.linesOf(p, now)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", l.path(p.path), err)
+			return nil, fmt.Errorf("%s: %w", o.path(p.path), err)
 		}
 		list = append(list, may...)
 	}
 	if len(programs) == 0 {
-		return l.linesOf(installation{}, now)
+		return o.linesOf(installation{}, now)
 	}
 	return list, nil
 }
 
 // linesOf returns the versions that a program may have.
-func (l Observer) linesOf(p installation, now *running) ([]containerdconfig.Version, error) {
+func (o Observer) linesOf(p installation, now *running) ([]containerdconfig.Version, error) {
 	version := p.version
 	if version == "" && now != nil {
 		version = now.version
 	}
-	if version == "" && (p.major == "" || majorOf(l.Wanted.Version) == p.major) {
-		version = l.Wanted.Version
+	if version == "" && (p.major == "" || majorOf(o.Wanted.Version) == p.major) {
+		version = o.Wanted.Version
 	}
 	if version != "" {
 		v, err := containerdconfig.ParseVersion(version)
@@ -147,44 +147,44 @@ func majorOf(version string) string {
 
 // judgeLines judges the files by each version. All that would start with them
 // must read the tree.
-func (l Observer) judgeLines(o *outlook, lines []containerdconfig.Version, main string, named bool) {
+func (o Observer) judgeLines(next *outlook, lines []containerdconfig.Version, main string, named bool) {
 	var refused error // by the last that would not start
 	var right []containerdconfig.Version
 	var wrong *containerdconfig.Reason // of the first that would not read the tree
 	started := false
 	for _, v := range lines {
-		c, err := l.effective(main, named, v)
+		c, err := o.effective(main, named, v)
 		if err != nil {
 			refused = err
 			continue
 		}
-		o.logins = l.addLogins(o.logins, c)
-		reason := l.notReadBy(c)
+		next.logins = o.addLogins(next.logins, c)
+		reason := o.notReadBy(c)
 		if reason == nil {
 			right = append(right, v)
-			o.disabled = c.NoCRI
+			next.disabled = c.NoCRI
 		}
 		if !started || reason != nil && wrong == nil {
-			o.configPath, o.where = c.ConfigPath, l.where(c, main)
+			next.configPath, next.where = c.ConfigPath, o.where(c, main)
 		}
 		if wrong == nil {
 			wrong = reason
 		}
 		started = true
-		o.missing = c.Read[0].Missing
+		next.missing = c.Read[0].Missing
 	}
 	switch {
 	case !started:
-		o.reason = refused
+		next.reason = refused
 	case wrong != nil:
-		o.reason = l.explain(*wrong, right, o.missing)
+		next.reason = o.explain(*wrong, right, next.missing)
 	}
 }
 
 // addLogins adds the logins of a configuration that are not in the list yet.
-func (l Observer) addLogins(list []doctor.Login, c containerdconfig.Config) []doctor.Login {
+func (o Observer) addLogins(list []doctor.Login, c containerdconfig.Config) []doctor.Login {
 	for _, found := range c.Logins {
-		where := l.path(found.At.File)
+		where := o.path(found.At.File)
 		if found.At.Line > 0 {
 			where = fmt.Sprintf("%s:%d", where, found.At.Line)
 		}
@@ -199,51 +199,51 @@ func (l Observer) addLogins(list []doctor.Login, c containerdconfig.Config) []do
 // effective returns what a version makes of the files. named says that
 // containerd is started with the main file, so that it does not start without
 // it.
-func (l Observer) effective(main string, named bool, v containerdconfig.Version) (containerdconfig.Config, error) {
-	c, err := containerdconfig.Effective(l.files, main, v)
+func (o Observer) effective(main string, named bool, v containerdconfig.Version) (containerdconfig.Config, error) {
+	c, err := containerdconfig.Effective(o.files, main, v)
 	switch {
 	case err != nil:
-		return c, l.rooted(err)
+		return c, o.rooted(err)
 	case named && c.Read[0].Missing:
-		return c, fmt.Errorf("%s does not exist, and containerd does not start without it because of --config; create it, or remove --config from its command line", l.path(main))
+		return c, fmt.Errorf("%s does not exist, and containerd does not start without it because of --config; create it, or remove --config from its command line", o.path(main))
 	}
 	return c, nil
 }
 
 // reasonWithMap uses the config_path in the map for a containerd that has no
 // configuration and does not run.
-func (o outlook) reasonWithMap(l Observer) error {
+func (next outlook) reasonWithMap(o Observer) error {
 	switch {
-	case !o.missing || l.Wanted.ConfigPath == "":
-		return o.reason
-	case !containerdconfig.IsDir(l.Wanted.ConfigPath, l.Wanted.HostsDir):
-		return fmt.Errorf("the map sets config_path = %q, which is not hosts_dir = %q; set both to the same directory", l.Wanted.ConfigPath, l.Wanted.HostsDir)
+	case !next.missing || o.Wanted.ConfigPath == "":
+		return next.reason
+	case !containerdconfig.IsDir(o.Wanted.ConfigPath, o.Wanted.HostsDir):
+		return fmt.Errorf("the map sets config_path = %q, which is not hosts_dir = %q; set both to the same directory", o.Wanted.ConfigPath, o.Wanted.HostsDir)
 	}
 	return nil
 }
 
 // notReadBy returns why a configuration does not lead to the tree, nil if it does.
 // A disabled CRI pulls nothing; what it would read when enabled counts.
-func (l Observer) notReadBy(c containerdconfig.Config) *containerdconfig.Reason {
-	if c.Enabled().NotReading(l.Wanted.HostsDir) == nil {
+func (o Observer) notReadBy(c containerdconfig.Config) *containerdconfig.Reason {
+	if c.Enabled().NotReading(o.Wanted.HostsDir) == nil {
 		return nil
 	}
-	return c.NotReading(l.Wanted.HostsDir)
+	return c.NotReading(o.Wanted.HostsDir)
 }
 
 // warnings returns what keeps images from being pulled although the tree is read.
-func (l Observer) warnings(o outlook) []doctor.Finding {
-	if o.disabled == nil {
+func (o Observer) warnings(next outlook) []doctor.Finding {
+	if next.disabled == nil {
 		return nil
 	}
-	f := l.fault(*o.disabled)
-	return []doctor.Finding{{Name: doctor.CRIDisabled, Where: f.Where, Text: o.disabled.Text + ", so the kubelet can pull no image at all", Repair: f.Fix}}
+	f := o.fault(*next.disabled)
+	return []doctor.Finding{{Name: doctor.CRIDisabled, Where: f.Where, Text: next.disabled.Text + ", so the kubelet can pull no image at all", Repair: f.Fix}}
 }
 
 // explain returns why the files do not lead to the tree, and what the operator
 // may add to the map if the version of containerd is unknown.
-func (l Observer) explain(r containerdconfig.Reason, right []containerdconfig.Version, missing bool) error {
-	f := l.fault(r)
+func (o Observer) explain(r containerdconfig.Reason, right []containerdconfig.Version, missing bool) error {
+	f := o.fault(r)
 	switch {
 	case len(right) > 0:
 		f.Fix += fmt.Sprintf("; or, if this node has containerd %s, write version = %q under [containerd] in the map", right[len(right)-1], right[len(right)-1])
@@ -254,13 +254,13 @@ func (l Observer) explain(r containerdconfig.Reason, right []containerdconfig.Ve
 }
 
 // fault returns a reason as a fault with the paths of this machine.
-func (l Observer) fault(r containerdconfig.Reason) *Fault {
+func (o Observer) fault(r containerdconfig.Reason) *Fault {
 	f := &Fault{Name: r.Name, Found: r.Text, Fix: r.Repair}
 	if r.Table != "" {
 		f.Found = fmt.Sprintf("[%s] %s", r.Table, r.Text)
 	}
 	if r.File != "" {
-		f.Where = l.path(r.File)
+		f.Where = o.path(r.File)
 	}
 	if r.Line > 0 {
 		f.Where = fmt.Sprintf("%s:%d", f.Where, r.Line)
@@ -269,23 +269,23 @@ func (l Observer) fault(r containerdconfig.Reason) *Fault {
 }
 
 // where returns what sets the config_path in effect, "" if no file does.
-func (l Observer) where(c containerdconfig.Config, main string) string {
+func (o Observer) where(c containerdconfig.Config, main string) string {
 	switch {
 	case c.Read[0].Missing:
 		return ""
 	case c.Set.File == "":
-		return l.path(main)
+		return o.path(main)
 	case c.Set.Line == 0:
-		return l.path(c.Set.File)
+		return o.path(c.Set.File)
 	}
-	return fmt.Sprintf("%s:%d", l.path(c.Set.File), c.Set.Line)
+	return fmt.Sprintf("%s:%d", o.path(c.Set.File), c.Set.Line)
 }
 
 // rooted makes an error name its file by its path on this machine.
-func (l Observer) rooted(err error) error {
+func (o Observer) rooted(err error) error {
 	var start *containerdconfig.StartError
 	if errors.As(err, &start) {
-		return l.fault(start.Reason)
+		return o.fault(start.Reason)
 	}
 	return err
 }

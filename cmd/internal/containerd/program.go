@@ -30,10 +30,10 @@ var stamp = regexp.MustCompile(`(?:^|[\s'"])-X[=\s]?\s*['"]?github\.com/[^/\s]+/
 var untagged = regexp.MustCompile(`^v[0-9]+\.0\.0-[0-9]{14}-`)
 
 // readProgram reads the build information of a program.
-func (l Observer) readProgram(name string) (installation, error) {
+func (o Observer) readProgram(name string) (installation, error) {
 	p := installation{path: name}
-	f, file, err := l.tree().Open(l.path(name))
-	l.files.programs[name] = file
+	f, file, err := o.tree().Open(o.path(name))
+	o.files.programs[name] = file
 	if err != nil {
 		return p, err
 	}
@@ -81,14 +81,14 @@ func versionOf(info *debug.BuildInfo) (version, major string) {
 
 // programs returns the containerds that the node may start next: the given one
 // if it is known, and only those that exist.
-func (l Observer) programs(known string) ([]installation, error) {
-	paths := installed(l.Wanted.Config)
+func (o Observer) programs(known string) ([]installation, error) {
+	paths := installed(o.Wanted.Config)
 	if path.IsAbs(known) {
 		paths = []string{known}
 	}
 	var list []installation
 	for _, name := range paths {
-		p, err := l.readProgram(name)
+		p, err := o.readProgram(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -33,14 +33,14 @@ func (s Sandbox) Pins() bool { return !s.Version.Before(1, 7, 10) }
 // CRI's status. 2.x does not: there its configuration files are read by the rules
 // of its version. They may have changed since it started, so whether the image is
 // pinned after a pull is the proof.
-func (l Observer) Sandbox(ctx context.Context) (Sandbox, error) {
-	if l.sys == nil {
-		l.sys = thisMachine()
+func (o Observer) Sandbox(ctx context.Context) (Sandbox, error) {
+	if o.sys == nil {
+		o.sys = thisMachine()
 	}
-	l.files = newFiles(l.path, l.tree().Root)
+	o.files = newFiles(o.path, o.tree().Root)
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	d := dialer{socket: l.path(l.Wanted.Address)}
+	d := dialer{socket: o.path(o.Wanted.Address)}
 	conn, err := grpc.NewClient("passthrough:///containerd", grpc.WithContextDialer(d.dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return Sandbox{}, fmt.Errorf("%s: %w", d.socket, err)
@@ -60,22 +60,22 @@ func (l Observer) Sandbox(ctx context.Context) (Sandbox, error) {
 			return Sandbox{}, noAnswer(d.socket, err)
 		}
 	}
-	main := l.Wanted.Config
-	if p, err := l.sys.process(int(d.pid.Load())); err == nil && l.Root == "" {
-		if file, err := l.mainFile(p); err == nil {
+	main := o.Wanted.Config
+	if p, err := o.sys.process(int(d.pid.Load())); err == nil && o.Root == "" {
+		if file, err := o.mainFile(p); err == nil {
 			main = file
 		}
 	}
-	c, err := containerdconfig.Effective(l.files, main, v)
+	c, err := containerdconfig.Effective(o.files, main, v)
 	switch {
 	case r.sandbox != "" && (err != nil || c.Sandbox != r.sandbox):
 		return Sandbox{r.sandbox, "", v}, nil // the files have changed since it started
 	case err != nil:
-		return Sandbox{}, l.rooted(err)
+		return Sandbox{}, o.rooted(err)
 	}
 	where := c.SandboxSet.File
 	if where != "" {
-		where = fmt.Sprintf("%s:%d", l.path(where), c.SandboxSet.Line)
+		where = fmt.Sprintf("%s:%d", o.path(where), c.SandboxSet.Line)
 	}
 	if c.Sandbox == "" {
 		return Sandbox{}, fmt.Errorf("%s: the pause image is empty, so no pod can start; name one there, or remove the line", where)

@@ -26,30 +26,30 @@ type Start struct {
 }
 
 // Start returns how containerd will be started next. Nothing is judged.
-func (l Observer) Start(ctx context.Context) (Start, error) {
-	if l.sys == nil {
-		l.sys = thisMachine()
+func (o Observer) Start(ctx context.Context) (Start, error) {
+	if o.sys == nil {
+		o.sys = thisMachine()
 	}
-	l.files = newFiles(l.path, l.tree().Root)
-	l.files.overlay = l.Overlay
+	o.files = newFiles(o.path, o.tree().Root)
+	o.files.overlay = o.Overlay
 	var now *running
-	if !l.Offline {
+	if !o.Offline {
 		var err error
 		var unknown *unknownError
-		if now, err = l.query(ctx); err != nil && !errors.As(err, &unknown) {
+		if now, err = o.query(ctx); err != nil && !errors.As(err, &unknown) {
 			return Start{}, err
 		}
 	}
-	b := l.nextStart(now)
+	b := o.nextStart(now)
 	if !path.IsAbs(b.main) {
 		return Start{}, fmt.Errorf("containerd is started with --config=%s; start it with an absolute path", b.main)
 	}
-	s := Start{Config: b.main, Named: b.named, Files: l.files, Runs: now != nil}
+	s := Start{Config: b.main, Named: b.named, Files: o.files, Runs: now != nil}
 	if now != nil {
 		s.Unit = now.process.unit
 	}
-	var o outlook
+	var next outlook
 	var err error
-	s.Versions, err = l.lines(&o, b.program, now)
+	s.Versions, err = o.lines(&next, b.program, now)
 	return s, err
 }

@@ -61,10 +61,10 @@ func ReadDeliveries(dir string, wanted map[string]bool) []Delivery {
 func (d Delivery) Ended(now time.Time) bool { return !d.Until.IsZero() && !now.Before(d.Until) }
 
 // SetDeliveries stores what [ReadDeliveries] returned.
-func (b *StatusStore) SetDeliveries(list []Delivery) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.status.Deliveries = list
+func (s *StatusStore) SetDeliveries(list []Delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Deliveries = list
 }
 
 // labels returns the labels of a delivery's series.

@@ -33,9 +33,9 @@ func TestDeliveries(t *testing.T) {
 	if len(list) != 4 || list[0].Fault != "it answers 503" || !list[0].Until.Equal(from.Add(time.Hour)) || list[1].Registry != "ecr.corp" || list[2].Fault == "" || list[3].Fault != "" {
 		t.Errorf("the deliveries are %+v", list)
 	}
-	b := NewStatusStore("v", "/m")
-	b.SetDeliveries(list)
-	page := string(NewMetrics(b, func(string) string { return "" }, func(string) bool { return true }).expose())
+	s := NewStatusStore("v", "/m")
+	s.SetDeliveries(list)
+	page := string(NewMetrics(s, func(string) string { return "" }, func(string) bool { return true }).expose())
 	for _, want := range []string{
 		`mirrorcred_credential_expiry_timestamp_seconds{credential="robot",registry="harbor.corp"} 1.8000036e+09`,
 		`mirrorcred_credential_issued_timestamp_seconds{credential="robot",registry="harbor.corp"} 1.8e+09`,

@@ -21,12 +21,12 @@ func TestCrowd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := NewStatusStore("", "")
+	s := NewStatusStore("", "")
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error)
 	accepted := make(chan net.Conn, 1000)
 	go func() {
-		served <- newServer(b, NewMetrics(b, noLog, isArmed)).ServeMetrics(ctx, &counted{listener, accepted})
+		served <- newServer(s, NewMetrics(s, noLog, isArmed)).ServeMetrics(ctx, &counted{listener, accepted})
 	}()
 	var crowd []net.Conn
 	for range mostScrapes + 20 {

@@ -27,10 +27,10 @@ var results = []string{"unchanged", "changed", "held", "backoff", "error"}
 // NewMetrics returns metrics that read their gauges from the status. logFile returns
 // the path of the plugin's log for an audit_log of the map, "" if it is no file. armed
 // reports whether the plugin may return credentials for the mirrors in a hosts_dir.
-func NewMetrics(b *StatusStore, logFile func(auditLog string) string, armed func(hostsDir string) bool) *Metrics {
+func NewMetrics(s *StatusStore, logFile func(auditLog string) string, armed func(hostsDir string) bool) *Metrics {
 	m := &Metrics{
-		store:      b,
-		runs:       newPluginRuns(b.Status().Started, func() string { return logFile(b.AuditLog()) }),
+		store:      s,
+		runs:       newPluginRuns(s.Status().Started, func() string { return logFile(s.AuditLog()) }),
 		armed:      armed,
 		reconciles: map[string]float64{},
 		took:       newHistogram(0.001, 4, 7),

@@ -24,8 +24,8 @@ import (
 )
 
 func TestMetrics(t *testing.T) {
-	b := NewStatusStore("1.2.3", "/map")
-	m := NewMetrics(b, noLog, isArmed)
+	s := NewStatusStore("1.2.3", "/map")
+	m := NewMetrics(s, noLog, isArmed)
 	reports := []Report{
 		{Plan: plan.Plan{
 			Sources: 7, Pending: []plan.Pending{{}, {}}, Draining: []plan.Pending{{}}, Conflicts: []plan.Conflict{{}, {}, {}}, Held: []plan.Pending{{}}, Faults: []plan.Pending{{}},
@@ -34,14 +34,14 @@ func TestMetrics(t *testing.T) {
 		}, Took: time.Millisecond, MapTime: time.Unix(1.7e9, 0)},
 		{Plan: restoring("/a", "one")}, {Plan: plan.Plan{}}, {Plan: restoring("/a", "one"), BackingOff: true}, {Err: errors.New("fault")},
 	}
-	b.Record(began(reports[0]))
+	s.Record(began(reports[0]))
 	for _, r := range reports {
 		m.Observe(r)
 	}
 	for _, outcome := range []RestartOutcome{Restarted, RolledBack, Restarted} {
 		m.CountRestart(outcome)
 	}
-	text := scrape(t, m, b, "/metrics")
+	text := scrape(t, m, s, "/metrics")
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil {
 		t.Fatal(err)
@@ -73,23 +73,23 @@ func TestMetrics(t *testing.T) {
 	if strings.Contains(text, "process_network_") {
 		t.Error("the process's metrics include the host's network")
 	}
-	b.SetFileWatching(FileWatching{Degraded: "no watches left", Dropped: 2})
-	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_file_watching 0\n") || !strings.Contains(text, "\nmirrorcred_file_events_dropped_total 2\n") {
+	s.SetFileWatching(FileWatching{Degraded: "no watches left", Dropped: 2})
+	if text := scrape(t, m, s, "/metrics"); !strings.Contains(text, "\nmirrorcred_file_watching 0\n") || !strings.Contains(text, "\nmirrorcred_file_events_dropped_total 2\n") {
 		t.Errorf("without events the metrics are\n%s", text)
 	}
-	b.Record(began(Report{Err: errors.New("fault")}))
-	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_config_error{reason=\"disk\"} 1\n") || strings.Contains(text, "\nmirrorcred_last_reconcile_timestamp_seconds 0\n") {
+	s.Record(began(Report{Err: errors.New("fault")}))
+	if text := scrape(t, m, s, "/metrics"); !strings.Contains(text, "\nmirrorcred_config_error{reason=\"disk\"} 1\n") || strings.Contains(text, "\nmirrorcred_last_reconcile_timestamp_seconds 0\n") {
 		t.Errorf("with a fault the metrics are\n%s", text)
 	}
-	b.Record(began(Report{Err: &plan.ConfigError{Part: plan.PartMap, Err: errors.New("fault")}}))
-	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_config_error{reason=\"map\"} 1\n") || !strings.Contains(text, "\nmirrorcred_config_error{reason=\"disk\"} 0\n") {
+	s.Record(began(Report{Err: &plan.ConfigError{Part: plan.PartMap, Err: errors.New("fault")}}))
+	if text := scrape(t, m, s, "/metrics"); !strings.Contains(text, "\nmirrorcred_config_error{reason=\"map\"} 1\n") || !strings.Contains(text, "\nmirrorcred_config_error{reason=\"disk\"} 0\n") {
 		t.Errorf("with a fault of the map the metrics are\n%s", text)
 	}
-	if text := scrape(t, m, b, "/healthz"); text != "ok\nthe map is not applied: fault\n" {
+	if text := scrape(t, m, s, "/healthz"); text != "ok\nthe map is not applied: fault\n" {
 		t.Errorf("the health is %q", text)
 	}
-	b.Record(began(Report{}))
-	if text := scrape(t, m, b, "/metrics"); !strings.Contains(text, "\nmirrorcred_config_error{reason=\"map\"} 0\n") || !strings.Contains(text, "\nmirrorcred_in_sync 1\n") {
+	s.Record(began(Report{}))
+	if text := scrape(t, m, s, "/metrics"); !strings.Contains(text, "\nmirrorcred_config_error{reason=\"map\"} 0\n") || !strings.Contains(text, "\nmirrorcred_in_sync 1\n") {
 		t.Errorf("without the fault the metrics are\n%s", text)
 	}
 }
@@ -101,9 +101,9 @@ func TestMetricsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := NewStatusStore("1.2.3", "/map")
-	b.SetDeliveries([]Delivery{{Registry: "a.corp", Credential: "a"}})
-	b.Record(began(Report{Plan: plan.Plan{
+	s := NewStatusStore("1.2.3", "/map")
+	s.SetDeliveries([]Delivery{{Registry: "a.corp", Credential: "a"}})
+	s.Record(began(Report{Plan: plan.Plan{
 		Generation: "abc", Routed: true, Credentials: []string{"a"}, Warnings: []doctor.Finding{{Name: doctor.CAMissing}},
 		Lifetimes: []doctor.Lifetime{{Credential: "a", From: time.Unix(1.6e9, 0), Until: time.Unix(1.8e9, 0)}},
 	}}))
@@ -113,7 +113,7 @@ func TestMetricsDocumented(t *testing.T) {
 	}
 	name := regexp.MustCompile(`\bmirrorcred_[a-z_]+[a-z]`)
 	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(scrape(t, NewMetrics(b, func(string) string { return log }, isArmed), b, "/metrics")))
+	families, err := parser.TextToMetricFamilies(strings.NewReader(scrape(t, NewMetrics(s, func(string) string { return log }, isArmed), s, "/metrics")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,15 +165,15 @@ func metricsTable(t *testing.T, page string) string {
 // the watcher's start, and the last success of a registry is found before it.
 func TestPluginRuns(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "plugin.jsonl")
-	b := NewStatusStore("", "")
-	b.Record(Report{Plan: plan.Plan{AuditLog: "the map's", Credentials: []string{"azure", "harbor"}}})
-	m := NewMetrics(b, func(auditLog string) string {
+	s := NewStatusStore("", "")
+	s.Record(Report{Plan: plan.Plan{AuditLog: "the map's", Credentials: []string{"azure", "harbor"}}})
+	m := NewMetrics(s, func(auditLog string) string {
 		if auditLog != "the map's" {
 			return ""
 		}
 		return file
 	}, isArmed)
-	started := b.Status().Started
+	started := s.Status().Started
 	ran := func(after time.Duration, outcome audit.Outcome, code audit.Code, targets ...audit.Target) {
 		t.Helper()
 		if err := audit.Append(file, audit.Event{Time: audit.Time{Time: started.Add(after)}, Outcome: outcome, Code: code, Targets: targets, Took: audit.Took(100 * time.Millisecond)}); err != nil {
@@ -191,7 +191,7 @@ func TestPluginRuns(t *testing.T) {
 	at := func(after time.Duration) string {
 		return strconv.FormatFloat(seconds(started.Add(after)), 'g', -1, 64)
 	}
-	if text := scrape(t, m, b, "/metrics"); strings.Contains(text, "last_success") {
+	if text := scrape(t, m, s, "/metrics"); strings.Contains(text, "last_success") {
 		t.Errorf("without a log the metrics are\n%s", text)
 	}
 	ran(-time.Hour, audit.Answered, "", audit.Target{Host: "old.corp"})
@@ -200,7 +200,7 @@ func TestPluginRuns(t *testing.T) {
 	ran(2*time.Second, audit.Refused, audit.NotArmed, audit.Target{Host: "c.corp"})
 	ran(2*time.Second, audit.Refused, "mcr.microsoft.com/chosen-by-a-pod")
 	ran(2*time.Second, audit.Failed, audit.Timeout, audit.Target{Host: "b.corp", Credential: "harbor", Failure: "no"})
-	text := scrape(t, m, b, "/metrics")
+	text := scrape(t, m, s, "/metrics")
 	runs := func(outcome audit.Outcome, code audit.Code, credential string, n int) string {
 		return fmt.Sprintf(`mirrorcred_plugin_runs_total{outcome="%s",reason="%s",credential="%s"} %d`, outcome, code, credential, n)
 	}
@@ -221,7 +221,7 @@ func TestPluginRuns(t *testing.T) {
 	for i := range 2 * maxRegistries {
 		ran(4*time.Second, audit.Answered, "", audit.Target{Host: fmt.Sprintf("r%d.corp", i), Credential: fmt.Sprint("c", i)})
 	}
-	text = scrape(t, m, b, "/metrics")
+	text = scrape(t, m, s, "/metrics")
 	has(text, runs(audit.Answered, "", "azure", 2), runs(audit.Answered, "", "c97", 1), runs(audit.Answered, "", "other", 102),
 		`mirrorcred_plugin_last_success_timestamp_seconds{registry="a.corp"} `+at(3*time.Second))
 	if n := strings.Count(text, "last_success_timestamp_seconds{"); n != maxRegistries {

@@ -85,10 +85,10 @@ func NewStatusStore(version, mapFile string) *StatusStore {
 }
 
 // Record stores the outcome of a pass.
-func (b *StatusStore) Record(r Report) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := &b.status
+func (s *StatusStore) Record(r Report) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s := &s.status
 	s.LastReconcile = r.Began
 	s.from(r.Source)
 	var unarmed *node.NotArmedError
@@ -109,7 +109,7 @@ func (b *StatusStore) Record(r Report) {
 	s.Sources, s.Pending, s.Draining, s.Held, s.Conflicts = r.Plan.Sources, r.Plan.Pending, r.Plan.Draining, r.Plan.Held, r.Plan.Conflicts
 	s.Faults, s.Warnings, s.Loss = r.Plan.Faults, r.Plan.Warnings, r.Plan.Loss
 	s.ConflictingSources, s.NeedsRestart, s.Generation = r.Plan.ConflictingSources(), r.Plan.NeedsRestart, r.Plan.Generation
-	b.last.record(r)
+	s.last.record(r)
 	s.InSync = r.inSync()
 }
 
@@ -122,41 +122,41 @@ func (s *Status) from(source node.Source) {
 }
 
 // SetRestartKubelet stores that the watcher may restart the kubelet.
-func (b *StatusStore) SetRestartKubelet() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.status.RestartKubelet = true
+func (s *StatusStore) SetRestartKubelet() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.RestartKubelet = true
 }
 
 // SetFileWatching stores how well file changes are noticed.
-func (b *StatusStore) SetFileWatching(h FileWatching) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.status.Degraded, b.status.Dropped = h.Degraded, h.Dropped
+func (s *StatusStore) SetFileWatching(h FileWatching) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Degraded, s.status.Dropped = h.Degraded, h.Dropped
 }
 
 // SetNoRestart stores why the kubelet cannot be restarted from here.
-func (b *StatusStore) SetNoRestart(reason string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.status.NoRestart = reason
+func (s *StatusStore) SetNoRestart(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.NoRestart = reason
 }
 
 // Status returns the status as it is now.
-func (b *StatusStore) Status() Status {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.status
+func (s *StatusStore) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
 }
 
 // AuditLog returns the audit_log of the last applied map.
-func (b *StatusStore) AuditLog() string { return b.lastPlan().auditLog }
+func (s *StatusStore) AuditLog() string { return s.lastPlan().auditLog }
 
 // lastPlan returns what the metrics need of the last plan.
-func (b *StatusStore) lastPlan() lastPlan {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.last
+func (s *StatusStore) lastPlan() lastPlan {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }
 
 // Active returns how many sources of the map are active.
@@ -174,8 +174,8 @@ func (s Status) warnings() map[string]float64 {
 }
 
 // Alive reports whether a pass began lately, or the watcher has just started.
-func (b *StatusStore) Alive(late time.Duration) bool {
-	s := b.Status()
+func (s *StatusStore) Alive(late time.Duration) bool {
+	s := s.Status()
 	last := s.LastReconcile
 	if last.IsZero() {
 		last = s.Started

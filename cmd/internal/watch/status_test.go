@@ -36,12 +36,12 @@ func TestRecord(t *testing.T) {
 		"backoff":  {Report{Plan: restoring("/a", "one"), BackingOff: true}, "another program keeps reverting mirrorcred's files", false},
 	}
 	for name, test := range tests {
-		b := NewStatusStore("1.2.3", "/etc/mirrorcred/mirrors.toml")
-		if got := b.Status().Line(); got != "comparing the node with its map" {
+		s := NewStatusStore("1.2.3", "/etc/mirrorcred/mirrors.toml")
+		if got := s.Status().Line(); got != "comparing the node with its map" {
 			t.Errorf("%s: at first the line is %q", name, got)
 		}
-		b.Record(began(test.report))
-		s := b.Status()
+		s.Record(began(test.report))
+		s := s.Status()
 		if s.Line() != test.line || s.InSync != test.inSync || s.LastReconcile.IsZero() {
 			t.Errorf("%s: the status is %+v with the line %q; want %q, in sync %t", name, s, s.Line(), test.line, test.inSync)
 		}
@@ -49,12 +49,12 @@ func TestRecord(t *testing.T) {
 			t.Errorf("%s: changed at %v", name, s.LastChange)
 		}
 		// A fault keeps what is known about the node.
-		b.Record(began(Report{Err: errors.New("line 1")}))
-		if after := b.Status(); after.Sources != s.Sources || len(after.Pending) != len(s.Pending) || after.InSync {
+		s.Record(began(Report{Err: errors.New("line 1")}))
+		if after := s.Status(); after.Sources != s.Sources || len(after.Pending) != len(s.Pending) || after.InSync {
 			t.Errorf("%s: with a fault the status is %+v", name, after)
 		}
-		b.Record(began(Report{}))
-		if after := b.Status(); after.Fault != "" || !after.InSync {
+		s.Record(began(Report{}))
+		if after := s.Status(); after.Fault != "" || !after.InSync {
 			t.Errorf("%s: without the fault the status is %+v", name, after)
 		}
 	}
@@ -62,14 +62,14 @@ func TestRecord(t *testing.T) {
 
 // newServer returns a server of a watcher that must reconcile each minute, without
 // a log of the plugin.
-func newServer(b *StatusStore, m *Metrics) Server {
-	return Server{Store: b, Metrics: m, Late: time.Minute, Log: func() string { return "" }}
+func newServer(s *StatusStore, m *Metrics) Server {
+	return Server{Store: s, Metrics: m, Late: time.Minute, Log: func() string { return "" }}
 }
 
-func socketServer(b *StatusStore) Server { return newServer(b, NewMetrics(b, noLog, isArmed)) }
+func socketServer(s *StatusStore) Server { return newServer(s, NewMetrics(s, noLog, isArmed)) }
 
 // serving serves a store on a socket until the test ends.
-func serving(t *testing.T, b *StatusStore, socket string) {
+func serving(t *testing.T, s *StatusStore, socket string) {
 	t.Helper()
 	listener, err := Listen(nil, socket)
 	if err != nil {
@@ -77,7 +77,7 @@ func serving(t *testing.T, b *StatusStore, socket string) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- socketServer(b).ServeSocket(ctx, listener) }()
+	go func() { done <- socketServer(s).ServeSocket(ctx, listener) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -91,9 +91,9 @@ func TestSocket(t *testing.T) {
 	if _, err := ReadStatus(t.Context(), nil, socket); err == nil || !strings.Contains(err.Error(), "; start it with") {
 		t.Errorf("without a watcher: %v; want what to do", err)
 	}
-	b := NewStatusStore("1.2.3", "/map")
-	b.Record(began(Report{Plan: plan.Plan{Sources: 3}}))
-	serving(t, b, socket)
+	s := NewStatusStore("1.2.3", "/map")
+	s.Record(began(Report{Plan: plan.Plan{Sources: 3}}))
+	serving(t, s, socket)
 	s, err := ReadStatus(t.Context(), nil, socket)
 	if err != nil || s.Version != "1.2.3" || s.Sources != 3 || !s.InSync || s.Pending == nil && s.PID == 0 {
 		t.Errorf("the answer is %+v, %v", s, err)
@@ -168,19 +168,19 @@ func isArmed(string) bool { return true }
 
 // TestHealth checks that a watcher which stopped reconciling is not healthy.
 func TestHealth(t *testing.T) {
-	b := NewStatusStore("", "")
-	b.status.Started = time.Now().Add(-time.Hour)
+	s := NewStatusStore("", "")
+	s.status.Started = time.Now().Add(-time.Hour)
 	w := httptest.NewRecorder()
-	newServer(b, NewMetrics(b, noLog, isArmed)).metricsHandler().ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
+	newServer(s, NewMetrics(s, noLog, isArmed)).metricsHandler().ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
 	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), ", longer ago than 1m0s") {
 		t.Errorf("the health is %d %q", w.Code, w.Body)
 	}
 }
 
-func scrape(t *testing.T, m *Metrics, b *StatusStore, path string) string {
+func scrape(t *testing.T, m *Metrics, s *StatusStore, path string) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	newServer(b, m).metricsHandler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+	newServer(s, m).metricsHandler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 	if w.Code != http.StatusOK {
 		t.Errorf("%s: %d %s", path, w.Code, w.Body)
 	}

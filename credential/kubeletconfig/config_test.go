@@ -53,7 +53,7 @@ var ofPods = Provider{
 }
 
 // only returns p as all that is ours.
-func only(p Provider) Ours { return Ours{Providers: []Provider{p}} }
+func only(p Provider) Desired { return Desired{Providers: []Provider{p}} }
 
 // codec is the kubelet's (pkg/credentialprovider/plugin/plugin.go, init), but
 // for v1beta1, whose package brings half of Kubernetes: its provider has
@@ -306,7 +306,7 @@ func FuzzConfig(f *testing.F) {
 func proveSecond(t *testing.T, old, base []byte) {
 	t.Helper()
 	for _, list := range [][]Provider{{ours, ofPods}, {ofPods, ours}} {
-		both, err := Config(old, Ours{Providers: list})
+		both, err := Config(old, Desired{Providers: list})
 		if err != nil {
 			if doc := decode(old); doc.config.APIVersion == versions[0] || !strings.Contains(err.Error(), "tokenAttributes") {
 				t.Errorf("Config(%s) with two: %v", old, err)
@@ -323,7 +323,7 @@ func proveSecond(t *testing.T, old, base []byte) {
 				t.Errorf("Config(%s)\n= %s\n%s is not as wanted", old, both, want.Name)
 			}
 		}
-		again, err := Config(both, Ours{Providers: []Provider{ours}, Stale: func(name string) bool { return name == ofPods.Name }})
+		again, err := Config(both, Desired{Providers: []Provider{ours}, Stale: func(name string) bool { return name == ofPods.Name }})
 		if isJSON(base) { // laid out anew, as soon as it changes
 			left, _ := decodeAsKubelet(again)
 			want, _ := decodeAsKubelet(base)

@@ -112,14 +112,14 @@ func (r *Reader) Find(files []File, name string) (Provider, bool, error) {
 // the file to write, always [FileName], and its bytes. A fault in any of the
 // files is an error. So is an entry of mirrorcred's in another file, because
 // the kubelet rejects a second one.
-func Dir(files map[string][]byte, ours Ours) (name string, data []byte, err error) {
-	return new(Reader).Dir(files, ours)
+func Dir(files map[string][]byte, desired Desired) (name string, data []byte, err error) {
+	return new(Reader).Dir(files, desired)
 }
 
 // Dir is the function [Dir], with what the Reader remembers.
-func (r *Reader) Dir(files map[string][]byte, ours Ours) (name string, data []byte, err error) {
-	ours.reader = r
-	if ours, err = ours.checked(); err != nil {
+func (r *Reader) Dir(files map[string][]byte, desired Desired) (name string, data []byte, err error) {
+	desired.reader = r
+	if desired, err = desired.checked(); err != nil {
 		return "", nil, err
 	}
 	for _, file := range Files(files) {
@@ -130,9 +130,9 @@ func (r *Reader) Dir(files map[string][]byte, ours Ours) (name string, data []by
 		for i, other := range doc.config.Providers {
 			text := ""
 			switch {
-			case ours.owns(other.Name):
+			case desired.owns(other.Name):
 				text = fmt.Sprintf("%q is mirrorcred's, and the kubelet refuses a second; take this one out, and %s will have it", other.Name, FileName)
-			case has(ours.Shared, other.Name):
+			case has(desired.Shared, other.Name):
 				text = fmt.Sprintf("%q must change, but of these files mirrorcred writes only %s; move the entry there", other.Name, FileName)
 			default:
 				continue
@@ -141,7 +141,7 @@ func (r *Reader) Dir(files map[string][]byte, ours Ours) (name string, data []by
 			return "", nil, &Fault{File: file.Name, Line: doc.line(field), Field: field + ".name", Text: text, Starts: true}
 		}
 	}
-	data, err = config(FileName, files[FileName], ours)
+	data, err = config(FileName, files[FileName], desired)
 	if err != nil {
 		return "", nil, err
 	}

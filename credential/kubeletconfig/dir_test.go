@@ -89,7 +89,7 @@ func TestProviderFaults(t *testing.T) {
 			t.Errorf("Config(%+v) = %v; want %q", p, err, want)
 		}
 	}
-	if _, err := Config(nil, Ours{}); err == nil {
+	if _, err := Config(nil, Desired{}); err == nil {
 		t.Error("Config without a provider succeeds")
 	}
 }

@@ -18,7 +18,7 @@ providers:
     defaultCacheDuration: "12h"
     apiVersion: credentialprovider.kubelet.k8s.io/v1
 `)
-	data, err := kubeletconfig.Config(old, kubeletconfig.Ours{Providers: []kubeletconfig.Provider{{
+	data, err := kubeletconfig.Config(old, kubeletconfig.Desired{Providers: []kubeletconfig.Provider{{
 		Name:        "mirror-credential-provider",
 		MatchImages: []string{"docker.io"},
 		Args:        []string{"--registry-mirror=@/var/lib/mirrorcred/routes"},

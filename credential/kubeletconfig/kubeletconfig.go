@@ -25,9 +25,9 @@ import (
 // speaks.
 const execVersion = "credentialprovider.kubelet.k8s.io/v1"
 
-// Ours are mirrorcred's providers in the kubelet's file. There is at least one,
+// Desired are mirrorcred's providers in the kubelet's file. There is at least one,
 // and no two have the same name.
-type Ours struct {
+type Desired struct {
 	// Providers each have at least one pattern, and [mirror.ParsePattern]
 	// accepts all of their patterns.
 	Providers []Provider
@@ -52,26 +52,26 @@ type Ours struct {
 // Each fault is a *[Fault]. The apiVersion of the file stays:
 // kubelet.config.k8s.io/v1, v1beta1 or v1alpha1. Config changes nothing in its
 // own result.
-func Config(old []byte, ours Ours) ([]byte, error) { return new(Reader).Config(old, ours) }
+func Config(old []byte, desired Desired) ([]byte, error) { return new(Reader).Config(old, desired) }
 
 // Config is the function [Config], with what the Reader remembers.
-func (r *Reader) Config(old []byte, ours Ours) ([]byte, error) {
-	ours.reader = r
-	ours, err := ours.checked()
+func (r *Reader) Config(old []byte, desired Desired) ([]byte, error) {
+	desired.reader = r
+	desired, err := desired.checked()
 	if err != nil {
 		return nil, err
 	}
-	return config("", old, ours)
+	return config("", old, desired)
 }
 
 // config is Config for checked providers; faults are in the file of that name.
-func config(file string, old []byte, ours Ours) ([]byte, error) {
-	return ours.reader.remembered(ours.mergeKey(old), func() ([]byte, error) {
-		data, err := merge(file, old, ours)
+func config(file string, old []byte, desired Desired) ([]byte, error) {
+	return desired.reader.remembered(desired.mergeKey(old), func() ([]byte, error) {
+		data, err := merge(file, old, desired)
 		if err != nil {
 			return nil, err
 		}
-		again, err := merge(file, data, ours)
+		again, err := merge(file, data, desired)
 		if err != nil || !bytes.Equal(data, again) {
 			return nil, errLayout
 		}
@@ -82,7 +82,7 @@ func config(file string, old []byte, ours Ours) ([]byte, error) {
 // checked fills in what was left out, and refuses providers that the kubelet
 // would refuse or never run (Kubernetes v1.37.0,
 // pkg/credentialprovider/plugin/config.go, validateCredentialProviderConfig).
-func (o Ours) checked() (Ours, error) {
+func (o Desired) checked() (Desired, error) {
 	var errs []error
 	if len(o.Providers)+len(o.Shared) == 0 {
 		errs = append(errs, errors.New("the kubelet does not start without a provider; give at least one"))
@@ -113,7 +113,7 @@ func (o Ours) checked() (Ours, error) {
 }
 
 // owns reports whether a provider of that name is mirrorcred's alone.
-func (o Ours) owns(name string) bool {
+func (o Desired) owns(name string) bool {
 	return has(o.Providers, name) || o.Stale(name)
 }
 
@@ -157,7 +157,7 @@ func MayBeOurs(data []byte) bool {
 
 // lines returns p as an item of a block sequence, below mirrorcred's mark if it
 // is mirrorcred's alone; nil has no lines.
-func (o Ours) lines(p *Provider) []string {
+func (o Desired) lines(p *Provider) []string {
 	switch {
 	case p == nil:
 		return nil

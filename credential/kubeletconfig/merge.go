@@ -19,12 +19,12 @@ var errLayout = errors.New("mirrorcred cannot add to a file with this layout wit
 
 // merge puts mirrorcred's providers into old, removes stale ones, and returns
 // the result only if it proves right.
-func merge(file string, old []byte, ours Ours) ([]byte, error) {
+func merge(file string, old []byte, desired Desired) ([]byte, error) {
 	data := old
 	// Existing ones come first: a torn entry of mirrorcred's is whole again before
 	// another is put behind it.
-	list := slices.Concat(ours.Providers, ours.Shared)
-	doc, _ := ours.reader.decode(old)
+	list := slices.Concat(desired.Providers, desired.Shared)
+	doc, _ := desired.reader.decode(old)
 	isNew := func(p Provider) int {
 		if slices.ContainsFunc(doc.config.Providers, func(there Provider) bool { return there.Name == p.Name }) {
 			return 0
@@ -34,17 +34,17 @@ func merge(file string, old []byte, ours Ours) ([]byte, error) {
 	slices.SortStableFunc(list, func(a, b Provider) int { return isNew(a) - isNew(b) })
 	for _, p := range list {
 		var err error
-		if data, err = put(file, data, p.Name, &p, ours); err != nil {
+		if data, err = put(file, data, p.Name, &p, desired); err != nil {
 			return nil, err
 		}
 	}
-	for _, name := range stale(data, ours) {
+	for _, name := range stale(data, desired) {
 		var err error
-		if data, err = put(file, data, name, nil, ours); err != nil {
+		if data, err = put(file, data, name, nil, desired); err != nil {
 			return nil, err
 		}
 	}
-	after, faults := ours.reader.decode(data)
+	after, faults := desired.reader.decode(data)
 	if faults = append(faults, after.invalid()...); len(faults) > 0 {
 		return nil, errLayout
 	}
@@ -53,11 +53,11 @@ func merge(file string, old []byte, ours Ours) ([]byte, error) {
 
 // stale returns the names of mirrorcred's providers to remove, each as often as
 // it occurs.
-func stale(data []byte, ours Ours) []string {
-	doc, _ := ours.reader.decode(data)
+func stale(data []byte, desired Desired) []string {
+	doc, _ := desired.reader.decode(data)
 	var names []string
 	for _, p := range doc.config.Providers {
-		if ours.Stale(p.Name) && !has(ours.Providers, p.Name) && !has(ours.Shared, p.Name) {
+		if desired.Stale(p.Name) && !has(desired.Providers, p.Name) && !has(desired.Shared, p.Name) {
 			names = append(names, p.Name)
 		}
 	}
@@ -65,37 +65,37 @@ func stale(data []byte, ours Ours) []string {
 }
 
 // put sets the provider of a name to p, or removes it if p is nil.
-func put(file string, old []byte, name string, p *Provider, ours Ours) ([]byte, error) {
+func put(file string, old []byte, name string, p *Provider, desired Desired) ([]byte, error) {
 	if isBare(old) {
-		if data, err := fresh(old, *p, ours); err == nil {
+		if data, err := fresh(old, *p, desired); err == nil {
 			return data, nil
 		} // a comment may hold what YAML does not allow, which is a fault below
 	}
-	doc, faults := ours.reader.decode(old)
-	if faults = doc.ofOthers(append(faults, doc.invalid()...), ours); len(faults) > 0 {
+	doc, faults := desired.reader.decode(old)
+	if faults = doc.ofOthers(append(faults, doc.invalid()...), desired); len(faults) > 0 {
 		return nil, joinFaults(file, faults)
 	}
 	if p != nil && p.TokenAttributes != nil && doc.config.APIVersion != versions[0] {
 		return nil, &Fault{File: file, Line: doc.line("apiVersion"), Field: "apiVersion", Starts: true, Text: fmt.Sprintf("%q knows no tokenAttributes, which %q has; write \"apiVersion: %s\"", doc.config.APIVersion, name, versions[0])}
 	}
 	at := slices.IndexFunc(doc.config.Providers, func(e Provider) bool { return e.Name == name })
-	if p != nil && at >= 0 && has(ours.Shared, name) && reflect.DeepEqual(doc.config.Providers[at], *p) {
+	if p != nil && at >= 0 && has(desired.Shared, name) && reflect.DeepEqual(doc.config.Providers[at], *p) {
 		return old, nil // keeps the layout that its owner chose
 	}
 	want := doc.with(at, p)
 	if isJSON(old) {
-		return mergeJSON(old, doc, at, want, ours)
+		return mergeJSON(old, doc, at, want, desired)
 	}
-	entry := ours.lines(p)
-	if data, ok := editText(old, at, entry); ok && prove(data, want, ours) == nil {
+	entry := desired.lines(p)
+	if data, ok := editText(old, at, entry); ok && prove(data, want, desired) == nil {
 		return data, nil
 	}
 	if block, ok := toBlock(old); ok {
-		if data, ok := editText(block, at, entry); ok && prove(data, want, ours) == nil {
+		if data, ok := editText(block, at, entry); ok && prove(data, want, desired) == nil {
 			return data, nil
 		}
 	}
-	if data, ok := rebuild(old, want, ours); ok {
+	if data, ok := rebuild(old, want, desired); ok {
 		return data, nil
 	}
 	return nil, errLayout
@@ -103,10 +103,10 @@ func put(file string, old []byte, name string, p *Provider, ours Ours) ([]byte, 
 
 // ofOthers returns the faults outside mirrorcred's entries: what is wrong with
 // those ends with them. The second entry of a name stays one.
-func (d *document) ofOthers(faults []*Fault, ours Ours) []*Fault {
+func (d *document) ofOthers(faults []*Fault, desired Desired) []*Fault {
 	seen := map[string]bool{}
 	for i, e := range d.config.Providers {
-		if ours.owns(e.Name) && !seen[e.Name] {
+		if desired.owns(e.Name) && !seen[e.Name] {
 			seen[e.Name] = true
 			field := fmt.Sprintf("providers[%d].", i)
 			faults = slices.DeleteFunc(faults, func(f *Fault) bool { return strings.HasPrefix(f.Field, field) })
@@ -132,9 +132,9 @@ func (d *document) with(at int, p *Provider) configuration {
 }
 
 // prove reads data back and compares it with want.
-func prove(data []byte, want configuration, ours Ours) error {
-	doc, faults := ours.reader.decode(data)
-	if faults = doc.ofOthers(append(faults, doc.invalid()...), ours); len(faults) > 0 || !reflect.DeepEqual(doc.config, want) {
+func prove(data []byte, want configuration, desired Desired) error {
+	doc, faults := desired.reader.decode(data)
+	if faults = doc.ofOthers(append(faults, doc.invalid()...), desired); len(faults) > 0 || !reflect.DeepEqual(doc.config, want) {
 		return errLayout
 	}
 	return nil
@@ -155,14 +155,14 @@ func isBare(data []byte) bool {
 }
 
 // fresh returns a whole file, below the comments of the one there is.
-func fresh(old []byte, p Provider, ours Ours) ([]byte, error) {
+func fresh(old []byte, p Provider, desired Desired) ([]byte, error) {
 	// A lone \r ends a line in YAML, but not in the lines that are edited here.
 	old = bytes.ReplaceAll(bytes.ReplaceAll(old, []byte("\r\n"), []byte("\x00")), []byte("\r"), []byte("\n"))
 	t := newText(bytes.ReplaceAll(old, []byte("\x00"), []byte("\r\n")))
-	t.insert(len(t.lines), append([]string{"apiVersion: " + versions[0], "kind: " + kind, "providers:"}, indent(2, ours.lines(&p))...))
+	t.insert(len(t.lines), append([]string{"apiVersion: " + versions[0], "kind: " + kind, "providers:"}, indent(2, desired.lines(&p))...))
 	var want document
 	want.config.APIVersion, want.config.Kind = versions[0], kind
-	if err := prove(t.bytes(), want.with(-1, &p), ours); err != nil {
+	if err := prove(t.bytes(), want.with(-1, &p), desired); err != nil {
 		return nil, errLayout
 	}
 	return t.bytes(), nil
@@ -205,8 +205,8 @@ func toBlock(old []byte) ([]byte, bool) {
 
 // mergeJSON formats a JSON file again, and keeps the keys, order and numbers of
 // each other provider.
-func mergeJSON(old []byte, doc *document, at int, want configuration, ours Ours) ([]byte, error) {
-	if reflect.DeepEqual(doc.config, want) && prove(old, want, ours) == nil {
+func mergeJSON(old []byte, doc *document, at int, want configuration, desired Desired) ([]byte, error) {
+	if reflect.DeepEqual(doc.config, want) && prove(old, want, desired) == nil {
 		return old, nil
 	}
 	var file struct {
@@ -231,8 +231,8 @@ func mergeJSON(old []byte, doc *document, at int, want configuration, ours Ours)
 		}
 	}
 	data, err := encodeJSON(file)
-	if err != nil || prove(data, want, ours) != nil {
-		return rebuildJSON(want, ours)
+	if err != nil || prove(data, want, desired) != nil {
+		return rebuildJSON(want, desired)
 	}
 	return data, nil
 }

@@ -54,7 +54,7 @@ func (r *Reader) remembered(key string, merge func() ([]byte, error)) ([]byte, e
 
 // mergeKey returns all that the result of config depends on, as text. Of Stale
 // that is what it says of the providers that are there.
-func (o Ours) mergeKey(old []byte) string {
+func (o Desired) mergeKey(old []byte) string {
 	var key strings.Builder
 	add := func(kind string, lines []string) {
 		key.WriteString(kind)

@@ -43,7 +43,7 @@ func compareReaders(t *testing.T, seen *Reader, f File) {
 		found, ok, err := r.Find([]File{f}, ours.Name)
 		text, _ = json.Marshal(found)
 		list = append(list, fmt.Sprintf("Find: %s, %t, %v", text, ok, err))
-		for _, o := range []Ours{
+		for _, o := range []Desired{
 			only(ours), {Providers: []Provider{ours, ofPods}}, {Providers: []Provider{ofPods}, Stale: stale}, {Shared: []Provider{found}},
 		} {
 			data, err := r.Config(f.Data, o)

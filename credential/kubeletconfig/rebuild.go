@@ -12,7 +12,7 @@ import (
 // an alias leads to, or the list of providers is one. Since the kubelet refuses
 // unknown fields, the configuration as it is read is all that the document
 // means. Its comments are kept above it, and everything around it stays.
-func rebuild(old []byte, want configuration, ours Ours) ([]byte, bool) {
+func rebuild(old []byte, want configuration, desired Desired) ([]byte, bool) {
 	t := newText(old)
 	start := t.documentStart()
 	end := t.documentEnd(start)
@@ -23,8 +23,8 @@ func rebuild(old []byte, want configuration, ours Ours) ([]byte, bool) {
 	out = append(out, looseComments(strings.Join(t.lines[start:end], ""))...)
 	out = append(out, "apiVersion: "+want.APIVersion, "kind: "+want.Kind, "providers:")
 	for _, p := range want.Providers {
-		if has(ours.Providers, p.Name) {
-			out = append(out, indent(2, ours.lines(&p))...)
+		if has(desired.Providers, p.Name) {
+			out = append(out, indent(2, desired.lines(&p))...)
 		} else {
 			out = append(out, indent(2, lines(p))...)
 		}
@@ -34,7 +34,7 @@ func rebuild(old []byte, want configuration, ours Ours) ([]byte, bool) {
 	t.insert(start, out)
 	t.lines = append(t.lines, tail...)
 	data := t.bytes()
-	return data, prove(data, want, ours) == nil
+	return data, prove(data, want, desired) == nil
 }
 
 // documentStart returns the line on which the content of the first document
@@ -91,9 +91,9 @@ func (r *reading) walk(n *yaml.Node) {
 }
 
 // rebuildJSON is rebuild for JSON, which has no comments.
-func rebuildJSON(want configuration, ours Ours) ([]byte, error) {
+func rebuildJSON(want configuration, desired Desired) ([]byte, error) {
 	data, err := encodeJSON(want)
-	if err != nil || prove(data, want, ours) != nil {
+	if err != nil || prove(data, want, desired) != nil {
 		return nil, errLayout
 	}
 	return data, nil

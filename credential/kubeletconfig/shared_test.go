@@ -31,18 +31,18 @@ func TestShared(t *testing.T) {
 	if !ok || err != nil || len(p.MatchImages) != 2 || len(p.Args) != 2 || p.TokenAttributes == nil {
 		t.Fatalf("Find = %+v, %v, %v", p, ok, err)
 	}
-	same, err := Config([]byte(old), Ours{Shared: []Provider{p}})
+	same, err := Config([]byte(old), Desired{Shared: []Provider{p}})
 	if err != nil || string(same) != old {
 		t.Errorf("Config of the same = %s, %v; want it untouched", same, err)
 	}
 	p.Args[1] = "--registry-mirror=mcr.microsoft.com:fabrikam.azurecr.io"
 	p.MatchImages = append(p.MatchImages, "odd.example:x") // theirs, though it matches nothing
-	data, err := Config([]byte(old), Ours{Shared: []Provider{p}})
+	data, err := Config([]byte(old), Desired{Shared: []Provider{p}})
 	if err == nil {
 		t.Errorf("Config with a pattern that keeps the kubelet from starting:\n%s", data)
 	}
 	p.MatchImages[2] = "*.example:5000"
-	data, err = Config([]byte(old), Ours{Shared: []Provider{p}})
+	data, err = Config([]byte(old), Desired{Shared: []Provider{p}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestShared(t *testing.T) {
 	if text := string(data); strings.Contains(text, markerPrefix) || !strings.HasSuffix(text, other) || !strings.Contains(text, "# the mirror") {
 		t.Errorf("Config = %s; want no mark, the comment and the other entry", text)
 	}
-	if again, err := Config(data, Ours{Providers: []Provider{ours}, Shared: []Provider{p}}); err != nil || !strings.HasPrefix(string(again), string(data)) {
+	if again, err := Config(data, Desired{Providers: []Provider{ours}, Shared: []Provider{p}}); err != nil || !strings.HasPrefix(string(again), string(data)) {
 		t.Errorf("Config with mirrorcred's beside it = %s, %v", again, err)
 	}
 	if _, _, err := Find([]File{{"b", []byte(strings.Replace(old, "    args", "    argz", 1))}}, p.Name); err == nil || !strings.Contains(err.Error(), "argz") {
@@ -65,11 +65,11 @@ func TestSharedInADirectory(t *testing.T) {
 	p, _, _ := Find([]File{{"b", []byte(head + "providers:\n" + theirs)}}, "acr-credential-provider")
 	p.Args = p.Args[:1]
 	dir := map[string][]byte{"00-aks.yaml": []byte(head + "providers:\n" + theirs)}
-	if _, _, err := Dir(dir, Ours{Shared: []Provider{p}}); err == nil || !strings.Contains(err.Error(), `00-aks.yaml:5: providers[0].name: "acr-credential-provider" must change`) {
+	if _, _, err := Dir(dir, Desired{Shared: []Provider{p}}); err == nil || !strings.Contains(err.Error(), `00-aks.yaml:5: providers[0].name: "acr-credential-provider" must change`) {
 		t.Errorf("Dir with the entry in another file: %v", err)
 	}
 	dir = map[string][]byte{FileName: dir["00-aks.yaml"]}
-	if name, data, err := Dir(dir, Ours{Shared: []Provider{p}}); err != nil || name != FileName || strings.Contains(string(data), "--registry-mirror") {
+	if name, data, err := Dir(dir, Desired{Shared: []Provider{p}}); err != nil || name != FileName || strings.Contains(string(data), "--registry-mirror") {
 		t.Errorf("Dir = %s, %s, %v", name, data, err)
 	}
 }
@@ -84,11 +84,11 @@ func TestSharedJSON(t *testing.T) {
 	if !ok || err != nil {
 		t.Fatal(p, ok, err)
 	}
-	if same, err := Config([]byte(old), Ours{Shared: []Provider{p}}); err != nil || string(same) != old {
+	if same, err := Config([]byte(old), Desired{Shared: []Provider{p}}); err != nil || string(same) != old {
 		t.Errorf("Config of the same = %s, %v; want it untouched", same, err)
 	}
 	p.Args = append(p.Args, "--registry-mirror=a.io:b.azurecr.io")
-	data, err := Config([]byte(old), Ours{Shared: []Provider{p}})
+	data, err := Config([]byte(old), Desired{Shared: []Provider{p}})
 	if err != nil {
 		t.Fatal(err)
 	}

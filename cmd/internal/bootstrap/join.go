@@ -128,7 +128,7 @@ func (j *Joining) planProvider(p *JoinPlan, m *mirror.Map) error {
 	if old, err := j.Observe(name); err != nil || old != nil {
 		return err
 	}
-	data, err := kubeletconfig.Config(nil, kubeletconfig.Ours{Providers: []kubeletconfig.Provider{{
+	data, err := kubeletconfig.Config(nil, kubeletconfig.Desired{Providers: []kubeletconfig.Provider{{
 		Name: Plugin, MatchImages: []string{plan.NoImage}, Args: []string{"--registry-mirror=@" + plan.RoutesDir},
 	}}})
 	if err != nil {

@@ -30,7 +30,7 @@ func cutProviders(data []byte) ([]byte, error) {
 	case 0:
 		return nil, nil
 	}
-	return kubeletconfig.Config(data, kubeletconfig.Ours{Shared: others[:1], Stale: isProvider})
+	return kubeletconfig.Config(data, kubeletconfig.Desired{Shared: others[:1], Stale: isProvider})
 }
 
 // isProvider reports whether a provider is mirrorcred's: its plugin, or the plugin

@@ -20,7 +20,7 @@ func logins(facts *Facts) []Finding {
 		if i < 0 {
 			continue
 		}
-		found = append(found, Finding{ConfigsAuth, login.Where,
+		found = append(found, Finding{ContainerdLoginUsed, login.Where,
 			fmt.Sprintf("containerd has its own login for %q here and uses it if a pull of %q comes without a credential: a wrong one fails the pull, and a right one hides that the plugin returned none", login.Host, facts.Map.Mirrors[i].Source),
 			fmt.Sprintf("remove [%s], name the login as a credential in the map, and restart containerd", login.Table)})
 	}

@@ -33,18 +33,18 @@ const (
 
 // containerd.
 const (
-	ContainerdUnknown = "containerd-unknown"
-	RestartPending    = "restart-pending"
-	NextStartDiffers  = "next-start-differs"
-	VersionTooOld     = "version-too-old"
-	ImportNotFollowed = "import-not-followed"
-	CRIDisabled       = "cri-disabled"
-	ClockUnknown      = "clock-unknown"
-	ConfigsAuth       = "configs-auth-in-the-way"
-	HeadersLost       = "headers-lost"
-	CtrIgnoresHosts   = "ctr-ignores-hosts"
-	PauseImage        = "pause-image-through-authenticated-mirror"
-	OwnImage          = "own-image-through-mirror"
+	ContainerdUnknown   = "containerd-unknown"
+	RestartPending      = "restart-pending"
+	NextStartDiffers    = "next-start-differs"
+	VersionTooOld       = "version-too-old"
+	ImportNotFollowed   = "import-not-followed"
+	CRIDisabled         = "cri-disabled"
+	ClockUnknown        = "clock-unknown"
+	ContainerdLoginUsed = "configs-auth-in-the-way"
+	HeadersLost         = "headers-lost"
+	CtrIgnoresHosts     = "ctr-ignores-hosts"
+	PauseImage          = "pause-image-through-authenticated-mirror"
+	OwnImage            = "own-image-through-mirror"
 )
 
 // The tree of hosts.toml files.

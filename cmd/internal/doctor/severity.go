@@ -25,7 +25,7 @@ var (
 		RegistriesYAMLUnreadable: true, EmptyDirectory: true, NotADirectory: true, CaseOrPortSpelling: true, DockerStyleIgnored: true,
 		ShadowedDirectory: true, NextStartDiffers: true, ImportNotFollowed: true, MatchImagesNeverMatch: true,
 		MatchImagesTooWide: true, WatcherNotRunning: true, NotLookedAt: true,
-		ConfigsAuth: true, HeadersLost: true, PauseImage: true, OwnImage: true, FlagsDifferFromFiles: true, CachePoisoned: true, RealmUnasked: true,
+		ContainerdLoginUsed: true, HeadersLost: true, PauseImage: true, OwnImage: true, FlagsDifferFromFiles: true, CachePoisoned: true, RealmUnasked: true,
 		WatcherOlder: true, NoInotify: true, ReadOnly: true, SELinuxLabel: true, ClockSkew: true, AnotherNode: true,
 		CredentialNotRenewed: true, MirrorNotReady: true, NodeadmRewrites: true, KubeadmFlagsComment: true,
 		hosts.KeyUnknown: true, hosts.HTTPWithTLSKeys: true, hosts.TwoTargetsOneHost: true,

@@ -187,7 +187,7 @@ func namedBy(file string, data []byte) []Named {
 	entries, err := kubeletconfig.Read(kubeletconfig.File{Name: file, Data: data})
 	var named []Named
 	for _, e := range entries {
-		if plan.IsOurs(e.Name) {
+		if plan.IsOwn(e.Name) {
 			named = append(named, Named{file, e.Line, e.Name})
 		}
 	}

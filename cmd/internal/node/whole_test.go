@@ -224,7 +224,7 @@ func checkKubeletFile(t testing.TB, n *Node, when string) {
 	}
 	for _, e := range entries {
 		// As the kubelet looks for them when it starts.
-		if _, missing := exec.LookPath(n.path(mirror.DefaultBinDir, e.Name)); missing != nil && (plan.IsOurs(e.Name) || e.Name == mirror.Stock) {
+		if _, missing := exec.LookPath(n.path(mirror.DefaultBinDir, e.Name)); missing != nil && (plan.IsOwn(e.Name) || e.Name == mirror.Stock) {
 			err = missing
 		}
 	}

@@ -21,8 +21,8 @@ func tokenProvider(c mirror.Credential) string { return PluginName + "-" + c.Nam
 // returns.
 func IsTokenProvider(name string) bool { return strings.HasPrefix(name, PluginName+"-") }
 
-// IsOurs reports whether a provider of that name is ours.
-func IsOurs(name string) bool { return name == PluginName || IsTokenProvider(name) }
+// IsOwn reports whether a provider of that name is ours.
+func IsOwn(name string) bool { return name == PluginName || IsTokenProvider(name) }
 
 // An Entry is one of mirrorcred's providers in the kubelet's configuration: the part
 // that matters for what a kubelet has read.
@@ -68,7 +68,7 @@ func sameEntries(a, b []Entry) bool {
 
 // entries returns our providers in the kubelet's present configuration.
 func (o *Observed) entries() []Entry {
-	return o.Kubelet.ourEntries(o.State.last(mirror.Stock) != nil)
+	return o.Kubelet.ownEntries(o.State.last(mirror.Stock) != nil)
 }
 
 // list returns the files in the order of their names.
@@ -83,21 +83,21 @@ func (k KubeletFiles) list() []kubeletconfig.File {
 // EntriesOf returns our providers in an earlier version of the kubelet's file. The
 // entry of [mirror.Stock] counts if we ever drove it.
 func (s State) EntriesOf(file kubeletconfig.File) []Entry {
-	return OurEntries(s.Newest(mirror.Stock) != nil, file)
+	return OwnEntries(s.Newest(mirror.Stock) != nil, file)
 }
 
-// OurEntries returns our providers in a file of the kubelet's, the plugin's own
+// OwnEntries returns our providers in a file of the kubelet's, the plugin's own
 // first, and with them [mirror.Stock] if we drive it.
-func OurEntries(withStock bool, file kubeletconfig.File) []Entry {
-	return KubeletFiles{Files: map[string][]byte{file.Name: file.Data}}.ourEntries(withStock)
+func OwnEntries(withStock bool, file kubeletconfig.File) []Entry {
+	return KubeletFiles{Files: map[string][]byte{file.Name: file.Data}}.ownEntries(withStock)
 }
 
-func (k KubeletFiles) ourEntries(withStock bool) []Entry {
-	return newEntries(k.ourProviders(withStock))
+func (k KubeletFiles) ownEntries(withStock bool) []Entry {
+	return newEntries(k.ownProviders(withStock))
 }
 
-// ourProviders is [OurEntries] with all that the files say of them.
-func (k KubeletFiles) ourProviders(withStock bool) []kubeletconfig.Provider {
+// ownProviders is [OwnEntries] with all that the files say of them.
+func (k KubeletFiles) ownProviders(withStock bool) []kubeletconfig.Provider {
 	read, err := k.Reader.Read(k.list()...)
 	if err != nil {
 		return nil

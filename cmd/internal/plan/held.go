@@ -42,7 +42,7 @@ func hold(d *Desired, o *Observed, p plugin, r routes, t tree) heldBack {
 		}
 	}
 	if len(h.removals)+len(h.mirrors) > 0 {
-		h.providers = o.Kubelet.ourProviders(false)
+		h.providers = o.Kubelet.ownProviders(false)
 	}
 	return h
 }

@@ -55,25 +55,25 @@ func (next configuration) isRejected() bool { return next.rejected != "" && next
 // questions are in the share, even if there is an error.
 func configure(c *configuring) (configuration, error) {
 	next := configuration{provided: c.seen.State.Provided}
-	ours, err := c.plugin.entries(c)
-	next.questions, next.made, next.mapped = ours.questions, ours.made, ours.mapped
-	if err != nil || ours.none() {
+	own, err := c.plugin.entries(c)
+	next.questions, next.made, next.mapped = own.questions, own.made, own.mapped
+	if err != nil || own.none() {
 		return next, err
 	}
-	if len(ours.wanted) > 0 {
+	if len(own.wanted) > 0 {
 		a, open := c.seen.ask(aboutProgram(c.Map, c.plugin))
 		if next.questions = append(next.questions, open...); a.Err != nil {
 			return next, a.Err
 		}
 	}
-	links, err := c.plugin.links(c, ours.wanted)
+	links, err := c.plugin.links(c, own.wanted)
 	if next.share = next.share.and(links); err != nil {
 		return next, err
 	}
-	if next.wants = newEntries(ours.wanted); next.wants == nil {
+	if next.wants = newEntries(own.wanted); next.wants == nil {
 		next.wants = []Entry{} // the entry that is changed is not ours any more
 	}
-	hash, err := hashProviders(slices.Concat(ours.ours.Providers, ours.ours.Shared))
+	hash, err := hashProviders(slices.Concat(own.desired.Providers, own.desired.Shared))
 	if err != nil {
 		return next, err
 	}
@@ -90,12 +90,12 @@ func configure(c *configuring) (configuration, error) {
 		// Another program wrote the file, and a kubelet may have started since.
 		next.provided = nil
 	}
-	return changeFile(c, next, ours.ours)
+	return changeFile(c, next, own.desired)
 }
 
 // changeFile is [configure] for the file with our providers in it.
-func changeFile(c *configuring, next configuration, ours kubeletconfig.Ours) (configuration, error) {
-	name, data, err := mergeProviders(c.Map.Kubelet.Config, c.seen.Kubelet, ours)
+func changeFile(c *configuring, next configuration, desired kubeletconfig.Desired) (configuration, error) {
+	name, data, err := mergeProviders(c.Map.Kubelet.Config, c.seen.Kubelet, desired)
 	if err != nil {
 		return next, c.faults(err)
 	}
@@ -107,12 +107,12 @@ func changeFile(c *configuring, next configuration, ours kubeletconfig.Ours) (co
 	if err != nil {
 		return next, err
 	}
-	if slices.ContainsFunc(ours.Providers, handsOnTokens) {
+	if slices.ContainsFunc(desired.Providers, handsOnTokens) {
 		open, err := checkVersion(c)
 		if next.questions = append(next.questions, open...); err != nil {
 			return next, err
 		}
-		next.audiences = newAudiences(ours.Providers, c.seen.entries())
+		next.audiences = newAudiences(desired.Providers, c.seen.entries())
 	}
 	place := c.Map.Kubelet.Config
 	if c.seen.Kubelet.Dir {
@@ -126,12 +126,12 @@ func changeFile(c *configuring, next configuration, ours kubeletconfig.Ours) (co
 }
 
 // mergeProviders returns the file to write with our providers in it.
-func mergeProviders(config string, seen KubeletFiles, ours kubeletconfig.Ours) (name string, data []byte, err error) {
+func mergeProviders(config string, seen KubeletFiles, desired kubeletconfig.Desired) (name string, data []byte, err error) {
 	if seen.Dir {
-		return seen.Reader.Dir(seen.Files, ours)
+		return seen.Reader.Dir(seen.Files, desired)
 	}
 	name = path.Base(config)
-	data, err = seen.Reader.Config(seen.Files[name], ours)
+	data, err = seen.Reader.Config(seen.Files[name], desired)
 	return name, data, err
 }
 

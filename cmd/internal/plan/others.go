@@ -27,11 +27,11 @@ func nextOthers(c *configuring, next configuration) others {
 	if hash == "" {
 		hash = HashFiles(files.Files)
 	}
-	known, isStockOurs := c.seen.State.Others, c.plugin.runs(mirror.Stock)
-	if known.File == hash && known.Stock == isStockOurs {
+	known, isStockOwn := c.seen.State.Others, c.plugin.runs(mirror.Stock)
+	if known.File == hash && known.Stock == isStockOwn {
 		return known
 	}
-	return others{hash, isStockOurs, readOthers(c, files)}
+	return others{hash, isStockOwn, readOthers(c, files)}
 }
 
 func readOthers(c *configuring, files KubeletFiles) []doctor.Provider {
@@ -39,7 +39,7 @@ func readOthers(c *configuring, files KubeletFiles) []doctor.Provider {
 	read, _ := files.Reader.Read(files.list()...)
 	var list []doctor.Provider
 	for _, e := range read {
-		if IsOurs(e.Name) || c.plugin.runs(e.Name) {
+		if IsOwn(e.Name) || c.plugin.runs(e.Name) {
 			continue
 		}
 		where := c.path(c.Map.Kubelet.Config)

@@ -18,7 +18,7 @@ type ownPlugin struct {
 }
 
 func (ownPlugin) name() string                                         { return PluginName }
-func (ownPlugin) runs(provider string) bool                            { return IsOurs(provider) }
+func (ownPlugin) runs(provider string) bool                            { return IsOwn(provider) }
 func (ownPlugin) needsRoutes(*kubelets, bool) bool                     { return true }
 func (ownPlugin) waitsForFile() bool                                   { return false }
 func (ownPlugin) isDecided(isWithdrawn, _ bool) bool                   { return isWithdrawn }
@@ -101,7 +101,7 @@ var onlyOwn = []string{PluginName}
 // its mirrors, or is removed if mirrorcred made it.
 func (p ownPlugin) entries(c *configuring) (entries, error) {
 	wanted := p.providers(c)
-	e := entries{wanted: wanted, ours: kubeletconfig.Ours{Providers: wanted, Stale: IsTokenProvider}}
+	e := entries{wanted: wanted, desired: kubeletconfig.Desired{Providers: wanted, Stale: IsTokenProvider}}
 	// A run that was killed may have written the entry without recording it.
 	if c.seen.State.last(mirror.Stock) == nil && !c.seen.State.Made {
 		return e, nil
@@ -112,9 +112,9 @@ func (p ownPlugin) entries(c *configuring) (entries, error) {
 		return e, c.faults(err)
 	case !there:
 	case stillMade(c.seen, stock) && len(wanted) > 0:
-		e.ours.Stale = func(name string) bool { return IsTokenProvider(name) || name == mirror.Stock }
+		e.desired.Stale = func(name string) bool { return IsTokenProvider(name) || name == mirror.Stock }
 	default:
-		e.ours.Shared = []kubeletconfig.Provider{withMirrors(stock, nil, "")}
+		e.desired.Shared = []kubeletconfig.Provider{withMirrors(stock, nil, "")}
 	}
 	return e, nil
 }
@@ -149,7 +149,7 @@ func (p ownPlugin) providers(c *configuring) []kubeletconfig.Provider {
 	list = append(list, c.held.missing(list)...)
 	own := kubeletconfig.Provider{Name: PluginName, MatchImages: p.matchImages(c, PluginName), Args: p.args()}
 	if len(own.MatchImages) == 0 {
-		if len(list) == 0 && !slices.ContainsFunc(c.seen.entries(), func(e Entry) bool { return IsOurs(e.Name) }) {
+		if len(list) == 0 && !slices.ContainsFunc(c.seen.entries(), func(e Entry) bool { return IsOwn(e.Name) }) {
 			return nil // nothing to match, and no provider to keep
 		}
 		own.MatchImages = []string{NoImage}

@@ -52,10 +52,10 @@ func Mapped(m *mirror.Map) bool { return pluginOf(m).waitsForFile() }
 
 // entries are the plugin's entries of the kubelet's configuration.
 type entries struct {
-	// ours is what to write, and wanted the part of it that the map's plugin needs.
+	// desired is what to write, and wanted the part of it that the map's plugin needs.
 	// The rest is an entry to restore.
-	ours   kubeletconfig.Ours
-	wanted []kubeletconfig.Provider
+	desired kubeletconfig.Desired
+	wanted  []kubeletconfig.Provider
 	// made says that an entry in it was not there before us.
 	made bool
 	// mapped are the mirrors that it has as it is.
@@ -64,7 +64,7 @@ type entries struct {
 }
 
 // none reports whether there is nothing to write.
-func (e entries) none() bool { return len(e.ours.Providers)+len(e.ours.Shared) == 0 }
+func (e entries) none() bool { return len(e.desired.Providers)+len(e.desired.Shared) == 0 }
 
 // A configuring is what the kubelet's configuration is planned from.
 type configuring struct {

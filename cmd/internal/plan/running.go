@@ -20,8 +20,8 @@ type kubelet struct {
 type providers struct {
 	// has are the images of each, by its name and the token that it gets.
 	has map[[2]string]matcher
-	// hasOurs says that one of them runs our plugin.
-	hasOurs bool
+	// hasOwn says that one of them runs our plugin.
+	hasOwn bool
 	// mirrors are what [mirror.Stock] is told, and answers the login server
 	// whose credential it answers for a host.
 	mirrors, answers map[string]string
@@ -31,7 +31,7 @@ func newProviders(entries []Entry) providers {
 	p := providers{has: map[[2]string]matcher{}}
 	for _, e := range entries {
 		p.has[[2]string{e.Name, e.Token}] = newMatcher(e.Match)
-		p.hasOurs = p.hasOurs || IsOurs(e.Name)
+		p.hasOwn = p.hasOwn || IsOwn(e.Name)
 		if e.Name == mirror.Stock {
 			p.mirrors = stockArgs{pairs: e.Mirrors}.mirrors()
 			p.answers = byHost(p.mirrors)

@@ -38,7 +38,7 @@ func (*stockPlugin) links(*configuring, []kubeletconfig.Provider) (share, error)
 
 // needsRoutes implements [plugin]: a kubelet may still have our plugin from before.
 func (*stockPlugin) needsRoutes(ks *kubelets, areThere bool) bool {
-	return areThere && (ks.unseen != "" || slices.ContainsFunc(ks.list, func(k kubelet) bool { return !k.known || k.hasOurs }))
+	return areThere && (ks.unseen != "" || slices.ContainsFunc(ks.list, func(k kubelet) bool { return !k.known || k.hasOwn }))
 }
 
 // mayAnswer implements [plugin]. A source that is new to the plugin need not wait.
@@ -65,7 +65,7 @@ func (p *stockPlugin) entries(c *configuring) (entries, error) {
 		return entries{}, c.faults(err)
 	}
 	before := readStockArgs(old.Args)
-	e := entries{made: !there || stillMade(c.seen, old), mapped: before.mirrors(), ours: kubeletconfig.Ours{Stale: IsOurs}}
+	e := entries{made: !there || stillMade(c.seen, old), mapped: before.mirrors(), desired: kubeletconfig.Desired{Stale: IsOwn}}
 	mirrors, match := p.mirrors(c, e.mapped)
 	azure := p.azureFile()
 	if azure != "" {
@@ -100,9 +100,9 @@ func (p *stockPlugin) entries(c *configuring) (entries, error) {
 	}
 	e.wanted = []kubeletconfig.Provider{withMirrors(old, match, strings.Join(mirrors, ","))}
 	if e.made {
-		e.ours.Providers = e.wanted
+		e.desired.Providers = e.wanted
 	} else {
-		e.ours.Shared = e.wanted
+		e.desired.Shared = e.wanted
 	}
 	return e, nil
 }

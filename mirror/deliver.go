@@ -17,6 +17,16 @@ const authorization = "Authorization"
 // it names no end.
 const DeliveryRenewal = time.Hour
 
+// Delivers reports whether the map has a credential that stands in hosts.toml.
+func (m *Map) Delivers() bool {
+	return slices.ContainsFunc(m.Mirrors, func(one Mirror) bool {
+		return slices.ContainsFunc(one.Targets, func(t Target) bool {
+			_, delivers := t.Delivery()
+			return delivers
+		})
+	})
+}
+
 // DeliveryKey names one credential of one registry where it is handed over as a header
 // (cmd/internal/deliver/handover). It depends on all that the header may depend on, so
 // that the value of another registry, or of an earlier definition, is never taken for

@@ -19,7 +19,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/hosts"
 )
 
-// pollInterval returns which registries containerd asks for a source now, and an id of
+// observe returns which registries containerd asks for a source now, and an id of
 // the file that says so.
 func (f *fire) observe(source string) (id string, list []string) {
 	for {

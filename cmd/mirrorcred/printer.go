@@ -120,7 +120,7 @@ func (p *printer) warnings(width int, list []doctor.Finding) {
 // a file that a registry needs may be missing for all of its sources.
 const mostAlike = 3
 
-// reportWait prints sources that do not match the map, and why.
+// pending prints sources that do not match the map, and why.
 func (p *printer) pending(width int, what string, list []plan.Pending) {
 	alike := map[string][]string{} // sources by reason
 	for _, one := range list {

@@ -37,7 +37,7 @@ func (d *disk) before(op, path string) error {
 // at returns where a path of the node is on this machine.
 func (d *disk) at(path string) string { return d.tree.Path(path) }
 
-// pollInterval returns what is at a path, nil if nothing is. It does not follow a link.
+// observe returns what is at a path, nil if nothing is. It does not follow a link.
 func (d *disk) observe(path string) (*File, error) {
 	info, err := d.tree.Lstat(d.at(path))
 	switch {

@@ -153,7 +153,7 @@ var brokenContainerds = []broken{
 	{"a login of containerd's own", func(h *host) {
 		h.append(config, "[plugins.'io.containerd.cri.v1.images'.registry.configs.'mirror.corp'.auth]\nusername = 'u'\npassword = 'CANARY'\n")
 		h.apply()
-	}, []string{"warning configs-auth-in-the-way"}, nil},
+	}, []string{"warning containerd-login-used"}, nil},
 	{"a login of containerd's own for another registry", func(h *host) {
 		h.append(config, "[plugins.'io.containerd.cri.v1.images'.registry.configs.'other.corp'.auth]\nusername = 'u'\npassword = 'CANARY'\n")
 		h.apply()

@@ -192,7 +192,7 @@ func (h *host) watcher(context.Context) (Watcher, error) {
 	return *h.answer, nil
 }
 
-// pollInterval returns what is found.
+// observe returns what is found.
 func (h *host) observe() []Finding {
 	o := Options{Root: h.root, Watcher: h.watcher, Version: "v2"}
 	if h.deliverer != nil {

@@ -29,7 +29,7 @@ type outlook struct {
 	missing bool
 	// logins are the registries for which it has logins of its own.
 	logins []doctor.Login
-	// known says that it is known how containerd is started, so only a change of
+	// startKnown says that it is known how containerd is started, so only a change of
 	// its files changes what it reads.
 	startKnown bool
 }

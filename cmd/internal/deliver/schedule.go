@@ -47,7 +47,7 @@ type entry struct {
 	fault string
 }
 
-// pollInterval reads what the store has for an entry.
+// observe reads what the store has for an entry.
 func (e *entry) observe(store handover.Store) {
 	e.value, _ = store.Value(e.want.Key) // zero without one
 	f, err := store.Fault(e.want.Key)

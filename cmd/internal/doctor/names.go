@@ -40,7 +40,7 @@ const (
 	ImportNotFollowed   = "import-not-followed"
 	CRIDisabled         = "cri-disabled"
 	ClockUnknown        = "clock-unknown"
-	ContainerdLoginUsed = "configs-auth-in-the-way"
+	ContainerdLoginUsed = "containerd-login-used"
 	HeadersLost         = "headers-lost"
 	CtrIgnoresHosts     = "ctr-ignores-hosts"
 	PauseImage          = "pause-image-through-authenticated-mirror"

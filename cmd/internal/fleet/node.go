@@ -61,21 +61,21 @@ func (n *Node) Reboot() { n.memory.Clear() }
 const runLimit = 45 * time.Second
 
 // Plugin gets a credential for a registry as a run of the plugin does
-// (cmd/internal/plugin, keptAzure and keep).
+// (cmd/internal/plugin, cachedAzure and tokenCache).
 func (n *Node) Plugin(ctx context.Context, registry mirror.Host) error {
 	ctx, cancel := context.WithTimeout(ctx, runLimit)
 	defer cancel()
 	cache := tokens.NewIn(&n.memory, tokens.Options{})
 	key := tokens.NewKey(registry.String())
 	_, _, err := cache.Get(ctx, []tokens.Key{key}, func(ctx context.Context) (credential.Credential, tokens.Key, error) {
-		source := azure.New(n.config, azure.Options{Transport: wire{n}, TokenCache: keep(cache)})
+		source := azure.New(n.config, azure.Options{Transport: wire{n}, TokenCache: tokenCache(cache)})
 		got, err := source.Credential(ctx, credential.Query{Registry: registry, Image: registry.String() + "/image"})
 		return got, key, err
 	})
 	return err
 }
 
-func keep(cache *tokens.Cache) azure.Cache {
+func tokenCache(cache *tokens.Cache) azure.Cache {
 	key := tokens.NewKey("Entra ID")
 	return func(ctx context.Context, fetch func(context.Context) (credential.Credential, error)) (credential.Credential, error) {
 		got, _, err := cache.Get(ctx, []tokens.Key{key}, func(ctx context.Context) (credential.Credential, tokens.Key, error) {

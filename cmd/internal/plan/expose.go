@@ -33,7 +33,7 @@ func (e exposure) why() string {
 	return fmt.Sprintf("it will be served by %q", e.to)
 }
 
-// one returns the reason for the wait as the operator reads it, and how to avoid the
+// pending returns the reason for the wait as the operator reads it, and how to avoid the
 // wait.
 func (e exposure) pending(reason string) string {
 	if e.delivered {

@@ -141,7 +141,7 @@ func closedRoute(r route.Route) bool {
 	return r.Direct != nil && closed(*r.Direct)
 }
 
-// fileRead returns the generation of the hosts.toml that is in a namespace now, if
+// observedGeneration returns the generation of the hosts.toml that is in a namespace now, if
 // the route knows it.
 func observedGeneration(r route.Route, ns Namespace) (route.Generation, bool) {
 	if ns.Hosts == nil {

@@ -67,14 +67,14 @@ func concat[T any](list, more []T) []T {
 	return append(list, more...)
 }
 
-// A one is why something must wait. The zero wait means that nothing does.
+// A pendingReason is why something must wait. The zero value means that nothing does.
 type pendingReason struct {
 	reason string
 	// restart says that it ends when the kubelet is restarted.
 	restart bool
 }
 
-// reportWait returns the share of a source that is pending for a reason, an empty one
+// pendingShare returns the share of a source that is pending for a reason, an empty one
 // if it waits for nothing.
 func pendingShare(source string, w pendingReason) share {
 	if w.reason == "" {

@@ -45,7 +45,7 @@ func (n *node) cachedAzure(ctx context.Context, c mirror.Credential, source *azu
 	})
 }
 
-// cachedExec fetches for one image at a time, as the kubelet does, and keeps the
+// cachedExec fetches for one image at a time, as the kubelet does, and caches the
 // answer for the whole registry if the provider allows that.
 func (n *node) cachedExec(ctx context.Context, c mirror.Credential, source *execprovider.Source, query credential.Query) (credential.Credential, bool, error) {
 	whole := tokens.NewKey(query.Registry.String(), identityOf(c)...)
@@ -60,7 +60,7 @@ func (n *node) cachedExec(ctx context.Context, c mirror.Credential, source *exec
 	})
 }
 
-// store returns the cache for what an azure.json gets from a service; nil if
+// tokenCache returns the cache for what an azure.json gets from a service; nil if
 // there is no cache.
 func (n *node) tokenCache(from, path string) azure.Cache {
 	if n.tokens == nil {

@@ -39,7 +39,7 @@ func NewKey(registry string, identity ...string) Key {
 	return Key{registry, hex.EncodeToString(sum.Sum(nil))}
 }
 
-// Options say how a cache keeps. The zero value of a field means its default.
+// Options configure a cache. The zero value of a field means its default.
 type Options struct {
 	// Dir is the directory of the cache; it is created if missing.
 	Dir string
@@ -110,7 +110,7 @@ func (c *Cache) note(err error) {
 	}
 }
 
-// A Fetch gets a credential, and says under which key it may be kept: one of
+// A Fetch gets a credential, and says under which key it may be cached: one of
 // those that [Cache.Get] was called with. Its error holds no secret. If the
 // error has a method RetryAfter() time.Duration, the failure is remembered for
 // that long, up to five minutes.
@@ -128,8 +128,8 @@ func (r *Remembered) Error() string {
 	return r.text + " (remembered since " + r.since.UTC().Format(clock) + "; not tried again before " + r.until.UTC().Format(clock) + ")"
 }
 
-// Get returns the credential that is kept under one of keys, the narrowest
-// first, or else what fetch gets; hit says that it was kept. One fetch is made
+// Get returns the credential that is cached under one of keys, the narrowest
+// first, or else what fetch gets; hit says that it was cached. One fetch is made
 // at a time for the narrowest key, whoever asks: the others wait for it and
 // take its result, its failure too, as a [Remembered]. The wait ends when two
 // thirds of the time that ctx leaves are over, and the credential is fetched
@@ -160,10 +160,10 @@ func (c *Cache) Get(ctx context.Context, keys []Key, fetch Fetch) (got credentia
 	}
 	got, key, err := fetch(ctx)
 	if err != nil {
-		c.storeFailure(ctx, keys[0], err)
+		c.saveFailure(ctx, keys[0], err)
 		return credential.Credential{}, false, err
 	}
-	c.store(key, got)
+	c.save(key, got)
 	return got, false, nil
 }
 
@@ -186,8 +186,8 @@ func (c *Cache) find(keys []Key) (entry, bool) {
 // with it.
 func margin(left time.Duration) time.Duration { return min(5*time.Minute, left/10) }
 
-// store keeps a credential until it expires; one without an expiry is not kept.
-func (c *Cache) store(key Key, got credential.Credential) {
+// save caches a credential until it expires; one without an expiry is not cached.
+func (c *Cache) save(key Key, got credential.Credential) {
 	now := c.now()
 	left := got.Expires.Sub(now)
 	if got.Expires.IsZero() || left <= 0 || key == (Key{}) {
@@ -199,8 +199,8 @@ func (c *Cache) store(key Key, got credential.Credential) {
 	})
 }
 
-// storeFailure remembers a failure, but not that this run was told to stop.
-func (c *Cache) storeFailure(ctx context.Context, key Key, err error) {
+// saveFailure remembers a failure, but not that this run was told to stop.
+func (c *Cache) saveFailure(ctx context.Context, key Key, err error) {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return
 	}

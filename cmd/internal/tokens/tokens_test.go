@@ -43,7 +43,7 @@ func newDesk(t *testing.T) *desk {
 
 func (d *desk) files() files { return d.cache.store.(files) }
 
-// get gets the credential of a key, and returns whether it was kept.
+// get gets the credential of a key, and returns whether it was cached.
 func (d *desk) get(key Key) (bool, error) {
 	d.Helper()
 	got, hit, err := d.cache.Get(d.Context(), []Key{key}, func(context.Context) (credential.Credential, Key, error) {
@@ -65,7 +65,7 @@ func (d *desk) get(key Key) (bool, error) {
 	return hit, err
 }
 
-// want gets the credential of a key that is or is not kept.
+// want gets the credential of a key that is or is not cached.
 func (d *desk) want(key Key, hit bool, when string) {
 	d.Helper()
 	if got, err := d.get(key); got != hit || err != nil {

@@ -32,7 +32,7 @@ func newJournal(log *slog.Logger) journal {
 	return journal{log: log, since: map[string]time.Time{}, first: true}
 }
 
-// write logs what is new in a report. fought are the files that another program
+// write logs what is new in a report. reverted are the files that another program
 // keeps reverting.
 func (j *journal) write(r Report, reverted []string) {
 	j.backoff(r.BackingOff, reverted)
@@ -156,7 +156,7 @@ func (j *journal) isDrift(source string, todo plan.Plan) bool {
 		!slices.ContainsFunc(j.last.Draining, is) && !slices.ContainsFunc(j.last.Held, is) && !slices.ContainsFunc(j.last.Faults, is)
 }
 
-// reportWait logs the sources that wait, and those that no longer do unless their
+// pending logs the sources that wait, and those that no longer do unless their
 // change was logged.
 func (j *journal) pending(todo plan.Plan, told map[string]bool) {
 	key := func(w plan.Pending) string { return w.Source }

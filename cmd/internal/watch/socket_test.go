@@ -168,16 +168,16 @@ func TestStampReplaced(t *testing.T) {
 func TestSocketServes(t *testing.T) {
 	dir := t.TempDir()
 	socket, log := filepath.Join(dir, "status.sock"), filepath.Join(dir, "plugin.jsonl")
-	s := NewStatusStore("1.2.3", "/map")
-	s.SetRestartKubelet()
-	s.Record(began(Report{Plan: plan.Plan{Sources: 3}, Source: node.Source{File: "/etc/mirrorcred/delivered/mirrors.toml", Hash: "abc", Delivered: true}}))
+	store := NewStatusStore("1.2.3", "/map")
+	store.SetRestartKubelet()
+	store.Record(began(Report{Plan: plan.Plan{Sources: 3}, Source: node.Source{File: "/etc/mirrorcred/delivered/mirrors.toml", Hash: "abc", Delivered: true}}))
 	listener, err := Listen(nil, socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	s := socketServer(s)
+	s := socketServer(store)
 	s.Log = func() string { return log }
 	go func() { served <- s.ServeSocket(ctx, listener) }()
 	client := Client{Socket: socket}

@@ -88,29 +88,29 @@ func NewStatusStore(version, mapFile string) *StatusStore {
 func (s *StatusStore) Record(r Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s := &s.status
-	s.LastReconcile = r.Began
-	s.from(r.Source)
+	now := &s.status
+	now.LastReconcile = r.Began
+	now.from(r.Source)
 	var unarmed *node.NotArmedError
 	switch {
 	case errors.As(r.Err, &unarmed):
-		s.Armed = false
+		now.Armed = false
 	case r.Err == nil:
-		s.Armed = true
+		now.Armed = true
 	}
-	s.Fault, s.BackingOff, s.FaultParts = "", r.BackingOff, node.PartsOf(r.Err)
+	now.Fault, now.BackingOff, now.FaultParts = "", r.BackingOff, node.PartsOf(r.Err)
 	if r.Err != nil {
-		s.Fault, s.InSync = r.Err.Error(), false
+		now.Fault, now.InSync = r.Err.Error(), false
 		return
 	}
 	if len(r.Plan.Changes) > 0 && !r.BackingOff {
-		s.LastChange = time.Now()
+		now.LastChange = time.Now()
 	}
-	s.Sources, s.Pending, s.Draining, s.Held, s.Conflicts = r.Plan.Sources, r.Plan.Pending, r.Plan.Draining, r.Plan.Held, r.Plan.Conflicts
-	s.Faults, s.Warnings, s.Loss = r.Plan.Faults, r.Plan.Warnings, r.Plan.Loss
-	s.ConflictingSources, s.NeedsRestart, s.Generation = r.Plan.ConflictingSources(), r.Plan.NeedsRestart, r.Plan.Generation
+	now.Sources, now.Pending, now.Draining, now.Held, now.Conflicts = r.Plan.Sources, r.Plan.Pending, r.Plan.Draining, r.Plan.Held, r.Plan.Conflicts
+	now.Faults, now.Warnings, now.Loss = r.Plan.Faults, r.Plan.Warnings, r.Plan.Loss
+	now.ConflictingSources, now.NeedsRestart, now.Generation = r.Plan.ConflictingSources(), r.Plan.NeedsRestart, r.Plan.Generation
 	s.last.record(r)
-	s.InSync = r.inSync()
+	now.InSync = r.inSync()
 }
 
 // from sets what a status says of the map.
@@ -175,10 +175,10 @@ func (s Status) warnings() map[string]float64 {
 
 // Alive reports whether a pass began lately, or the watcher has just started.
 func (s *StatusStore) Alive(late time.Duration) bool {
-	s := s.Status()
-	last := s.LastReconcile
+	now := s.Status()
+	last := now.LastReconcile
 	if last.IsZero() {
-		last = s.Started
+		last = now.Started
 	}
 	return time.Since(last) < late
 }

@@ -36,12 +36,12 @@ func TestRecord(t *testing.T) {
 		"backoff":  {Report{Plan: restoring("/a", "one"), BackingOff: true}, "another program keeps reverting mirrorcred's files", false},
 	}
 	for name, test := range tests {
-		s := NewStatusStore("1.2.3", "/etc/mirrorcred/mirrors.toml")
-		if got := s.Status().Line(); got != "comparing the node with its map" {
+		store := NewStatusStore("1.2.3", "/etc/mirrorcred/mirrors.toml")
+		if got := store.Status().Line(); got != "comparing the node with its map" {
 			t.Errorf("%s: at first the line is %q", name, got)
 		}
-		s.Record(began(test.report))
-		s := s.Status()
+		store.Record(began(test.report))
+		s := store.Status()
 		if s.Line() != test.line || s.InSync != test.inSync || s.LastReconcile.IsZero() {
 			t.Errorf("%s: the status is %+v with the line %q; want %q, in sync %t", name, s, s.Line(), test.line, test.inSync)
 		}
@@ -49,12 +49,12 @@ func TestRecord(t *testing.T) {
 			t.Errorf("%s: changed at %v", name, s.LastChange)
 		}
 		// A fault keeps what is known about the node.
-		s.Record(began(Report{Err: errors.New("line 1")}))
-		if after := s.Status(); after.Sources != s.Sources || len(after.Pending) != len(s.Pending) || after.InSync {
+		store.Record(began(Report{Err: errors.New("line 1")}))
+		if after := store.Status(); after.Sources != s.Sources || len(after.Pending) != len(s.Pending) || after.InSync {
 			t.Errorf("%s: with a fault the status is %+v", name, after)
 		}
-		s.Record(began(Report{}))
-		if after := s.Status(); after.Fault != "" || !after.InSync {
+		store.Record(began(Report{}))
+		if after := store.Status(); after.Fault != "" || !after.InSync {
 			t.Errorf("%s: without the fault the status is %+v", name, after)
 		}
 	}
@@ -91,9 +91,9 @@ func TestSocket(t *testing.T) {
 	if _, err := ReadStatus(t.Context(), nil, socket); err == nil || !strings.Contains(err.Error(), "; start it with") {
 		t.Errorf("without a watcher: %v; want what to do", err)
 	}
-	s := NewStatusStore("1.2.3", "/map")
-	s.Record(began(Report{Plan: plan.Plan{Sources: 3}}))
-	serving(t, s, socket)
+	store := NewStatusStore("1.2.3", "/map")
+	store.Record(began(Report{Plan: plan.Plan{Sources: 3}}))
+	serving(t, store, socket)
 	s, err := ReadStatus(t.Context(), nil, socket)
 	if err != nil || s.Version != "1.2.3" || s.Sources != 3 || !s.InSync || s.Pending == nil && s.PID == 0 {
 		t.Errorf("the answer is %+v, %v", s, err)

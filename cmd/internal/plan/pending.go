@@ -6,7 +6,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// one returns why a source that needs a credential cannot be routed yet: each running
+// pending returns why a source that needs a credential cannot be routed yet: each running
 // kubelet must have read a configuration that matches it.
 func (ks *kubelets) pending(m mirror.Mirror) pendingReason {
 	if reason := ks.lacksNow(m); reason != "" {

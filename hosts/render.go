@@ -67,7 +67,7 @@ type renderer struct {
 }
 
 // mirror writes the targets: the last one as server in the root table, the
-// others as [host] tables. If the last one is the source itself, server is left
+// others as host tables. If the last one is the source itself, server is left
 // out and containerd fills the source in.
 func (r *renderer) mirror(m mirror.Mirror) {
 	r.at = m.Line

@@ -85,8 +85,8 @@ func (r *reader) delivery() (hosts bool, tokenHost string) {
 }
 
 // deliver gives the targets whose credential is delivered by hosts.toml their header,
-// and refuses what a header cannot express. declared is how many mirrors [[mirror]]
-// tables made; the others serve themselves.
+// and refuses what a header cannot express. declared is how many mirrors the
+// mirror tables made; the others serve themselves.
 func (p *parser) deliver(declared int) {
 	if !slices.ContainsFunc(p.registries, func(r registry) bool { return r.hosts }) {
 		return

@@ -185,7 +185,7 @@ func (d *document) expression(e *unstable.Node) {
 	}
 }
 
-// header opens the table of a [header] or [[header]].
+// header opens the table of a header with one bracket or two.
 func (d *document) header(e *unstable.Node) *table {
 	t, line := d.root, 1
 	for it := e.Key(); it.Next(); {

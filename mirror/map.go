@@ -10,11 +10,11 @@ import "time"
 
 // A Map is a parsed mirror map. [Parse] returns it, and it does not change.
 type Map struct {
-	// Mirrors are the [[mirror]] tables in their order. After them come the
-	// registries under [registry] that are no mirror's source; each serves
+	// Mirrors are the mirror tables in their order. After them come the
+	// tables of registries that are no mirror's source; each serves
 	// itself. No two mirrors have the same source.
 	Mirrors []Mirror
-	// Credentials are the [credential] tables in their order, and the one that
+	// Credentials are the credential tables in their order, and the one that
 	// ACR targets imply. No two have the same name.
 	Credentials []Credential
 	Containerd  Containerd
@@ -167,8 +167,8 @@ type Credential struct {
 	Binding *Binding `json:"binding,omitempty"`
 }
 
-// Containerd is what the map says about the node's containerd, under
-// [containerd]. [Parse] fills in the defaults.
+// Containerd is what the map's containerd table says about the node's containerd.
+// [Parse] fills in the defaults.
 type Containerd struct {
 	// HostsDir is the directory of the generated hosts.toml files.
 	HostsDir string `json:"hosts_dir"`
@@ -184,8 +184,8 @@ type Containerd struct {
 	Version string `json:"version,omitempty"`
 }
 
-// Kubelet is what the map says about the node's kubelet, under [kubelet].
-// [Parse] fills in the defaults.
+// Kubelet is what the map's kubelet table says about the node's kubelet. [Parse]
+// fills in the defaults.
 type Kubelet struct {
 	// Config is the CredentialProviderConfig, a file or a directory of them.
 	Config string
@@ -216,7 +216,7 @@ type Kubelet struct {
 	Stock bool
 }
 
-// The defaults of [containerd], [kubelet] and [credential.azure].
+// The defaults of the tables containerd, kubelet and credential.azure.
 const (
 	DefaultHostsDir         = "/etc/containerd/certs.d"
 	DefaultContainerdConfig = "/etc/containerd/config.toml"

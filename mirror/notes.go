@@ -17,7 +17,7 @@ const (
 // notes adds notes about what is valid but may be a mistake: targets that have no
 // credential although the map does not say "anonymous", and tables that nothing
 // uses.
-// declared are the mirrors of [[mirror]] tables.
+// declared are the mirrors of the mirror tables.
 func (p *parser) notes(declared []Mirror) {
 	p.noteAnonymous(declared)
 	p.noteRegistries(declared)
@@ -97,7 +97,7 @@ func (p *parser) noteRegistries(declared []Mirror) {
 	}
 }
 
-// noteCredentials notes the [credential] tables that no registry names.
+// noteCredentials notes the credential tables that no registry names.
 func (p *parser) noteCredentials() {
 	used := map[string]bool{azureCredential: true} // ACR hosts that the map does not name use it
 	for _, r := range p.registries {

@@ -106,8 +106,8 @@ func explainStray(text, problem string) string {
 	return ""
 }
 
-// explainHeader explains a [header] that is not closed or has a host without
-// quotes in it.
+// explainHeader explains the header of a table that is not closed or has a host
+// without quotes in it.
 func explainHeader(text, problem string) string {
 	if !strings.HasPrefix(text, "[") || strings.Contains(problem, "array value") {
 		return ""

@@ -32,7 +32,7 @@ func (r *Reader) decode(data []byte) (*document, []*Fault) {
 	return doc, slices.Clone(doc.faults)
 }
 
-// remembered returns what was kept under a key that [mergeKey] made; if there is
+// remembered returns what was kept under a key that [Desired.mergeKey] made; if there is
 // nothing, it keeps what merge returns.
 func (r *Reader) remembered(key string, merge func() ([]byte, error)) ([]byte, error) {
 	if r == nil {

@@ -1,7 +1,7 @@
 // Package grid holds what each line of containerd does with a mirror's credential
 // in its hosts.toml: which registry is shown which secret, and where the image
 // comes from. It plays the registries and has each line's own code pull (see
-// build.Puller). [expect] says what must come out, by rules; nothing here is a
+// build.Puller). Rules say what must come out; nothing here is a
 // record of what once did.
 //
 // Start at [Case].

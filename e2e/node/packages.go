@@ -35,7 +35,7 @@ const kubeadmFlags = `KUBELET_KUBEADM_ARGS="--kubeconfig= --bootstrap-kubeconfig
 
 const kubeadmFile = KubeletRoot + "/kubeadm-flags.env"
 
-// KubeletLog is where the kubelet of [InstallKubelet] writes.
+// KubeletLog is where the kubelet of [Packages.InstallKubelet] writes.
 const KubeletLog = logs + "/kubelet.log"
 
 // Packages are the files that packages brought onto a node.
@@ -60,7 +60,7 @@ func (p *Packages) InstallContainerd(bin, config string) error {
 
 // InstallKubelet installs a kubelet as a layout in a txtar archive has it, whose
 // files are named by their paths on the node, with its output in [KubeletLog]. It
-// does not start before [KubeadmJoin].
+// does not start before [Packages.KubeadmJoin].
 func (p *Packages) InstallKubelet(file, layout string) error {
 	if err := clean(KubeletRoot, manifests); err != nil {
 		return err

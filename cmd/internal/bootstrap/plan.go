@@ -18,7 +18,7 @@ import (
 // A Phase is one half of the setup.
 type Phase string
 
-// The phases. For the order in which undo reverts them, see [stage].
+// The phases. [Joining.Undo] reverts them in an order of its own.
 const (
 	Bake  Phase = "bake"  // containerd's half
 	Join  Phase = "join"  // the kubelet's half: the programs

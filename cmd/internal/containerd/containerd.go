@@ -34,7 +34,7 @@ type Observer struct {
 	// Offline says that the node is not this machine but an image that is being
 	// built, so nothing runs on it.
 	Offline bool
-	// Wanted is what the map says under [containerd].
+	// Wanted is what the containerd table of the map says.
 	Wanted mirror.Containerd
 	// Dry says to store nothing in /run for the next time.
 	Dry bool

@@ -17,7 +17,7 @@ import (
 )
 
 // observe reads what a map is about on the node. wanted are the namespaces of
-// the map, and routes what [readRoutes] returned.
+// the map, and routes what [Node.readRoutes] returns.
 func (n *Node) observe(m *mirror.Map, wanted map[string]bool, routes func() (plan.RouteFiles, error)) (plan.Observed, error) {
 	var o plan.Observed
 	var err error

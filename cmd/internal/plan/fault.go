@@ -34,7 +34,7 @@ func About(part string, err error) error {
 	return &ConfigError{part, err}
 }
 
-// Conflicts returns how many sources of the map have a file in their namespace
+// ConflictingSources returns how many sources of the map have a file in their namespace
 // that mirrorcred did not write, or that cannot be changed.
 func (p Plan) ConflictingSources() int {
 	names := map[string]bool{}

@@ -12,7 +12,7 @@ import (
 // lost: the next run then waits longer than necessary and, while the map has a fault,
 // assumes that containerd is in its usual place.
 type State struct {
-	// Containerd is the [containerd] table of the last good map. A state of an earlier
+	// Containerd is the containerd table of the last good map. A state of an earlier
 	// version has none.
 	Containerd mirror.Containerd `json:"containerd,omitzero"`
 	// Machine names the node that wrote it, "" if it has no name of its own yet: a
@@ -111,7 +111,8 @@ func (s State) last(name string) *Entry {
 	return nil
 }
 
-// Newest is [state.last] in whatever configuration had it last.
+// Newest returns the entry of that name that was recorded last, in whatever configuration
+// that was; nil if there is none.
 func (s State) Newest(name string) *Entry {
 	for _, p := range slices.Backward(s.Provided) {
 		if i := slices.IndexFunc(p.Entries, func(e Entry) bool { return e.Name == name }); i >= 0 {
@@ -125,9 +126,9 @@ func (s State) Newest(name string) *Entry {
 // be seen.
 const maxProvided = 16
 
-// Provide records our providers from now on, and forgets the states that no running
+// Provide records mirrorcred's providers from now on, and forgets the states that no running
 // kubelet can have read. If a kubelet may run unseen, it keeps at
-// least the last [maxProvided].
+// least the last 16.
 func (s *State) Provide(entries []Entry, now Moment, kubelets []Process, unseen bool) {
 	if last := len(s.Provided) - 1; last < 0 || !sameEntries(s.Provided[last].Entries, entries) {
 		s.Provided = append(s.Provided, provided{now, entries})

@@ -38,16 +38,16 @@ type Status struct {
 	// stay as they are until the map is stable.
 	Held      []plan.Pending  `json:"held"`
 	Conflicts []plan.Conflict `json:"conflicts"`
-	// Loss is as in [node.Plan].
+	// Loss is as in [plan.Plan].
 	Loss string `json:"next_start,omitempty"`
-	// Faults and Warnings are as in [node.Plan].
+	// Faults and Warnings are as in [plan.Plan].
 	Faults   []plan.Pending   `json:"faults"`
 	Warnings []doctor.Finding `json:"warnings"`
 	// Fault is why the map is not applied, "" if it is. What was applied before
 	// stays. FaultParts are the [node.Parts] that it is about.
 	Fault      string   `json:"fault,omitempty"`
 	FaultParts []string `json:"fault_parts,omitempty"`
-	// ConflictingSources, NeedsRestart and Generation are as in [node.Plan].
+	// ConflictingSources, NeedsRestart and Generation are as in [plan.Plan].
 	ConflictingSources int    `json:"conflicting_sources"`
 	NeedsRestart       bool   `json:"needs_kubelet_restart"`
 	Generation         string `json:"generation,omitempty"`

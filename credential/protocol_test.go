@@ -112,7 +112,7 @@ func FuzzDecodeRequest(f *testing.F) {
 	})
 }
 
-// TestEncodeForKubelet has the kubelet's codec read what we write.
+// TestEncodeForKubelet has the kubelet's codec read what mirrorcred writes.
 func TestEncodeForKubelet(t *testing.T) {
 	_, decoder := codecs()
 	for name, r := range map[string]Response{

@@ -13,7 +13,7 @@ import (
 // "mirrorcred apply" finds.
 type setting struct {
 	name  string
-	main  string            // config.toml; "" for ours
+	main  string            // config.toml; "" for the usual one
 	files map[string]string // others in /etc/containerd; REGISTRY and CRI are tables
 	later string            // config.toml once containerd runs; "" for the same
 	armed bool              // credentials may be answered
@@ -59,7 +59,7 @@ var settings = []setting{
 	{name: "a file of containerd 1", main: "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n" + ours, only: "2", armed: true},
 }
 
-// Credentials may be answered only where containerd reads our tree: elsewhere
+// Credentials may be answered only where containerd reads mirrorcred's tree: elsewhere
 // it would show the mirror's credential to the source. Where "mirrorcred
 // apply" says that it does, it does; and where not, the plugin has no answer.
 func TestArmed(t *testing.T) {

@@ -43,7 +43,7 @@ func TestTargetFails(t *testing.T) {
 	}
 }
 
-// Whatever happens to a hosts.toml behind our back, and so to where containerd
+// Whatever another program does to a hosts.toml, and so to where containerd
 // goes, the source is never shown the target's credential.
 func TestHostsChangedBehindOurBack(t *testing.T) {
 	for _, version := range versions() {

@@ -10,7 +10,7 @@ import (
 
 const architecture = runtime.GOARCH
 
-// programLayer returns a layer, as a tar, with programs of ours.
+// programLayer returns a layer, as a tar, with mirrorcred's programs.
 func programLayer(names ...string) (io.ReadCloser, error) {
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)

@@ -22,7 +22,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/e2e/node"
 )
 
-// Where a node has our things.
+// Where a node has mirrorcred's things.
 const (
 	mapFile        = "/etc/mirrorcred/mirrors.toml"
 	azureFile      = "/etc/kubernetes/azure.json"
@@ -90,7 +90,7 @@ func applyAny(t *testing.T, mirrors string) (said string, code int) {
 	return string(out), code
 }
 
-// startContainerd starts a containerd that is set up as our documents say, and
+// startContainerd starts a containerd that is set up as mirrorcred's documents say, and
 // stops it when the test ends.
 func startContainerd(t *testing.T, version string) *node.Containerd {
 	t.Helper()
@@ -148,7 +148,7 @@ func answer(ctx context.Context, image string) ([]*cri.AuthConfig, error) {
 	return list, nil
 }
 
-// providerArgs returns the arguments of our plugin in the kubelet's
+// providerArgs returns the arguments of mirrorcred's plugin in the kubelet's
 // configuration.
 func providerArgs() ([]string, error) {
 	data, err := os.ReadFile(providerConfig)

@@ -19,7 +19,7 @@ targets = ["contoso.azurecr.io"]
 `
 
 // The product in one test, short of the kubelet: an image is named by its
-// source, our plugin answers with its target's credential, and a real
+// source, mirrorcred's plugin answers with its target's credential, and a real
 // containerd gets it from there. The source hears nothing of it.
 func TestPull(t *testing.T) {
 	freshNode(t)

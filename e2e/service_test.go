@@ -104,7 +104,7 @@ type services struct {
 
 const watcherLog = "/run/log/mirrorcred.log"
 
-// startServices starts a systemd that has our units, as "mirrorcred units"
+// startServices starts a systemd that has mirrorcred's units, as "mirrorcred units"
 // installs them, and the kubelet in a unit of the name given. Where refused is
 // not "", that kubelet does not come up with a configuration that names it.
 func startServices(t *testing.T, unit, refused string) services {

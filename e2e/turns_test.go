@@ -18,7 +18,7 @@ type turn struct {
 	files map[string]string // in /etc/containerd, config.toml among them unless it is a link
 	link  string            // what config.toml is a link to; "" for a file
 	turn  func(t *testing.T)
-	reads bool // a containerd that starts with what is there then reads our tree
+	reads bool // a containerd that starts with what is there then reads mirrorcred's tree
 	same  bool // nothing has changed
 	dead  bool // no containerd starts with what is there then
 }

@@ -40,10 +40,9 @@ func ParseAllowed(file string, data []byte) (*Allowed, error) {
 	return a, nil
 }
 
-// ParseDelivered is [Parse] for a map that came from the cluster. Who may write
-// it may not run programs on the nodes, and may not read their secrets: the keys
-// that would do that must be in the node's own list. A nil list means that it is
-// not known here, and nothing is compared with it.
+// ParseDelivered is [Parse] for a map from the cluster. Its author must not run programs
+// or read secrets on the nodes, so a key that would do that is a fault unless list, the
+// node's own, has it. A nil list means that the list is not known here, and allows all.
 func ParseDelivered(file string, data []byte, list *Allowed) (*Map, error) {
 	return parser{allowed: list, delivered: true}.parse(file, data)
 }

@@ -128,7 +128,7 @@ func (p *parser) checkDelivered(r registry) {
 		p.add(r.lines["header"], "registry %q has a header %s, and deliver = \"hosts\" writes one too; remove one of them", r, authorization)
 	}
 	if p.m.Kubelet.Stock {
-		p.add(line, "registry %q: with %s no route says that deliver = \"hosts\" leaves the kubelet without a credential; remove deliver, or %s", r, Stock, ours)
+		p.add(line, "registry %q: with %s no route says that deliver = \"hosts\" leaves the kubelet without a credential; remove deliver, or %s", r, Stock, useOwnPlugin)
 	}
 }
 

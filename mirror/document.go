@@ -87,7 +87,7 @@ func (t *table) set(key string, v *value) {
 }
 
 // parseDocument returns the document's root table, or a fault if data is not
-// TOML. go-toml stops at the first fault of syntax, and so do we.
+// TOML. go-toml stops at the first fault of syntax, and so does Parse.
 func parseDocument(file string, data []byte) (*table, error) {
 	if line := tooDeep(data); line > 0 {
 		return nil, &Fault{File: file, Line: line, Text: fmt.Sprintf("tables or lists are nested more than %d deep here; write the map's keys as docs/map.md has them", mostNesting)}

@@ -85,10 +85,10 @@ func (p *parser) kubelet(t *table) {
 		p.add(r.at("plugin"), "unknown plugin %q in [kubelet]; remove the key, or write %q", plugin, Stock)
 	}
 	if k.Stock && k.MatchAny {
-		p.add(r.at("match"), "match \"any\": %s gives the node's token to any host with azurecr.io in its name, unless the patterns prevent it; write \"sources\", or %s", Stock, ours)
+		p.add(r.at("match"), "match \"any\": %s gives the node's token to any host with azurecr.io in its name, unless the patterns prevent it; write \"sources\", or %s", Stock, useOwnPlugin)
 	}
 	if k.Stock && k.AuditLog != "" {
-		p.add(r.at("audit_log"), "audit_log %q: %s has no audit log; remove it, or %s", k.AuditLog, Stock, ours)
+		p.add(r.at("audit_log"), "audit_log %q: %s has no audit log; remove it, or %s", k.AuditLog, Stock, useOwnPlugin)
 	}
 	r.rest(nil)
 	p.m.Kubelet = k

@@ -93,8 +93,9 @@ type Target struct {
 	// TokenHost is a further host, beside the target's own, whose token realm may see
 	// the credential that stands in hosts.toml; "" for none.
 	TokenHost string
-	// Realm says that the registry accepts that credential at its token realm alone. It
-	// is found out, and not in the map.
+	// Realm says that the registry accepts the credential in hosts.toml only at its token
+	// realm, the service that it names in its challenge. No key of the map sets it:
+	// "mirrorcred deliver" asks the registry.
 	Realm bool
 
 	lines map[string]int // of its registry's settings, by their keys

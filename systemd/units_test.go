@@ -72,7 +72,7 @@ func TestTmpfiles(t *testing.T) {
 	}
 }
 
-// TestUnitsSandbox holds lines that no tool can miss for us.
+// TestUnitsSandbox holds lines that no tool would miss.
 func TestUnitsSandbox(t *testing.T) {
 	both := []string{
 		"Before=kubelet.service k3s.service k3s-agent.service rke2-server.service rke2-agent.service snap.microk8s.daemon-kubelite.service",

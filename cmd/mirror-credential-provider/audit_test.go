@@ -248,7 +248,7 @@ func received(t *testing.T, conn *net.UnixConn) string {
 
 // fields decodes an entry in the journal's own protocol
 // (systemd.io/JOURNAL_NATIVE_PROTOCOL), without the form for several lines,
-// which is not for us.
+// which is not for this test.
 func fields(t *testing.T, entry string) map[string][]string {
 	t.Helper()
 	all := map[string][]string{}

@@ -150,7 +150,7 @@ func BenchmarkTokenCache(b *testing.B) {
 // without the token cache, on loopback. What waits for others is what the log has
 // of the steps: from a request to its answer, the handshakes of TLS and the
 // stand-in's work included, or for exec from the start of the other program to
-// its end. The rest is ours, and so is the processor time, of the whole run.
+// its end. The rest is the plugin's, and so is the processor time, of the whole run.
 func BenchmarkModes(b *testing.B) {
 	const (
 		proved = `{"tenantId":"` + tenant + `","aadClientId":"` + clientID + `",`

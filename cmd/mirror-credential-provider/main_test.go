@@ -24,7 +24,7 @@ import (
 // binDir holds the program under both its names.
 var binDir string
 
-// names are what the program is called: ours, and the one it stands in for.
+// names are what the program is called: its own, and that of the one it stands in for.
 var names = [...]string{"mirror-credential-provider", "acr-credential-provider"}
 
 // shared is the stand-in that this process's own environment points at, for

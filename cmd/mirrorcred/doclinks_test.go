@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"go/ast"
 	"go/doc/comment"
 	"go/parser"
@@ -58,7 +59,7 @@ func TestDocLinks(t *testing.T) {
 			}
 		}
 	}
-	if links < 500 {
+	if links < 400 {
 		t.Errorf("found %d links", links)
 	}
 }
@@ -165,5 +166,38 @@ func (n *declarations) spec(text *ast.CommentGroup, spec ast.Spec) {
 			}
 			return true
 		})
+	}
+}
+
+// TestDocComments checks that each exported function and type has a doc comment, which
+// begins with its name.
+func TestDocComments(t *testing.T) {
+	packages, files := parsedPackages(t)
+	check := func(id *ast.Ident, text *ast.CommentGroup) {
+		words := strings.Fields(text.Text())
+		if len(words) > 1 && (words[0] == "A" || words[0] == "An") {
+			words = words[1:]
+		}
+		if len(words) == 0 || strings.TrimRight(words[0], ",:.") != id.Name {
+			t.Errorf("%s: the comment of %s does not begin with that name", files.Position(id.Pos()), id.Name)
+		}
+	}
+	for _, list := range packages {
+		for _, file := range list {
+			for _, decl := range file.Decls {
+				switch decl := decl.(type) {
+				case *ast.FuncDecl:
+					if of, name, isMethod := strings.Cut(nameOf(decl), "."); token.IsExported(of) && (!isMethod || token.IsExported(name)) {
+						check(decl.Name, decl.Doc)
+					}
+				case *ast.GenDecl:
+					for _, spec := range decl.Specs {
+						if spec, ok := spec.(*ast.TypeSpec); ok && spec.Name.IsExported() {
+							check(spec.Name, cmp.Or(spec.Doc, decl.Doc))
+						}
+					}
+				}
+			}
+		}
 	}
 }

@@ -159,7 +159,7 @@ func nameOf(decl ast.Decl) string {
 	return f.Name.Name
 }
 
-// byPath are the functions that take a path as our own machine has it.
+// byPath are the functions that take a path as this machine has it.
 var byPath = map[string][]string{
 	"os": {
 		"Stat", "Lstat", "ReadDir", "Readlink", "Rename", "Remove", "RemoveAll", "Mkdir", "MkdirAll", "MkdirTemp", "CreateTemp",
@@ -171,7 +171,7 @@ var byPath = map[string][]string{
 	"github.com/mirrorcred/mirrorcred/internal/input": {"ReadFile", "Read", "ReadNoFollow", "Open", "OpenDir"},
 }
 
-// ownMachine are the files of cmd/internal/node that are about our own machine
+// ownMachine are the files of cmd/internal/node that are about this machine
 // only, and so may use them.
 var ownMachine = map[string]string{
 	"machine.go":   "processes are those of our own machine",

@@ -13,7 +13,7 @@ import (
 )
 
 // A rooted is a node below --root, beside a directory that no run with --root may
-// read or change. The same paths lead there, if a link is followed as on our own
+// read or change. The same paths lead there, if a link is followed as on the real
 // machine.
 type rooted struct {
 	*testing.T

@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs mirrorcred as a program on nodes below $WORK/root. Each
-// begins with a containerd that reads our tree and an installed plugin. UPDATE=1 has
+// begins with a containerd that reads mirrorcred's tree and an installed plugin. UPDATE=1 has
 // the files written anew that a script compares.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{

@@ -33,7 +33,7 @@ func TestLookupOnce(t *testing.T) {
 	}
 }
 
-// TestLoginServer holds whose images are ours, and what it costs to know.
+// TestLoginServer holds which images are of a login server, and what it costs to know.
 func TestLoginServer(t *testing.T) {
 	file := func(o *azure.Options) { o.EnvironmentFile = "/environment.json" }
 	for _, test := range []struct {

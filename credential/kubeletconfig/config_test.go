@@ -52,7 +52,7 @@ var ofPods = Provider{
 	},
 }
 
-// only returns p as all that is ours.
+// only returns p as the only one of mirrorcred's.
 func only(p Provider) Desired { return Desired{Providers: []Provider{p}} }
 
 // codec is the kubelet's (pkg/credentialprovider/plugin/plugin.go, init), but
@@ -93,7 +93,7 @@ func decodeAsKubelet(data []byte) ([]Provider, error) {
 }
 
 // proveConfig holds data, the result of Config for old, against the kubelet's
-// codec: the others as they were and in order, ours as wanted.
+// codec: the others as they were and in order, mirrorcred's as wanted.
 func proveConfig(t *testing.T, old, data []byte, p Provider) {
 	t.Helper()
 	got, err := decodeAsKubelet(data)
@@ -199,7 +199,7 @@ func TestConfigBytes(t *testing.T) {
 }
 
 // TestLayouts checks that a file which the kubelet's own decoder takes is taken,
-// however it is laid out: with our provider in it the others mean the same.
+// however it is laid out: with mirrorcred's provider in it the others mean the same.
 func TestLayouts(t *testing.T) {
 	const item = "name: other, matchImages: [quay.io], defaultCacheDuration: 10m, apiVersion: credentialprovider.kubelet.k8s.io/v1"
 	const mine = "name: mirror-credential-provider, matchImages: [a.io], defaultCacheDuration: 10m, apiVersion: credentialprovider.kubelet.k8s.io/v1"
@@ -268,7 +268,7 @@ func FuzzProvider(f *testing.F) {
 }
 
 // Whatever is there: no panic; what comes out, the kubelet reads, and the
-// others are in it as they were. And we refuse what the kubelet's codec does.
+// others are in it as they were. And Config refuses what the kubelet's codec does.
 func FuzzConfig(f *testing.F) {
 	files, _ := filepath.Glob("testdata/*.txtar")
 	for _, file := range files {

@@ -2,7 +2,7 @@
 //
 // Those of others (containerd with its shim, the kubelet, the control plane) take minutes, so
 // they are built from their modules once and kept in the user's cache, in a
-// directory for each version. Ours are built anew for each run. It knows
+// directory for each version. mirrorcred's are built anew for each run. It knows
 // nothing of what the programs are for. Start at [Containerd].
 package build
 
@@ -181,8 +181,8 @@ func Ours(ctx context.Context, source, dir string, log io.Writer, packages ...st
 	return nil
 }
 
-// Next builds our two programs into a directory as those of another version. source is
-// the directory of our module.
+// Next builds mirrorcred's two programs into a directory as those of another version.
+// source is the directory of mirrorcred's module.
 func Next(ctx context.Context, source, dir, version string, log io.Writer) error {
 	stamp := "-X main.version=" + version + " -X github.com/mirrorcred/mirrorcred/cmd/internal/plugin.Version=" + version
 	c := command(ctx, log, "build", "-tags", ourTags, "-ldflags", stamp, "-o", dir+"/", "./cmd/mirrorcred", "./cmd/mirror-credential-provider")

@@ -28,6 +28,7 @@ type StatusError struct {
 	Message string
 }
 
+// Error returns the code and the message of the answer.
 func (e *StatusError) Error() string { return fmt.Sprintf("%d: %s", e.Code, e.Message) }
 
 // Do makes one request. body, unless nil, is sent as JSON, and the answer is decoded

@@ -204,7 +204,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// Where a credential would be answered, containerd reads exactly our directory;
+// Where a credential would be answered, containerd reads exactly mirrorcred's directory;
 // and where it does, hardly any is refused.
 func TestTrees(t *testing.T) {
 	seed := seedOf(t)

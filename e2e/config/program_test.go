@@ -23,7 +23,7 @@ const (
 )
 
 // The program itself, below another root, arms a tree where containerd reads
-// exactly our directory, and no other.
+// exactly mirrorcred's directory, and no other.
 func TestProgram(t *testing.T) {
 	loaders, examples := startLoaders(t), readExamples(t)
 	bin, dir := t.TempDir(), t.TempDir()
@@ -83,7 +83,7 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// askProgram has the program say what we do with a tree, for each version and
+// askProgram has the program say what mirrorcred does with a tree, for each version and
 // for one that is not known.
 func (j *judged) askProgram(bin, root string, said map[string]string) error {
 	j.ours = map[string]opinion{}

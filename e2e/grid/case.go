@@ -21,6 +21,7 @@ type Case struct {
 	Behind Behind
 }
 
+// String returns the whole case in words.
 func (c Case) String() string {
 	return fmt.Sprintf("%s, mirror %s %s, kubelet has %s, behind it %s", c.Client, c.Kind, c.State, c.Login, c.Behind)
 }
@@ -31,6 +32,7 @@ type Client struct {
 	Transfer bool // by the transfer service
 }
 
+// String returns the version, and how it pulls if that is not the usual way.
 func (c Client) String() string {
 	if c.Transfer {
 		return c.Version + " by transfer"
@@ -172,6 +174,7 @@ func (s Seen) add(p Party, secrets ...Secret) {
 	}
 }
 
+// String returns where the image came from, and who was shown what.
 func (o Outcome) String() string {
 	from := o.From
 	if from == "" {

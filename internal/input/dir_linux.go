@@ -14,7 +14,7 @@ import (
 type Dir struct {
 	path string
 	fd   int
-	root *Root // nil for our own machine
+	root *Root // nil for this machine
 }
 
 // OpenDir opens a directory, which the caller closes. It follows links.

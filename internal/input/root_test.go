@@ -153,7 +153,7 @@ func TestRootLooks(t *testing.T) {
 	})
 }
 
-// What is not below the root is our own machine's.
+// What is not below the root is this machine's.
 func TestRootElsewhere(t *testing.T) {
 	r, dir := newRootTree(t)
 	outside := filepath.Join(filepath.Dir(dir), "secret")

@@ -66,7 +66,7 @@ const (
 type environment struct {
 	list     []assignment
 	state    state
-	at, from int // where we are, and where the value began
+	at, from int // where the reader is, and where the value began
 	// noText is where the first assignment ends that is no UTF-8, 0 if none is.
 	noText     int
 	key, value []byte

@@ -83,6 +83,7 @@ type PullError struct {
 	Text string // may repeat what a registry wrote, but not the credential
 }
 
+// Error returns what containerd answered, without the credential.
 func (e *PullError) Error() string { return e.Text }
 
 // Pull makes containerd pull an image with a credential; the zero Credential means

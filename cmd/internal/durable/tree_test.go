@@ -92,7 +92,7 @@ func change(t *testing.T, tree Tree, dir string) {
 	}
 }
 
-// TestSame checks that a root is changed as our own machine is.
+// TestSame checks that a root is changed as this machine is.
 func TestSame(t *testing.T) {
 	ours, other := t.TempDir(), t.TempDir()
 	change(t, Tree{}, ours)

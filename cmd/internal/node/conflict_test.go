@@ -159,7 +159,7 @@ func wantAdopted(t *testing.T, n *Node, before map[string]string, warned string,
 			t.Errorf("%s is kept too", path)
 		}
 	}
-	// Nothing of theirs is lost: what is not our own file stays.
+	// Nothing of theirs is lost: what is not mirrorcred's file stays.
 	after := tree(t, n.path(certsDir), true)
 	for file := range before {
 		if _, ok := after[file]; !ok {

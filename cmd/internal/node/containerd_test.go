@@ -11,7 +11,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// TestArmed holds the ways in which containerd is told of our tree, and those
+// TestArmed holds the ways in which containerd is told of mirrorcred's tree, and those
 // in which it is not.
 func TestArmed(t *testing.T) {
 	const (
@@ -127,7 +127,7 @@ func TestArmedAgain(t *testing.T) {
 }
 
 // TestNotArmedWithABadMap checks that a map with a fault does not keep the
-// routes of the one before where containerd does not read our tree any more,
+// routes of the one before where containerd does not read mirrorcred's tree any more,
 // also when the manager was started anew meanwhile and knows of that map only
 // what is on the disk.
 func TestNotArmedWithABadMap(t *testing.T) {

@@ -59,7 +59,7 @@ func wantGone(t *testing.T, n *Node, todo plan.Plan) {
 	}
 	offers, err := decided(t, n, "mcr.microsoft.com")
 	if _, none := os.Stat(n.path(plan.RoutesDir)); none != nil {
-		err = nil // it is not our plugin that is run
+		err = nil // it is not mirrorcred's plugin that is run
 	}
 	if err != nil || len(offers) > 0 {
 		t.Errorf("the answer is %v, %v; want nothing", offers, err)

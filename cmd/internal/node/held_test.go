@@ -190,7 +190,7 @@ func TestDrainIsNotHeld(t *testing.T) {
 	wantGone(t, n, holding(t, n, emptyMap))
 }
 
-// TestHeldIsNotOurs checks that nothing is held but what is ours to remove.
+// TestHeldIsNotOurs checks that nothing is held but what is mirrorcred's to remove.
 func TestHeldIsNotOurs(t *testing.T) {
 	n, _ := newNode(t, oneMap)
 	apply(t, n)

@@ -146,7 +146,7 @@ func (n *Node) isBelowDelivered(path string) bool {
 }
 
 // readMapFile reads the map that counts. A delivered map is no link: the
-// directory is shared with a pod, which must not show us another file.
+// directory is shared with a pod, which must not show another file.
 func (n *Node) readMapFile() ([]byte, fs.FileInfo, error) {
 	if err := n.choose(); err != nil {
 		return nil, nil, err

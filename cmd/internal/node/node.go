@@ -63,8 +63,9 @@ type Node struct {
 	// OnWait, if not nil, is called once with a line that says who holds the lock, if
 	// a run waits for it for longer than a second.
 	OnWait func(line string)
-	// Remember is how long what was read of many files counts at most, as long as no
-	// change of a file is reported; 0 reads all files in each pass. See [recall].
+	// Remember is how long a pass may use what an earlier one read in a large directory,
+	// if nothing shows that the file has changed since. After that time, or with 0, each
+	// file is read again.
 	Remember time.Duration
 	// Changes, if not nil, reports changes of files, so that not each file must be
 	// looked at.

@@ -42,7 +42,7 @@ func TestPendingRoutesAsBefore(t *testing.T) {
 }
 
 // TestKubeletFlags checks what is said of a kubelet that runs with others than
-// our configuration.
+// mirrorcred's configuration.
 func TestKubeletFlags(t *testing.T) {
 	config, dir := theFlags[0], "--image-credential-provider-bin-dir=/var/lib/kubelet/credential-provider"
 	tests := map[string]struct {

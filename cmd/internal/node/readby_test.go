@@ -12,8 +12,8 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 )
 
-// TestClockOfTheKubelet has another program write the kubelet's file, ours in it,
-// before the kubelet starts: by the file's time that has read ours, if the times
+// TestClockOfTheKubelet has another program write the kubelet's file, with mirrorcred's providers in it,
+// before the kubelet starts: by the file's time that has read them, if the times
 // count.
 func TestClockOfTheKubelet(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -52,7 +52,7 @@ func TestClockOfTheKubelet(t *testing.T) {
 
 // TestClockSetBack has another program write the kubelet's file, the kubelet start,
 // and the wall clock be set back, so that the file looks younger than the kubelet.
-// When we write the file next, it is not known what the kubelet has read.
+// When mirrorcred writes the file next, it is not known what the kubelet has read.
 func TestClockSetBack(t *testing.T) {
 	for _, isSet := range []bool{false, true} {
 		n, host := newNode(t, oneMap)

@@ -112,7 +112,7 @@ func TestSettles(t *testing.T) {
 	}
 }
 
-// TestOwnWriteSettles checks that what we wrote ourselves is not waited for.
+// TestOwnWriteSettles checks that what mirrorcred itself wrote is not waited for.
 func TestOwnWriteSettles(t *testing.T) {
 	n, host := newNode(t, oneMap)
 	apply(t, n)
@@ -189,7 +189,7 @@ func TestApplyWaitsForMap(t *testing.T) {
 }
 
 // TestOthersFileAtStart has the kubelet start while another tool's file is in
-// place, and ours put back later, by us or by that tool: no pull has a
+// place, and mirrorcred's put back later, by mirrorcred or by that tool: no pull has a
 // credential until the kubelet starts again.
 func TestOthersFileAtStart(t *testing.T) {
 	const routed = "pending mcr.microsoft.com: it is routed, and its pulls "
@@ -226,9 +226,9 @@ func TestOthersFileAtStart(t *testing.T) {
 	}
 }
 
-// TestKubeletStartsMeanwhile has the kubelet start with another tool's file while we
-// put ours back: after the pass has looked for kubelets, and before its rename. It
-// is not taken for one that has read ours.
+// TestKubeletStartsMeanwhile has the kubelet start with another tool's file while
+// mirrorcred's is put back: after the pass has looked for kubelets, and before its rename. It
+// is not taken for one that has read mirrorcred's.
 func TestKubeletStartsMeanwhile(t *testing.T) {
 	n, host := newNode(t, oneMap)
 	apply(t, n)

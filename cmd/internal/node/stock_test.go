@@ -253,7 +253,7 @@ func TestStockAnonymous(t *testing.T) {
 	wantLeft(t, apply(t, n), "")
 }
 
-// TestStockAKS drives the entry that AKS wrote: what is not ours in it stays.
+// TestStockAKS drives the entry that AKS wrote: what is not mirrorcred's in it stays.
 func TestStockAKS(t *testing.T) {
 	n, host := newNode(t, stockMap)
 	withAKS(t, n, host)
@@ -294,7 +294,7 @@ func TestStockAKS(t *testing.T) {
 	}
 }
 
-// TestStockSwitched goes from our plugin to the other and back, while a kubelet
+// TestStockSwitched goes from mirrorcred's plugin to the other and back, while a kubelet
 // runs: each answers until it is the other's turn.
 func TestStockSwitched(t *testing.T) {
 	n, host := newNode(t, tokenMap)
@@ -420,7 +420,7 @@ func TestStockIdentity(t *testing.T) {
 	}
 }
 
-// TestStockUnarmed takes the mirrors away where containerd does not read our
+// TestStockUnarmed takes the mirrors away where containerd does not read mirrorcred's
 // tree, and says which kubelet still has them.
 func TestStockUnarmed(t *testing.T) {
 	n, host := newNode(t, stockMap)

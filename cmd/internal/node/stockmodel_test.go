@@ -14,7 +14,7 @@ import (
 var stockTargets = []string{"", "contoso.azurecr.io", "fabrikam.azurecr.io/hub", "mirror.example"}
 
 // stockModelMap returns a map of the sources that acr-credential-provider can
-// answer for, with it or with our plugin.
+// answer for, with it or with mirrorcred's plugin.
 func stockModelMap(targets []int, stock bool) string {
 	text := "version = 1\n"
 	for i, source := range modelSources {

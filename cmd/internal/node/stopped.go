@@ -9,10 +9,9 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
-// Stopped asks what the plugin asks before it answers, and returns why it answers
-// nothing. A plan that has nothing to change does not show that, for "mirrorcred
-// apply" lets the plugin answer again in passing. Where no plugin is run, or a change
-// comes first, it is nil.
+// Stopped returns why the plugin returns no credentials on this node, by the checks that
+// the plugin itself makes; nil if it returns them. It is nil too if no plugin is run, or
+// if the plan has changes, since to apply them lets the plugin answer again.
 func (n *Node) Stopped(p plan.Plan) error {
 	disabled := func(f doctor.Finding) bool { return f.Name == doctor.CRIDisabled }
 	if !p.Routed || len(p.Changes)+len(p.Draining) > 0 || slices.ContainsFunc(p.Warnings, disabled) {

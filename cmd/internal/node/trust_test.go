@@ -240,7 +240,7 @@ func TestTrustReadOnly(t *testing.T) {
 }
 
 // TestModes has a map with secrets applied over what an earlier version left
-// open: what holds something of it is closed, and what else is ours alone.
+// open: what holds something of it is closed, and what else is mirrorcred's alone.
 func TestModes(t *testing.T) {
 	const text = `version = 1
 [[mirror]]

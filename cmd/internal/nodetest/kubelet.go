@@ -85,7 +85,7 @@ func (n *Node) providers() ([]kubelet.CredentialProvider, error) {
 }
 
 // execute runs the plugin (k8s.io/kubernetes v1.36.3,
-// pkg/credentialprovider/plugin/plugin.go, ExecPlugin). Only --root is ours.
+// pkg/credentialprovider/plugin/plugin.go, ExecPlugin). Only --root is added here.
 func (a *Answer) execute(ctx context.Context, n *Node, image string) error {
 	request, err := json.Marshal(credentialprovider.CredentialProviderRequest{
 		TypeMeta: metav1.TypeMeta{Kind: "CredentialProviderRequest", APIVersion: a.Provider.APIVersion}, Image: image,

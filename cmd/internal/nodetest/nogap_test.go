@@ -87,7 +87,7 @@ func TestRetarget(t *testing.T) {
 		t.Errorf("the route is %s (%v); want fabrikam.azurecr.io in it and contoso.azurecr.io forgotten", route, err)
 	}
 
-	// The first target's file is ours by its header, but not in force.
+	// The first target's file is mirrorcred's by its header, but containerd does not read it.
 	if err := os.WriteFile(hosts, first, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func (p *Plan) prepare(c Carrier, stage Stage, hasChanges bool) error {
 
 // located returns the state with the place of containerd, and false if the last
 // state has it already. It is written before any route, because a route is valid
-// only while that containerd reads our tree. It forgets an earlier drain of a source
+// only while that containerd reads mirrorcred's tree. It forgets an earlier drain of a source
 // that is about to drain again, so that the two are never confused.
 func (p *Plan) located() (State, bool) {
 	s := p.remembered

@@ -21,7 +21,7 @@ func tokenProvider(c mirror.Credential) string { return PluginName + "-" + c.Nam
 // returns.
 func IsTokenProvider(name string) bool { return strings.HasPrefix(name, PluginName+"-") }
 
-// IsOwn reports whether a provider of that name is ours.
+// IsOwn reports whether a provider of that name is mirrorcred's.
 func IsOwn(name string) bool { return name == PluginName || IsTokenProvider(name) }
 
 // An Entry is one of mirrorcred's providers in the kubelet's configuration: the part
@@ -38,7 +38,7 @@ type Entry struct {
 func newEntry(p kubeletconfig.Provider) Entry {
 	e := Entry{Name: p.Name, Match: p.MatchImages}
 	if p.Name == mirror.Stock {
-		// Its tokens are not ours: it answers a mirror without.
+		// Its tokens are not mirrorcred's: it answers a mirror without.
 		e.Mirrors = readStockArgs(p.Args).pairs
 		return e
 	}
@@ -66,7 +66,7 @@ func sameEntries(a, b []Entry) bool {
 	})
 }
 
-// entries returns our providers in the kubelet's present configuration.
+// entries returns mirrorcred's providers in the kubelet's present configuration.
 func (o *Observed) entries() []Entry {
 	return o.Kubelet.ownEntries(o.State.last(mirror.Stock) != nil)
 }
@@ -80,14 +80,14 @@ func (k KubeletFiles) list() []kubeletconfig.File {
 	return files
 }
 
-// EntriesOf returns our providers in an earlier version of the kubelet's file. The
-// entry of [mirror.Stock] counts if we ever drove it.
+// EntriesOf returns mirrorcred's providers in an earlier version of the kubelet's file. The
+// entry of [mirror.Stock] counts if mirrorcred ever drove it.
 func (s State) EntriesOf(file kubeletconfig.File) []Entry {
 	return OwnEntries(s.Newest(mirror.Stock) != nil, file)
 }
 
-// OwnEntries returns our providers in a file of the kubelet's, the plugin's own
-// first, and with them [mirror.Stock] if we drive it.
+// OwnEntries returns mirrorcred's providers in a file of the kubelet's, the plugin's own
+// first, and with them [mirror.Stock] if mirrorcred drives it.
 func OwnEntries(withStock bool, file kubeletconfig.File) []Entry {
 	return KubeletFiles{Files: map[string][]byte{file.Name: file.Data}}.ownEntries(withStock)
 }

@@ -15,7 +15,7 @@ type heldBack struct {
 	// removals are the namespaces that the map does not name any more, and mirrors
 	// those whose mirror it changes.
 	removals, mirrors map[string]bool
-	// providers are ours as the kubelet has them, if anything is held.
+	// providers are mirrorcred's as the kubelet has them, if anything is held.
 	providers []kubeletconfig.Provider
 }
 

@@ -12,25 +12,25 @@ import (
 	"github.com/mirrorcred/mirrorcred/hosts"
 )
 
-// NoImage matches nothing. Our provider keeps it when the last source is gone,
+// NoImage matches nothing. mirrorcred's provider keeps it when the last source is gone,
 // because a kubelet does not start if its configuration matches no image.
 const NoImage = "mirrorcred.invalid"
 
-// A Memo remembers the version of the kubelet's files in which our providers were
+// A Memo remembers the version of the kubelet's files in which mirrorcred's providers were
 // found to be right, so that a long file is not parsed again at each run.
 type Memo struct {
 	File     string `json:"file,omitempty"`     // hash of the kubelet's files
-	Provider string `json:"provider,omitempty"` // hash of our providers
+	Provider string `json:"provider,omitempty"` // hash of mirrorcred's providers
 }
 
 // A configuration is the share of the kubelet's configuration: how it changes, and
 // what the other parts have to know of it.
 type configuration struct {
 	share
-	// wants are our providers as the map has them, nil if that does not count
+	// wants are mirrorcred's providers as the map has them, nil if that does not count
 	// now.
 	wants []Entry
-	// provided is what our providers were, from when on.
+	// provided is what mirrorcred's providers were, from when on.
 	provided []provided
 	memo     Memo
 	made     bool // as in [State]
@@ -71,7 +71,7 @@ func configure(c *configuring) (configuration, error) {
 		return next, err
 	}
 	if next.wants = newEntries(own.wanted); next.wants == nil {
-		next.wants = []Entry{} // the entry that is changed is not ours any more
+		next.wants = []Entry{} // the entry that is changed is not mirrorcred's any more
 	}
 	hash, err := hashProviders(slices.Concat(own.desired.Providers, own.desired.Shared))
 	if err != nil {
@@ -93,7 +93,7 @@ func configure(c *configuring) (configuration, error) {
 	return changeFile(c, next, own.desired)
 }
 
-// changeFile is [configure] for the file with our providers in it.
+// changeFile is [configure] for the file with mirrorcred's providers in it.
 func changeFile(c *configuring, next configuration, desired kubeletconfig.Desired) (configuration, error) {
 	name, data, err := mergeProviders(c.Map.Kubelet.Config, c.seen.Kubelet, desired)
 	if err != nil {
@@ -125,7 +125,7 @@ func changeFile(c *configuring, next configuration, desired kubeletconfig.Desire
 	return next, nil
 }
 
-// mergeProviders returns the file to write with our providers in it.
+// mergeProviders returns the file to write with mirrorcred's providers in it.
 func mergeProviders(config string, seen KubeletFiles, desired kubeletconfig.Desired) (name string, data []byte, err error) {
 	if seen.Dir {
 		return seen.Reader.Dir(seen.Files, desired)

@@ -9,7 +9,7 @@ import (
 )
 
 // faults adds to each fault of the kubelet's files the path of its file and the
-// consequence: the kubelet does not start with the file, or our providers cannot be
+// consequence: the kubelet does not start with the file, or mirrorcred's providers cannot be
 // added to it.
 func (c *configuring) faults(err error) error {
 	config := c.path(c.Map.Kubelet.Config)

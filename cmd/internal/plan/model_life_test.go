@@ -52,7 +52,7 @@ type model struct {
 	says    modelMap
 	lists   int // how many lists of targets its maps choose from
 	last    Plan
-	matches []string // what the kubelet that runs has our plugin run for
+	matches []string // what the kubelet that runs has mirrorcred's plugin run for
 	// hands are the credentials that the kubelet may still pull with, by host,
 	// and stuck are those of a pull under way.
 	hands, stuck map[string][]*hand

@@ -20,7 +20,7 @@ type Observed struct {
 	// ClosedRoutes are those that no other user can read.
 	ClosedRoutes map[string]bool
 	Kubelet      KubeletFiles
-	Links        map[string]bool // in bin_dir, those to the plugin that are ours
+	Links        map[string]bool // in bin_dir, those to the plugin that are mirrorcred's
 	State        State
 	// Leftovers are what a killed run was building.
 	Leftovers []string
@@ -88,7 +88,7 @@ type Namespace struct {
 }
 
 // SymbolicLink is what is unusable about a namespace that is a link to a directory:
-// containerd follows it, and we do not write there.
+// containerd follows it, and mirrorcred does not write there.
 const SymbolicLink = "it is a symbolic link"
 
 // Owner says who wrote the hosts.toml in a namespace. It hashes the file, so it is

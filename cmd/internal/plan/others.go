@@ -12,7 +12,7 @@ import (
 // file is not parsed again at each run.
 type others struct {
 	File string `json:"file,omitempty"` // hash of the kubelet's files
-	// Stock says that the entry of [mirror.Stock] counted as ours.
+	// Stock says that the entry of [mirror.Stock] counted as mirrorcred's.
 	Stock bool              `json:"stock,omitempty"`
 	List  []doctor.Provider `json:"list,omitempty"`
 }

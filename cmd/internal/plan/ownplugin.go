@@ -157,7 +157,7 @@ func (p ownPlugin) providers(c *configuring) []kubeletconfig.Provider {
 	return append([]kubeletconfig.Provider{own}, list...)
 }
 
-// args returns the arguments that all our providers have.
+// args returns the arguments that all mirrorcred's providers have.
 func (p ownPlugin) args() []string {
 	args := []string{"--registry-mirror=@" + RoutesDir}
 	switch log := p.m.Kubelet.AuditLog; log {

@@ -1,6 +1,6 @@
 package plan
 
-// PluginName is the name of the plugin's executable, and so of our provider in
+// PluginName is the name of the plugin's executable, and so of mirrorcred's provider in
 // the kubelet's configuration.
 const PluginName = "mirror-credential-provider"
 

@@ -94,8 +94,8 @@ type Plan struct {
 	remembered    State    // what is remembered
 	Next          State    `json:"-"` // what to remember; From and Since of what is new are set when it is done
 	memo          Memo     // of the kubelet's configuration as it will be
-	entries       []Entry  // our providers; nil if nothing is known of them
-	Wants         []Entry  `json:"-"` // our providers as the map has them
+	entries       []Entry  // mirrorcred's providers; nil if nothing is known of them
+	Wants         []Entry  `json:"-"` // mirrorcred's providers as the map has them
 	withdraw      []string // namespaces whose drain begins
 	ended         []string // namespaces whose drain ends with this plan
 	lasting       []string // namespaces whose routes forget a credential that does not expire
@@ -145,6 +145,7 @@ const (
 	StageForget  Stage = "forget"  // what the plugin may no longer return
 )
 
+// Stages are all stages, in their order.
 var Stages = []Stage{StageCarry, StageRoutes, StageKubelet, StageAnswer, StageHosts, StageRemove, StageForget}
 
 // Pending is a source that does not match the map yet, and why.

@@ -7,8 +7,8 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// A plugin is the program by which the kubelet gets a mirror's credential: ours,
-// which reads routes, or a stock one, which is told its mirrors in the kubelet's
+// A plugin is the program by which the kubelet gets a mirror's credential:
+// mirrorcred's, which reads routes, or a stock one, which is told its mirrors in the kubelet's
 // configuration. [pluginOf] chooses, and nothing else asks which one it is.
 type plugin interface {
 	// name returns the name of its provider, which is that of its executable too.
@@ -23,7 +23,7 @@ type plugin interface {
 	// links returns the share of the executables that its entries need besides
 	// the plugin's own.
 	links(c *configuring, wanted []kubeletconfig.Provider) (share, error)
-	// needsRoutes reports whether there must be routes because our plugin may be
+	// needsRoutes reports whether there must be routes because mirrorcred's plugin may be
 	// run.
 	needsRoutes(ks *kubelets, areThere bool) bool
 	// waitsForFile reports whether nothing may change without the kubelet's file.
@@ -56,7 +56,7 @@ type entries struct {
 	// The rest is an entry to restore.
 	desired kubeletconfig.Desired
 	wanted  []kubeletconfig.Provider
-	// made says that an entry in it was not there before us.
+	// made says that an entry in it was not there before mirrorcred.
 	made bool
 	// mapped are the mirrors that it has as it is.
 	mapped    map[string]string

@@ -18,7 +18,7 @@ const firstWithTokens = 34
 func handsOnTokens(one kubeletconfig.Provider) bool { return one.TokenAttributes != nil }
 
 // newAudiences returns the audiences of the tokens that the kubelet did not request
-// until now. have are our present providers.
+// until now. have are mirrorcred's present providers.
 func newAudiences(wanted []kubeletconfig.Provider, have []Entry) []string {
 	var list []string
 	for _, one := range wanted {

@@ -21,7 +21,7 @@ type subject int
 
 const (
 	AboutProgram   subject = iota // whether a provider's program can be run
-	AboutLink                     // whether one is a link to our plugin
+	AboutLink                     // whether one is a link to mirrorcred's plugin
 	AboutIdentity                 // whether an azure.json names an identity for mirrors
 	aboutVersion                  // which version a kubelet has
 	AboutPulls                    // which pulls a kubelet has in progress

@@ -31,7 +31,7 @@ func (s State) Knows(k Process) bool {
 	return slices.ContainsFunc(s.Kubelets, func(r kubeletRead) bool { return r.is(k) })
 }
 
-// reads are what the kubelets that run have read of our providers.
+// reads are what the kubelets that run have read of mirrorcred's providers.
 type reads struct {
 	list  []kubelet
 	known []kubeletRead // to be remembered
@@ -39,9 +39,9 @@ type reads struct {
 	warnings []doctor.Finding
 }
 
-// readBy returns what each kubelet has read. provided has the earlier states of our
-// providers, each with its beginning. What a kubelet read is known from an earlier
-// pass, or from the time at which we wrote the file. If another program wrote it
+// readBy returns what each kubelet has read. provided has the earlier states of
+// mirrorcred's providers, each with its beginning. What a kubelet read is known from an earlier
+// pass, or from the time at which mirrorcred wrote the file. If another program wrote it
 // last, the file's time decides: a kubelet has read the file if it is younger than
 // the file, unless the wall clock was set since.
 func readBy(d *Desired, o *Observed, m machine, provided []provided) reads {
@@ -66,7 +66,7 @@ func readBy(d *Desired, o *Observed, m machine, provided []provided) reads {
 	return r
 }
 
-// readSince returns our providers as read by a kubelet that was not seen before, nil
+// readSince returns mirrorcred's providers as read by a kubelet that was not seen before, nil
 // if that is not known. isUntold says that the wall clock may have been set.
 func readSince(o *Observed, k Process, provided []provided) (entries []Entry, isUntold bool) {
 	if o.isLastWriter() {
@@ -93,8 +93,8 @@ func untold(pid int) doctor.Finding {
 	}
 }
 
-// afterOtherWriter returns the states of our providers, with one more for kubelets
-// that started after another program changed the file and before we change it: what
+// afterOtherWriter returns the states of mirrorcred's providers, with one more for kubelets
+// that started after another program changed the file and before mirrorcred changes it: what
 // those have read is not known.
 func afterOtherWriter(o *Observed, boot string, list []provided) ([]provided, error) {
 	if o.isLastWriter() || len(list) == 0 {
@@ -110,7 +110,7 @@ func afterOtherWriter(o *Observed, boot string, list []provided) ([]provided, er
 	return append(slices.Clone(list), provided{From: from}), nil
 }
 
-// isLastWriter reports whether no program changed the kubelet's files since we wrote
+// isLastWriter reports whether no program changed the kubelet's files since mirrorcred wrote
 // them. The state of an earlier version does not say; then nothing has changed them.
 func (o *Observed) isLastWriter() bool {
 	if o.State.Stamp == "" {

@@ -16,11 +16,11 @@ type kubelet struct {
 	providers
 }
 
-// providers are what the kubelet makes of our entries in its configuration.
+// providers are what the kubelet makes of mirrorcred's entries in its configuration.
 type providers struct {
 	// has are the images of each, by its name and the token that it gets.
 	has map[[2]string]matcher
-	// hasOwn says that one of them runs our plugin.
+	// hasOwn says that one of them runs mirrorcred's plugin.
 	hasOwn bool
 	// mirrors are what [mirror.Stock] is told, and answers the login server
 	// whose credential it answers for a host.
@@ -127,7 +127,7 @@ type kubelets struct {
 	list   []kubelet
 	unseen string // as in [machine]
 	plugin plugin
-	// wants are our providers as the map has them.
+	// wants are mirrorcred's providers as the map has them.
 	wants []Entry
 	// mapped are the mirrors that the plugin is told now, if it is told any.
 	mapped map[string]string
@@ -140,7 +140,7 @@ type kubelets struct {
 	file      providers
 }
 
-// mayHaveRun reports whether a running kubelet may have run our plugin for a source.
+// mayHaveRun reports whether a running kubelet may have run mirrorcred's plugin for a source.
 func (ks *kubelets) mayHaveRun(s mirror.Source) bool {
 	return ks.unseen != "" || slices.ContainsFunc(ks.list, func(k kubelet) bool {
 		if !k.known {
@@ -155,7 +155,7 @@ func (ks *kubelets) mayHaveRun(s mirror.Source) bool {
 	})
 }
 
-// needed returns our providers that answer for the images of a mirror, as the
+// needed returns mirrorcred's providers that answer for the images of a mirror, as the
 // map has them.
 func (ks *kubelets) needed(m mirror.Mirror) []Entry {
 	var list []Entry

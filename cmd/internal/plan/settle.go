@@ -63,7 +63,7 @@ func leaveAll(d *Desired, why string) share {
 }
 
 // moveAll has all routes speak of the hosts_dir that containerd reads now, if it was
-// another before: what a kubelet still asks our plugin is answered as before.
+// another before: what a kubelet still asks mirrorcred's plugin is answered as before.
 func moveAll(r routes, t tree) share {
 	var s share
 	if r.oldDir == "" {

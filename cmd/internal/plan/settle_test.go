@@ -9,7 +9,7 @@ import (
 )
 
 // TestOursAnswersWhileFileIsLeft has the map drive the stock plugin, while another
-// program may be writing the kubelet's file: a kubelet that runs our plugin from
+// program may be writing the kubelet's file: a kubelet that runs mirrorcred's plugin from
 // before has its answers meanwhile, also in another hosts_dir, and once no kubelet
 // runs it, there are none.
 func TestOursAnswersWhileFileIsLeft(t *testing.T) {
@@ -17,7 +17,7 @@ func TestOursAnswersWhileFileIsLeft(t *testing.T) {
 	stock := ours + "[kubelet]\nplugin = \"" + mirror.Stock + "\"\n"
 	for name, c := range map[string]struct {
 		hostsDir string
-		restarts bool // without our plugin
+		restarts bool // without mirrorcred's plugin
 		answers  bool
 	}{
 		"the kubelet runs on":                 {hostsDir: trees[0], answers: true},

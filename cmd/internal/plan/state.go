@@ -18,7 +18,7 @@ type State struct {
 	// Machine names the node that wrote it, "" if it has no name of its own yet: a
 	// copy of its disk is another one.
 	Machine string `json:"machine,omitempty"`
-	// Provided has the states of our providers in the kubelet's configuration, each
+	// Provided has the states of mirrorcred's providers in the kubelet's configuration, each
 	// with its beginning; the newest is last. A kubelet has the state of the time at
 	// which it started.
 	Provided []provided `json:"provided,omitempty"`
@@ -34,7 +34,7 @@ type State struct {
 	// Adopted are other programs' directories that the operator has adopted, by name,
 	// with a hash of the contents of each.
 	Adopted map[string]string `json:"adopted,omitempty"`
-	// Stamp identifies the kubelet's files as we last wrote them, to tell whether
+	// Stamp identifies the kubelet's files as mirrorcred last wrote them, to tell whether
 	// another program has changed them since.
 	Stamp string `json:"stamp,omitempty"`
 	// Kubelets are those that run, and what they have read.
@@ -54,7 +54,7 @@ type State struct {
 	Rejected string `json:"rejected,omitempty"`
 }
 
-// A provided is one state of our providers in the kubelet's configuration. If Entries
+// A provided is one state of mirrorcred's providers in the kubelet's file. If Entries
 // is nil, the state is not known, since another program wrote the file.
 type provided struct {
 	From    Moment  `json:"from"`
@@ -67,6 +67,7 @@ type Drain struct {
 	Since  Moment `json:"since"` // when its route was withdrawn
 }
 
+// Encode returns the state as it is on disk: JSON, which people may read.
 func (s State) Encode() ([]byte, error) {
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -81,8 +82,8 @@ func (s State) Empty() bool {
 		s.Memo == Memo{} && s.Others.File == "" && len(s.OldTrees) == 0 && len(s.Ready) == 0
 }
 
-// readBy returns our providers as read by a kubelet that started at a moment, nil if
-// it cannot have read our configuration.
+// readBy returns mirrorcred's providers as read by a kubelet that started at a moment, nil if
+// it cannot have read mirrorcred's configuration.
 func (s State) readBy(started Moment) []Entry {
 	for _, p := range slices.Backward(s.Provided) {
 		if p.From.Before(started) {
@@ -92,7 +93,7 @@ func (s State) readBy(started Moment) []Entry {
 	return nil
 }
 
-// lastProvided returns our providers as we last wrote them.
+// lastProvided returns mirrorcred's providers as it last wrote them.
 func (s State) lastProvided() (provided, bool) {
 	for _, p := range slices.Backward(s.Provided) {
 		if p.Entries != nil {
@@ -102,7 +103,7 @@ func (s State) lastProvided() (provided, bool) {
 	return provided{}, false
 }
 
-// last returns the provider of that name in the last configuration that we wrote, nil
+// last returns the provider of that name in the last configuration that mirrorcred wrote, nil
 // if there is none.
 func (s State) last(name string) *Entry {
 	if last, ok := s.lastProvided(); ok {

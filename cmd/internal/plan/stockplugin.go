@@ -36,7 +36,7 @@ func (*stockPlugin) isDecided(isWithdrawn, isDraining bool) bool                
 func (*stockPlugin) restart() string                                             { return stopFirst }
 func (*stockPlugin) links(*configuring, []kubeletconfig.Provider) (share, error) { return share{}, nil }
 
-// needsRoutes implements [plugin]: a kubelet may still have our plugin from before.
+// needsRoutes implements [plugin]: a kubelet may still have mirrorcred's plugin from before.
 func (*stockPlugin) needsRoutes(ks *kubelets, areThere bool) bool {
 	return areThere && (ks.unseen != "" || slices.ContainsFunc(ks.list, func(k kubelet) bool { return !k.known || k.hasOwn }))
 }

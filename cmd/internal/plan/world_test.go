@@ -367,7 +367,7 @@ func decodeOnce(data []byte) (route.Route, error) {
 	}), nil
 }
 
-// matched returns the patterns for which a kubelet runs our plugin that starts now.
+// matched returns the patterns for which a kubelet runs mirrorcred's plugin that starts now.
 func (w *world) matched() []string {
 	if w.kubelet == nil {
 		return nil

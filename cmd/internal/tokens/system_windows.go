@@ -8,7 +8,7 @@ import (
 
 const noFollow, noWait = 0, 0
 
-// supported refuses: whether a directory is ours alone is asked by its mode and
+// supported refuses: whether a directory belongs to this user alone is asked by its mode and
 // owner, which say nothing here. So no token is ever written.
 func supported(dir string) error {
 	return fmt.Errorf("%s is not used, because it cannot be seen on Windows who may read it; run the plugin with --token-cache=\"\"", dir)

@@ -26,20 +26,21 @@ type Applier interface {
 // Options say when to reconcile. A zero field means its default.
 type Options struct {
 	// Quiet is how long no event must come before a pass, so that a file that is
-	// written in pieces is read once; 20 ms.
+	// written in pieces is read once; 0 means 20 ms.
 	Quiet time.Duration
-	// Ceiling is how long a stream of events can delay that; 500 ms.
+	// Ceiling is how long a stream of events can delay that; 0 means 500 ms.
 	Ceiling time.Duration
-	// Tick is how often to reconcile without an event; 30 s.
+	// Tick is how often to reconcile without an event; 0 means 30 s.
 	Tick time.Duration
-	// Recheck is how often to reconcile while something waits for the kubelet; 1
-	// s.
+	// Recheck is how often to reconcile while something waits for the kubelet; 0
+	// means 1 s.
 	Recheck time.Duration
 	// Still is how long the map must not have changed before a source is
-	// removed or loses a credential, since half a map may parse; 2 s.
+	// removed or loses a credential, since half a map may parse; 0 means 2 s.
 	Still time.Duration
 	// Missing is how long a source must have been missing from each map that was
-	// read, if the map keeps changing. Writing a map never takes that long; 1 min.
+	// read, if the map keeps changing. Writing a map never takes that long; 0 means
+	// 1 min.
 	Missing time.Duration
 	// MapTime returns when the map was last written.
 	MapTime func() time.Time

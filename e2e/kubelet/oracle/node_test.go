@@ -19,7 +19,7 @@ var (
 	buildErr  error
 )
 
-// build makes our programs, once a run, and returns their directory.
+// build makes mirrorcred's programs, once a run, and returns their directory.
 func build(t *testing.T) string {
 	t.Helper()
 	buildOnce.Do(func() {

@@ -66,7 +66,7 @@ type Options struct {
 	Root string
 	// Proxy says which proxy containerd uses; nil means none.
 	Proxy func(*http.Request) (*neturl.URL, error)
-	// Limit is how long one request may take; 5 s.
+	// Limit is how long one request may take; 0 means 5 s.
 	Limit time.Duration
 	// Log is told what answers; nil means nothing is logged.
 	Log *slog.Logger

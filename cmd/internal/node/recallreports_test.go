@@ -219,3 +219,63 @@ func TestRecallReadsAnew(t *testing.T) {
 		t.Errorf("after the whole time, what was remembered still counts: %d changes", len(changes))
 	}
 }
+
+// The entries of a watched directory are those that were read, until a change of one is
+// reported; and so is what is in a namespace.
+func TestRecallOfEntries(t *testing.T) {
+	const dir, routes = "/etc/containerd/certs.d/", plan.RoutesDir + "/"
+	for what, one := range map[string]struct {
+		strike func(n *Node) error
+		paths  []string // reported
+	}{
+		"one of mirrorcred's, of another source": {func(n *Node) error {
+			return errors.Join(os.Mkdir(n.path(dir+"a.example"), 0o755), copyFile(n.path(dir+"r1.example/hosts.toml"), n.path(dir+"a.example/hosts.toml")))
+		}, []string{dir + "a.example", dir + "a.example/hosts.toml"}},
+		"a removed directory": {func(n *Node) error { return os.RemoveAll(n.path(dir + "r1.example")) }, []string{dir + "r1.example"}},
+		"a renamed directory": {func(n *Node) error { return os.Rename(n.path(dir+"r1.example"), n.path(dir+"z.example")) }, []string{dir + "r1.example", dir + "z.example"}},
+		"a link instead": {func(n *Node) error {
+			return errors.Join(os.Rename(n.path(dir+"r1.example"), n.path("/elsewhere")), os.Symlink(n.path("/elsewhere"), n.path(dir+"r1.example")))
+		}, []string{dir + "r1.example"}},
+		"a file instead": {func(n *Node) error {
+			return errors.Join(os.RemoveAll(n.path(dir+"r1.example")), os.WriteFile(n.path(dir+"r1.example"), nil, 0o644))
+		}, []string{dir + "r1.example"}},
+		"a stray route":   {func(n *Node) error { return os.WriteFile(n.path(routes+"new.example.json"), []byte("{}"), 0o644) }, []string{routes + "new.example.json"}},
+		"a removed route": {func(n *Node) error { return os.Remove(n.path(routes + "r1.example.json")) }, []string{routes + "r1.example.json"}},
+		"what a killed run left": {func(n *Node) error {
+			return copyFile(n.path(routes+"r1.example.json"), n.path(routes+temporary+"1"))
+		}, []string{routes + temporary + "1"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			n, full, _ := recalling(t)
+			reports := &reported{covers: func(string) bool { return true }}
+			n.Changes = reports
+			for range 3 {
+				planOf(t, n)
+			}
+			before := planOf(t, n)
+			if err := one.strike(n); err != nil {
+				t.Fatal(err)
+			}
+			want := planOf(t, full)
+			if reflect.DeepEqual(want, before) {
+				t.Fatal("the full plan is the same as before")
+			}
+			if !reflect.DeepEqual(planOf(t, n), before) {
+				t.Error("a change is seen that was not reported, so nothing is remembered")
+			}
+			for _, path := range one.paths {
+				reports.paths = append(reports.paths, n.path(path))
+			}
+			for range 2 {
+				if got := planOf(t, n); !reflect.DeepEqual(got, want) {
+					t.Errorf("the plan is not the full one: %d changes, %d leftovers; want %d and %d", len(got.Changes), len(got.Leftovers), len(want.Changes), len(want.Leftovers))
+				}
+			}
+		})
+	}
+}
+
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	return errors.Join(err, os.WriteFile(to, data, 0o644))
+}

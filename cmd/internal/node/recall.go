@@ -135,10 +135,8 @@ func (r *recall) changed(dir, path string) {
 	if !isBelow {
 		return
 	}
-	first, _, isDeeper := strings.Cut(name, "/")
-	if !isDeeper {
-		r.listing.changed(name)
-	}
+	first, _, _ := strings.Cut(name, "/")
+	r.listing.changed(first) // it may be gone, and its own event come later
 	for _, name := range []string{first, first + "/" + hosts.FileName} {
 		if f := r.files[name]; f != nil {
 			f.covered = false

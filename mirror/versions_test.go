@@ -185,19 +185,20 @@ func TestVersionsOddTables(t *testing.T) {
 	a, b := versionPieces[0], versionPieces[3]
 	registry := "[registry.\"x.corp\"]\ncredential = \"anonymous\"\n"
 	for what, next := range map[string]string{
-		"in a string":                  a + inString(b+registry),
-		"in a literal string":          a + strings.ReplaceAll(inString(b+registry), `"""`, "'''"),
-		"in a list that is open":       a + "[credential.x]\nkind = \"exec\"\ncommand = \"/x\"\nargs = [\n" + b,
-		"with a table after another":   a + b + registry + "[mirror.header]\nX-Meta-A = \"b\"\n",
-		"with a table behind it":       a + b + "[mirror.header]\nX-Meta-A = \"b\"\n",
-		"twice":                        a + b + a,
-		"without the end of its line":  a + strings.TrimSuffix(b, "\n"),
-		"after a mirror that is none":  "mirror = 1\n" + a + b,
-		"among others that are spelt":  "[[ mirror ]]\nsource = \"x.example\"\ntargets = [\"x.corp\"]\n" + a + b,
-		"with a key more":              a + b + "ready = \"60s\"\n",
-		"with a registry of its own":   a + b + "[registry.\"contoso.azurecr.io\"]\ncredential = \"anonymous\"\n",
-		"with plain http and a secret": a + b + "[registry.\"plain.corp\"]\ncredential = \"c\"\n[credential.c]\nkind = \"docker-config\"\npath = \"/c\"\n",
-		"with another line":            "\n\n" + b + "\n" + a,
+		"in a string":                      a + inString(b+registry),
+		"in a literal string":              a + strings.ReplaceAll(inString(b+registry), `"""`, "'''"),
+		"in a string, beside an empty one": a + "[[ mirror ]]\n" + inString(b+registry),
+		"in a list that is open":           a + "[credential.x]\nkind = \"exec\"\ncommand = \"/x\"\nargs = [\n" + b,
+		"with a table after another":       a + b + registry + "[mirror.header]\nX-Meta-A = \"b\"\n",
+		"with a table behind it":           a + b + "[mirror.header]\nX-Meta-A = \"b\"\n",
+		"twice":                            a + b + a,
+		"without the end of its line":      a + strings.TrimSuffix(b, "\n"),
+		"after a mirror that is none":      "mirror = 1\n" + a + b,
+		"among others that are spelt":      "[[ mirror ]]\nsource = \"x.example\"\ntargets = [\"x.corp\"]\n" + a + b,
+		"with a key more":                  a + b + "ready = \"60s\"\n",
+		"with a registry of its own":       a + b + "[registry.\"contoso.azurecr.io\"]\ncredential = \"anonymous\"\n",
+		"with plain http and a secret":     a + b + "[registry.\"plain.corp\"]\ncredential = \"c\"\n[credential.c]\nkind = \"docker-config\"\npath = \"/c\"\n",
+		"with another line":                "\n\n" + b + "\n" + a,
 	} {
 		t.Run(what, func(t *testing.T) {
 			for way := range 3 {

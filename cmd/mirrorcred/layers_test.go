@@ -51,7 +51,7 @@ var layers = map[string][]string{
 	"cmd/internal/provider":          {"cmd/internal/kubelet", "cmd/internal/process", "credential", "credential/kubeletconfig", "internal/input", "mirror"},
 	"cmd/internal/deliver/ready":     {"cmd/internal/client", "cmd/internal/durable", "cmd/internal/plan", "hosts", "internal/input", "mirror"},
 	"cmd/internal/client":            {"hosts", "internal/input", "mirror"},
-	"cmd/internal/probe":             {"cmd/internal/audit", "cmd/internal/client", "cmd/internal/doctor", "cmd/internal/explain", "cmd/internal/provider", "credential", "hosts", "internal/input", "mirror"},
+	"cmd/internal/probe":             {"cmd/internal/audit", "cmd/internal/client", "cmd/internal/doctor", "cmd/internal/explain", "cmd/internal/plan", "cmd/internal/provider", "credential", "hosts", "internal/input", "mirror"},
 	"cmd/internal/pull":              {"cmd/internal/containerd", "cmd/internal/explain", "cmd/internal/provider", "credential", "mirror"},
 	"cmd/internal/tlsfiles":          {"mirror"},
 	"cmd/internal/tokens":            {"credential", "internal/input"},

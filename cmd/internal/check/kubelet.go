@@ -13,6 +13,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/kubelet"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/mirror"
 	"github.com/mirrorcred/mirrorcred/systemd/unitfile"
@@ -166,8 +167,8 @@ var kubeletUnits = []string{kubeletUnit, "k3s.service", "k3s-agent.service", "rk
 // never uses a proxy for them.
 func (v *visit) metadata(m *mirror.Map) {
 	program := ""
-	if m.Kubelet.Stock {
-		program = mirror.Stock
+	if plugin := plan.PluginOf(m); plugin.UsesProxy() {
+		program = plugin.Name()
 	}
 	for _, c := range m.Credentials {
 		if base := path.Base(c.Command); c.Kind == mirror.Exec && slices.Contains(cloudProviders, base) {

@@ -125,7 +125,7 @@ func TestHeldToken(t *testing.T) {
 		t.Errorf("held are %v and pending %v; want docker.io and its registry held and nothing pending", todo.Held, todo.Pending)
 	}
 	wantAnswer(t, n, "ghcr.io", "contoso.azurecr.io")
-	after := plan.OwnEntries(false, theKubeletFile(t, n))
+	after := (plan.State{}).EntriesOf(theKubeletFile(t, n))
 	if len(after) != 2 || !slices.Contains(after[1].Match, "docker.io") || !slices.Contains(after[0].Match, "ghcr.io") {
 		t.Errorf("our providers are %v; want that of the pods to match docker.io, and the other ghcr.io", after)
 	}

@@ -296,7 +296,7 @@ func (m *model) startKubelet(arg int) {
 	}
 	data, err := os.ReadFile(m.n.path(mirror.DefaultKubeletConfig))
 	if err == nil {
-		for _, e := range plan.OwnEntries(false, kubeletconfig.File{Name: "config.yaml", Data: data}) {
+		for _, e := range (plan.State{}).EntriesOf(kubeletconfig.File{Name: "config.yaml", Data: data}) {
 			m.matched = append(m.matched, e.Match...)
 		}
 	}

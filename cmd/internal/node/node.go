@@ -101,7 +101,7 @@ type Node struct {
 	// hosts.toml.
 	found []string
 	// driven is the last good map if its mirrors are mapped in the kubelet's
-	// configuration, otherwise nil; see [plan.Mapped].
+	// configuration, otherwise nil; see [plan.Plugin].
 	driven *mirror.Map
 	host   machine
 	// tree is the tree at Root, which no link leaves; nil for the machine itself.

@@ -40,7 +40,7 @@ func (n *Node) plan(ctx context.Context, hold func(source string) bool) (plan.Pl
 	}
 	n.wantDeliver(m)
 	n.driven = nil
-	if plan.Mapped(m) {
+	if !plan.PluginOf(m).ReadsRoutes() {
 		n.driven = m
 	}
 	verdict, err := n.checkArmed(ctx, m.Containerd)

@@ -147,7 +147,7 @@ func checkStockSource(t testing.TB, n *Node, host string, list []rendered, when 
 	if leak := got != "" && !slices.Equal(allowed, []string{got + " azure"}); leak && (got != host || file != "") {
 		t.Errorf("%s: %s is offered the credential of %s, where containerd reads\n%q\nand %q may be offered", when, host, got, file, allowed)
 	}
-	for _, e := range plan.OwnEntries(false, kubeletconfig.File{Name: "f", Data: kubelet.read}) {
+	for _, e := range (plan.State{}).EntriesOf(kubeletconfig.File{Name: "f", Data: kubelet.read}) {
 		if slices.ContainsFunc(e.Match, func(s string) bool { return kubeletMatches(s, host+"/app/image") }) {
 			checkSource(t, n, host, list, when)
 			return

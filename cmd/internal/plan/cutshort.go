@@ -18,7 +18,7 @@ import (
 // mayBeCutShort returns the mirrors of the map that a half-written map could have
 // made of those in force, by namespace.
 func mayBeCutShort(d *Desired, p plugin, r routes, t tree) []string {
-	if p.waitsForFile() && len(r.files) == 0 {
+	if !p.ReadsRoutes() && len(r.files) == 0 {
 		return nil // the credentials are in the kubelet's file
 	}
 	var names []string

@@ -1,13 +1,11 @@
 package plan
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
-	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -35,27 +33,10 @@ type Entry struct {
 	Mirrors string `json:"mirrors,omitempty"`
 }
 
-func newEntry(p kubeletconfig.Provider) Entry {
-	e := Entry{Name: p.Name, Match: p.MatchImages}
-	if p.Name == mirror.Stock {
-		// Its tokens are not mirrorcred's: it answers a mirror without.
-		e.Mirrors = readStockArgs(p.Args).pairs
-		return e
-	}
-	if p.TokenAttributes != nil {
-		data, err := json.Marshal(p.TokenAttributes)
-		if err != nil {
-			panic(err) // strings and bools
-		}
-		e.Token = hosts.Hash(data)
-	}
-	return e
-}
-
 func newEntries(list []kubeletconfig.Provider) []Entry {
 	var entries []Entry // nil for none
 	for _, p := range list {
-		entries = append(entries, newEntry(p))
+		entries = append(entries, running(p.Name).entry(p))
 	}
 	return entries
 }
@@ -68,7 +49,7 @@ func sameEntries(a, b []Entry) bool {
 
 // entries returns mirrorcred's providers in the kubelet's present configuration.
 func (o *Observed) entries() []Entry {
-	return o.Kubelet.ownEntries(o.State.last(mirror.Stock) != nil)
+	return newEntries(o.Kubelet.ownProviders(o.State.last(mirror.Stock) != nil))
 }
 
 // list returns the files in the order of their names.
@@ -80,23 +61,15 @@ func (k KubeletFiles) list() []kubeletconfig.File {
 	return files
 }
 
-// EntriesOf returns mirrorcred's providers in an earlier version of the kubelet's file. The
-// entry of [mirror.Stock] counts if mirrorcred ever drove it.
+// EntriesOf returns mirrorcred's providers in an earlier version of the kubelet's file,
+// the plugin's own first. The entry of [mirror.Stock] counts if mirrorcred ever drove it.
 func (s State) EntriesOf(file kubeletconfig.File) []Entry {
-	return OwnEntries(s.Newest(mirror.Stock) != nil, file)
+	files := KubeletFiles{Files: map[string][]byte{file.Name: file.Data}}
+	return newEntries(files.ownProviders(s.newest(mirror.Stock) != nil))
 }
 
-// OwnEntries returns mirrorcred's providers in a file of the kubelet's, the plugin's own
-// first, and with them [mirror.Stock] if mirrorcred drives it.
-func OwnEntries(withStock bool, file kubeletconfig.File) []Entry {
-	return KubeletFiles{Files: map[string][]byte{file.Name: file.Data}}.ownEntries(withStock)
-}
-
-func (k KubeletFiles) ownEntries(withStock bool) []Entry {
-	return newEntries(k.ownProviders(withStock))
-}
-
-// ownProviders is [OwnEntries] with all that the files say of them.
+// ownProviders returns mirrorcred's providers in the files, the plugin's own first, and
+// with them [mirror.Stock] if mirrorcred drives it.
 func (k KubeletFiles) ownProviders(withStock bool) []kubeletconfig.Provider {
 	read, err := k.Reader.Read(k.list()...)
 	if err != nil {

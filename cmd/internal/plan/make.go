@@ -47,7 +47,7 @@ func makeFrom(d Desired, o Observed, now Moments, newSettled func(*Desired, rout
 	read := readBy(&d, &o, c.machine, next.provided)
 	lasting, unfinished := lastingOf(&o, now, c.machine)
 	all = all.and(certs).and(share{warnings: unencrypted(&d)}).and(c.held.share).and(next.share).and(share{warnings: read.warnings})
-	leaves := next.unsettled != "" && c.plugin.waitsForFile()
+	leaves := next.unsettled != "" && !c.plugin.ReadsRoutes()
 	ks := newKubelets(c, next, read)
 	routes.needed = c.plugin.needsRoutes(ks, len(o.Routes) > 0)
 	if leaves {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
@@ -17,13 +18,36 @@ type ownPlugin struct {
 	hasTokens bool
 }
 
-func (ownPlugin) name() string                                         { return PluginName }
+func (ownPlugin) Name() string                                         { return PluginName }
 func (ownPlugin) runs(provider string) bool                            { return IsOwn(provider) }
 func (ownPlugin) needsRoutes(*kubelets, bool) bool                     { return true }
-func (ownPlugin) waitsForFile() bool                                   { return false }
+func (ownPlugin) ReadsRoutes() bool                                    { return true }
+func (ownPlugin) UsesProxy() bool                                      { return false }
+func (ownPlugin) told(Entry) map[string]string                         { return nil }
 func (ownPlugin) isDecided(isWithdrawn, _ bool) bool                   { return isWithdrawn }
 func (ownPlugin) restart() string                                      { return "restart it: systemctl restart kubelet" }
 func (ownPlugin) mayAnswer(*kubelets, string, Namespace) pendingReason { return pendingReason{} }
+
+// entry implements [plugin].
+func (ownPlugin) entry(p kubeletconfig.Provider) Entry {
+	e := Entry{Name: p.Name, Match: p.MatchImages}
+	if p.TokenAttributes != nil {
+		data, err := json.Marshal(p.TokenAttributes)
+		if err != nil {
+			panic(err) // strings and bools
+		}
+		e.Token = hosts.Hash(data)
+	}
+	return e
+}
+
+// lacks implements [plugin].
+func (ownPlugin) lacks(_ mirror.Mirror, matches bool, _ map[string]string) string {
+	if matches {
+		return ""
+	}
+	return "the source"
+}
 
 // needs returns one provider for each credential that needs a pod's token, and the
 // plugin's own provider for the rest. A mirror whose credentials all stand in hosts.toml

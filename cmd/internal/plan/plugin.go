@@ -8,11 +8,10 @@ import (
 )
 
 // A plugin is the program by which the kubelet gets a mirror's credential:
-// mirrorcred's, which reads routes, or a stock one, which is told its mirrors in the kubelet's
-// configuration. [pluginOf] chooses, and nothing else asks which one it is.
+// mirrorcred's, which reads routes, or a stock one, which is told its mirrors in the
+// kubelet's configuration. [pluginOf] chooses, and nothing else asks which one it is.
 type plugin interface {
-	// name returns the name of its provider, which is that of its executable too.
-	name() string
+	Plugin
 	// runs reports whether a provider of that name is run by the plugin.
 	runs(provider string) bool
 	// needs returns the names of the providers that answer for a mirror's images.
@@ -26,8 +25,14 @@ type plugin interface {
 	// needsRoutes reports whether there must be routes because mirrorcred's plugin may be
 	// run.
 	needsRoutes(ks *kubelets, areThere bool) bool
-	// waitsForFile reports whether nothing may change without the kubelet's file.
-	waitsForFile() bool
+	// entry returns what of a provider that it runs matters for what a kubelet has read.
+	entry(p kubeletconfig.Provider) Entry
+	// told returns the mirrors in an entry of its, as it reads them; nil if its entries
+	// have none.
+	told(e Entry) map[string]string
+	// lacks returns what an entry of its lacks for a mirror whose source it matches or not,
+	// given the mirrors that are in it; "" if it lacks nothing.
+	lacks(m mirror.Mirror, matches bool, told map[string]string) string
 	// isDecided reports whether a removal can no longer be held. isWithdrawn says that
 	// the route is withdrawn, and isDraining that a drain is remembered.
 	isDecided(isWithdrawn, isDraining bool) bool
@@ -46,9 +51,31 @@ func pluginOf(m *mirror.Map) plugin {
 	return ownPlugin{m, slices.ContainsFunc(m.Credentials, func(c mirror.Credential) bool { return c.Token != nil })}
 }
 
-// Mapped reports whether a map's mirrors are in the kubelet's configuration, so that
-// the plugin answers for them until [Unmap] is carried out.
-func Mapped(m *mirror.Map) bool { return pluginOf(m).waitsForFile() }
+// running returns the plugin that a provider runs, by the provider's name, whichever one
+// the map names. It is asked only for providers that mirrorcred has, or had, in the
+// kubelet's configuration.
+func running(provider string) plugin {
+	if stock := (&stockPlugin{}); stock.runs(provider) {
+		return stock
+	}
+	return ownPlugin{}
+}
+
+// A Plugin is what other packages may ask about the plugin that a map has the kubelet run.
+type Plugin interface {
+	// Name returns the name of its provider, which is that of its executable too.
+	Name() string
+	// ReadsRoutes reports whether the plugin reads at each run what it may return. If
+	// not, the mirrors are in the kubelet's configuration: they can change only with that
+	// file, and the plugin answers for them until [Unmap] is carried out.
+	ReadsRoutes() bool
+	// UsesProxy reports whether it sends the requests for the node's identity through a
+	// proxy, if its environment has one.
+	UsesProxy() bool
+}
+
+// PluginOf returns the plugin that a map has the kubelet run.
+func PluginOf(m *mirror.Map) Plugin { return pluginOf(m) }
 
 // entries are the plugin's entries of the kubelet's configuration.
 type entries struct {

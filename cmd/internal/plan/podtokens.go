@@ -22,7 +22,7 @@ func handsOnTokens(one kubeletconfig.Provider) bool { return one.TokenAttributes
 func newAudiences(wanted []kubeletconfig.Provider, have []Entry) []string {
 	var list []string
 	for _, one := range wanted {
-		if !handsOnTokens(one) || slices.ContainsFunc(have, func(e Entry) bool { return e.Token == newEntry(one).Token }) {
+		if !handsOnTokens(one) || slices.ContainsFunc(have, func(e Entry) bool { return e.Token == running(one.Name).entry(one).Token }) {
 			continue
 		}
 		if a := one.TokenAttributes.ServiceAccountTokenAudience; !slices.Contains(list, a) {

@@ -33,7 +33,7 @@ const (
 func Foreseen(m *mirror.Map) []Question { return []Question{aboutProgram(m, pluginOf(m))} }
 
 func aboutProgram(m *mirror.Map, p plugin) Question {
-	return Question{About: AboutProgram, Path: path.Join(m.Kubelet.BinDir, p.name())}
+	return Question{About: AboutProgram, Path: path.Join(m.Kubelet.BinDir, p.Name())}
 }
 
 // An Answer is what was found out.

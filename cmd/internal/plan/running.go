@@ -22,8 +22,8 @@ type providers struct {
 	has map[[2]string]matcher
 	// hasOwn says that one of them runs mirrorcred's plugin.
 	hasOwn bool
-	// mirrors are what [mirror.Stock] is told, and answers the login server
-	// whose credential it answers for a host.
+	// mirrors are what the plugin is told in its entry, nil if its entry tells it none,
+	// and answers the login server whose credential it answers for a host.
 	mirrors, answers map[string]string
 }
 
@@ -31,10 +31,10 @@ func newProviders(entries []Entry) providers {
 	p := providers{has: map[[2]string]matcher{}}
 	for _, e := range entries {
 		p.has[[2]string{e.Name, e.Token}] = newMatcher(e.Match)
-		p.hasOwn = p.hasOwn || IsOwn(e.Name)
-		if e.Name == mirror.Stock {
-			p.mirrors = stockArgs{pairs: e.Mirrors}.mirrors()
-			p.answers = byHost(p.mirrors)
+		plugin := running(e.Name)
+		p.hasOwn = p.hasOwn || plugin.ReadsRoutes()
+		if told := plugin.told(e); told != nil {
+			p.mirrors, p.answers = told, byHost(told)
 		}
 	}
 	return p
@@ -44,36 +44,29 @@ func newProviders(entries []Entry) providers {
 // configuration names it all, for all images of the source.
 func (p providers) lacks(needs []Entry, one mirror.Mirror) string {
 	for _, e := range needs {
-		to, mapped := one.Mapping()
-		switch {
-		case p.serve([2]string{e.Name, e.Token}, one):
+		switch lacks := p.lacksEntry([2]string{e.Name, e.Token}, one); {
+		case lacks == "":
 		case e.Token != "":
 			return "the token for its credential"
-		case e.Name == mirror.Stock && mapped:
-			return fmt.Sprintf("the mirror at %q", to)
 		default:
-			return "the source"
+			return lacks
 		}
 	}
 	return ""
 }
 
-// serve reports whether the kubelet runs a provider for all images of a mirror's
-// source, with the mirror in its arguments if it needs that.
-func (p providers) serve(key [2]string, one mirror.Mirror) bool {
+// lacksEntry returns what the kubelet lacks to run a provider for all images of a mirror's
+// source, with the mirror in its arguments if it needs that; "" if it lacks nothing.
+func (p providers) lacksEntry(key [2]string, one mirror.Mirror) string {
 	m, ok := p.has[key]
-	if !ok || !m.has(one.Source) {
-		return false
-	}
-	to, mapped := one.Mapping()
-	return key[0] != mirror.Stock || !mapped || p.mirrors[one.Source.String()] == to.String()
+	return running(key[0]).lacks(one, ok && m.has(one.Source), p.mirrors)
 }
 
 // hasOther reports whether the kubelet gets the right credential of a mirror from the
 // plugin that the map no longer names.
 func (p providers) hasOther(one mirror.Mirror, now plugin) bool {
 	for key := range p.has {
-		if !now.runs(key[0]) && p.serve(key, one) {
+		if !now.runs(key[0]) && p.lacksEntry(key, one) == "" {
 			return true
 		}
 	}

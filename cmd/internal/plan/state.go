@@ -107,14 +107,14 @@ func (s State) lastProvided() (provided, bool) {
 // if there is none.
 func (s State) last(name string) *Entry {
 	if last, ok := s.lastProvided(); ok {
-		return State{Provided: []provided{last}}.Newest(name)
+		return State{Provided: []provided{last}}.newest(name)
 	}
 	return nil
 }
 
-// Newest returns the entry of that name that was recorded last, in whatever configuration
+// newest returns the entry of that name that was recorded last, in whatever configuration
 // that was; nil if there is none.
-func (s State) Newest(name string) *Entry {
+func (s State) newest(name string) *Entry {
 	for _, p := range slices.Backward(s.Provided) {
 		if i := slices.IndexFunc(p.Entries, func(e Entry) bool { return e.Name == name }); i >= 0 {
 			return &p.Entries[i]

@@ -16,7 +16,7 @@ func findStock(o *Observed) (kubeletconfig.Provider, bool, error) {
 // than one that another program wrote since.
 func stillMade(o *Observed, stock kubeletconfig.Provider) bool {
 	last := o.State.last(mirror.Stock)
-	same := last != nil && sameEntries([]Entry{*last}, []Entry{newEntry(stock)})
+	same := last != nil && sameEntries([]Entry{*last}, []Entry{running(mirror.Stock).entry(stock)})
 	return o.State.Made && (same || o.State.Memo.File == HashFiles(o.Kubelet.Files))
 }
 

@@ -28,13 +28,33 @@ const stopFirst = "stop the kubelet, run this, and start it again"
 
 var onlyStock = []string{mirror.Stock}
 
-func (*stockPlugin) name() string                                                { return mirror.Stock }
+func (*stockPlugin) Name() string                                                { return mirror.Stock }
 func (*stockPlugin) runs(provider string) bool                                   { return provider == mirror.Stock }
 func (*stockPlugin) needs(mirror.Mirror) []string                                { return onlyStock }
-func (*stockPlugin) waitsForFile() bool                                          { return true }
+func (*stockPlugin) ReadsRoutes() bool                                           { return false }
+func (*stockPlugin) UsesProxy() bool                                             { return true }
+func (*stockPlugin) told(e Entry) map[string]string                              { return stockArgs{pairs: e.Mirrors}.mirrors() }
 func (*stockPlugin) isDecided(isWithdrawn, isDraining bool) bool                 { return isWithdrawn || isDraining }
 func (*stockPlugin) restart() string                                             { return stopFirst }
 func (*stockPlugin) links(*configuring, []kubeletconfig.Provider) (share, error) { return share{}, nil }
+
+// entry implements [plugin]. The plugin answers a mirror without the tokens that its entry
+// may ask for.
+func (*stockPlugin) entry(p kubeletconfig.Provider) Entry {
+	return Entry{Name: p.Name, Match: p.MatchImages, Mirrors: readStockArgs(p.Args).pairs}
+}
+
+// lacks implements [plugin]. A mirror without a credential needs no argument.
+func (*stockPlugin) lacks(m mirror.Mirror, matches bool, told map[string]string) string {
+	to, mapped := m.Mapping()
+	switch {
+	case mapped && (!matches || told[m.Source.String()] != to.String()):
+		return fmt.Sprintf("the mirror at %q", to)
+	case !matches:
+		return "the source"
+	}
+	return ""
+}
 
 // needsRoutes implements [plugin]: a kubelet may still have mirrorcred's plugin from before.
 func (*stockPlugin) needsRoutes(ks *kubelets, areThere bool) bool {

@@ -14,8 +14,8 @@ type Unmapping struct {
 	Still error
 }
 
-// Unmap plans the kubelet's configuration without mirrors, for a map that is
-// [Mapped]. Questions are as those of [Make].
+// Unmap plans the kubelet's configuration without mirrors, for a map whose plugin reads
+// no routes. Questions are as those of [Make].
 func Unmap(d Desired, o Observed, now Moments) (Unmapping, []Question, error) {
 	c := newConfiguring(&d, &o, now)
 	if _, there, err := findStock(&o); err != nil {

@@ -373,7 +373,7 @@ func (w *world) matched() []string {
 		return nil
 	}
 	entries := once(known.entries, string(w.kubelet), func() []Entry {
-		return OwnEntries(false, kubeletconfig.File{Name: "config.yaml", Data: w.kubelet})
+		return State{}.EntriesOf(kubeletconfig.File{Name: "config.yaml", Data: w.kubelet})
 	})
 	var list []string
 	for _, e := range entries {

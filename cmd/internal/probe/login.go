@@ -8,6 +8,7 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/explain"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/provider"
 	"github.com/mirrorcred/mirrorcred/credential"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -98,7 +99,7 @@ func (p *Prober) wanted(a aim, e explain.Explanation) (registries map[string]*re
 	}
 	for _, t := range a.mirror.Targets {
 		names := t.CredentialsFor(t.Repository(a.image.Repository()))
-		if p.Mirrors.Kubelet.Stock { // it answers without routes, by the map's arguments
+		if !p.readsRoutes() { // then it answers by the map's mirrors, and not by a route
 			for _, name := range names {
 				add(t.Host().String(), name)
 			}
@@ -109,6 +110,9 @@ func (p *Prober) wanted(a aim, e explain.Explanation) (registries map[string]*re
 	}
 	return registries, order
 }
+
+// readsRoutes reports whether the map's plugin answers by routes.
+func (p *Prober) readsRoutes() bool { return plan.PluginOf(p.Mirrors).ReadsRoutes() }
 
 // needsPod reports whether the kubelet gets a credential for pods alone.
 func (p *Prober) needsPod(a aim, registry, name string) bool {
@@ -124,7 +128,7 @@ func (p *Prober) attempts(ctx context.Context, a aim, seen explain.Observed) []c
 	var answers []map[string]credential.Credential
 	ran, failed := false, false
 	for _, entry := range seen.Providers {
-		if _, ok := provider.Match(entry, a.image); !ok || entry.NeedsPod() || entry.Routes() == "" && !p.Mirrors.Kubelet.Stock {
+		if _, ok := provider.Match(entry, a.image); !ok || entry.NeedsPod() || entry.Routes() == "" && p.readsRoutes() {
 			continue
 		}
 		ran = true

@@ -6,7 +6,7 @@ import (
 )
 
 // Versions parses the versions of one map, one after the other. It reads only those
-// [[mirror]] tables again that the last version did not have. The maps and the errors are
+// mirror tables again that the last version did not have. The maps and the errors are
 // those of [Parse], [ParseClosed] and [ParseDelivered]. The zero value has parsed nothing
 // yet, and a nil *Versions remembers nothing. It is for one goroutine.
 type Versions struct{ last []plainMirror }
@@ -58,7 +58,7 @@ func (v *Versions) parse(p parser, file string, data []byte) (*Map, error) {
 	return m, err
 }
 
-// pieces are the mirror tables of a document whose known tables are cut out. In the
+// pieces are the [[mirror]] tables of a document whose known tables are cut out. In the
 // document, one empty table stands for several known ones that follow each other.
 type pieces struct {
 	steps []step
@@ -67,7 +67,7 @@ type pieces struct {
 	spare []Target // allocated and not used yet
 }
 
-// A step is a mirror table of the document.
+// A step is a [[mirror]] table of the document.
 type step struct {
 	text string // the lines of the table, and for known ones all that follows too
 	// isWhole says that text is certainly the whole table.

@@ -45,7 +45,7 @@ func TestTargetFails(t *testing.T) {
 
 // Whatever another program does to a hosts.toml, and so to where containerd
 // goes, the source is never shown the target's credential.
-func TestHostsChangedBehindOurBack(t *testing.T) {
+func TestHostsChangedByOtherPrograms(t *testing.T) {
 	for _, version := range versions() {
 		c := startContainerd(t, version)
 		for _, change := range changes {
@@ -88,7 +88,7 @@ var changes = []struct {
 
 // A source that is shown a credential does tell: without this, the tests that
 // hear nothing of one would prove nothing.
-func TestSourceTells(t *testing.T) {
+func TestSourceRecordsCredentials(t *testing.T) {
 	freshNode(t)
 	c := startContainerd(t, versions()[0])
 	auth := &cri.AuthConfig{Username: "user", Password: azuretest.Canary + "secret"}

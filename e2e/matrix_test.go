@@ -87,7 +87,7 @@ ca = "/etc/mirrorcred/corporate-ca.pem"
 //
 // The containerds run side by side: a target that hangs costs each of them the
 // same ten seconds for every request.
-func TestShapes(t *testing.T) {
+func TestTargetShapes(t *testing.T) {
 	freshNode(t)
 	world.acr[forbidden].Fail("", azuretest.Refuse(403))
 	write(t, "/etc/mirrorcred/corporate-ca.pem", world.corporateCA)

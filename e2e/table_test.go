@@ -19,7 +19,7 @@ Each row is a version of containerd, run as a node runs it and set up by ` + "`m
 with one map for all versions. Each column is a way to mirror. "yes" means that the pull
 of an image through the CRI, with the plugin's answer, got the image from the registry
 in the map; that this registry was offered its own credential; and that the source was
-not asked at all. TestShapes in e2e writes this file, and fails if the file is not what
+not asked at all. TestTargetShapes in e2e writes this file, and fails if the file is not what
 it sees.
 
 `

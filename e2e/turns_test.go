@@ -88,7 +88,7 @@ func turns(version string) []turn {
 // Whatever happens to containerd's configuration while it runs and when it
 // starts anew: a credential is returned only where the pull goes to the mirror.
 // So it is before mirrorcred has looked again, too.
-func TestTurns(t *testing.T) {
+func TestConfigurationChangesBehindContainerd(t *testing.T) {
 	for _, version := range versions() {
 		for _, one := range turns(version) {
 			t.Run(version+"/"+strings.ReplaceAll(one.name, " ", "-"), func(t *testing.T) { one.check(t, version) })

@@ -83,8 +83,8 @@ func TestRenderSecrets(t *testing.T) {
 	}
 }
 
-// TestWhose damages a file in each way that a torn write or a flipped bit can.
-func TestWhose(t *testing.T) {
+// TestOwnerOfDamagedFile damages a file in each way that a torn write or a flipped bit can.
+func TestOwnerOfDamagedFile(t *testing.T) {
 	files, err := renderText("version = 1\n[[mirror]]\nsource = \"docker.io\"\ntargets = [\"m.example/p\", \"docker.io\"]\n")
 	if err != nil {
 		t.Fatal(err)

@@ -70,7 +70,7 @@ func newNotifier(t *testing.T) systemd.Notifier {
 	return n
 }
 
-func TestNotices(t *testing.T) {
+func TestNotifications(t *testing.T) {
 	m := listen(t, time.Minute)
 	n := newNotifier(t)
 	for _, test := range []struct {
@@ -126,7 +126,7 @@ func TestNoManager(t *testing.T) {
 	}
 }
 
-func TestManagerGone(t *testing.T) {
+func TestNotifySocketGone(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "gone"))
 	t.Setenv("WATCHDOG_USEC", "")
 	err := newNotifier(t).Ready("")

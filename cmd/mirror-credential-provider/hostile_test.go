@@ -264,9 +264,9 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// TestStranger has azure.json, or the certificate that it names, be another
+// TestForeignOwner has azure.json, or the certificate that it names, be another
 // user's, who can read and change it whatever its mode: there is no answer by it.
-func TestStranger(t *testing.T) {
+func TestForeignOwner(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("files of other users need root")
 	}

@@ -249,9 +249,9 @@ func TestDeliveredEntry(t *testing.T) {
 	checkUnasked(t, cloud, acrs["foo.azurecr.io"])
 }
 
-// TestRouteTurns checks that the answer is that of the hosts.toml at its end:
+// TestHostsReplacedWhileAsking checks that the answer is that of the hosts.toml at its end:
 // it is replaced while the registry is asked for the credential.
-func TestRouteTurns(t *testing.T) {
+func TestHostsReplacedWhileAsking(t *testing.T) {
 	for name, c := range map[string]struct {
 		turn func(*testing.T, tree)
 		want string // the registry whose credential is returned, or the error

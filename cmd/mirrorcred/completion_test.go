@@ -43,9 +43,9 @@ func TestBashCompletion(t *testing.T) {
 	}
 }
 
-// TestCompletionsSayTheHelp checks that each command and each of its flags is in
+// TestCompletionsMatchHelp checks that each command and each of its flags is in
 // each script and in the manual, with its text.
-func TestCompletionsSayTheHelp(t *testing.T) {
+func TestCompletionsMatchHelp(t *testing.T) {
 	for _, kind := range words["completion"] {
 		var b strings.Builder
 		if err := run(t.Context(), []string{"completion", kind}, &b); err != nil {

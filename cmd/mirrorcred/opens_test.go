@@ -42,9 +42,9 @@ var openers = map[string]string{
 	"cmd/internal/nodetest/layouts/containerd.Layout.Write": "it makes the nodes of tests",
 }
 
-// TestOneOpens checks that inputs are opened in one place (package
+// TestInputsOpenedInOnePlace checks that inputs are opened in one place (package
 // internal/input), so that nothing waits for what is no file.
-func TestOneOpens(t *testing.T) {
+func TestInputsOpenedInOnePlace(t *testing.T) {
 	used := map[string]bool{}
 	root := "../.."
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

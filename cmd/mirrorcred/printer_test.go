@@ -8,9 +8,9 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
-// TestWaitsAlike checks that a reason that many sources have is one line, where the first of
+// TestSharedReasonPrintedOnce checks that a reason that many sources have is one line, where the first of
 // them would be, and that few have a line each.
-func TestWaitsAlike(t *testing.T) {
+func TestSharedReasonPrintedOnce(t *testing.T) {
 	var list []plan.Pending
 	for i := range 6 {
 		list = append(list, plan.Pending{Source: fmt.Sprintf("s%d.io", i), Reason: []string{"many", "few"}[i%2]})

@@ -75,9 +75,9 @@ func (r rooted) within(args ...string) (string, error) {
 	}
 }
 
-// TestSpecials checks that what is no file is named, in each place that is read,
+// TestSpecialFiles checks that what is no file is named, in each place that is read,
 // and that nothing waits for it: the lock is given back.
-func TestSpecials(t *testing.T) {
+func TestSpecialFiles(t *testing.T) {
 	for path, fatal := range map[string]bool{
 		"etc/mirrorcred/mirrors.toml":                            true,
 		"etc/mirrorcred/header":                                  false, // a fault of its sources alone

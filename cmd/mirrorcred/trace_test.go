@@ -188,10 +188,10 @@ func at(tid int, fd, name uint64) string {
 	return filepath.Join(ofFd(tid, fd), path)
 }
 
-// TestKernelSees traces a run that makes files of all kinds. Each is closed to
+// TestModesAndSyncsTraced traces a run that makes files of all kinds. Each is closed to
 // others from its first byte on, and what is renamed into place was synced since
 // it was written, as the directory is afterwards.
-func TestKernelSees(t *testing.T) {
+func TestModesAndSyncsTraced(t *testing.T) {
 	n := newTree(t)
 	root, err := filepath.EvalSymlinks(n.root)
 	n.must(err)
@@ -240,10 +240,10 @@ func TestKernelSees(t *testing.T) {
 	}
 }
 
-// TestPluginAtTheTurn turns a mirror, as the manager does, while the plugin is
+// TestPluginReadsWhileRetargeted turns a mirror, as the manager does, while the plugin is
 // between its two reads: it has read the route of before, and finds the new
 // hosts.toml. It answers for that, and the pull does not fail.
-func TestPluginAtTheTurn(t *testing.T) {
+func TestPluginReadsWhileRetargeted(t *testing.T) {
 	n := newTree(t)
 	root, err := filepath.EvalSymlinks(n.root)
 	n.must(err)

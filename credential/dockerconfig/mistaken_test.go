@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// TestMistaken checks what is said of files that are given for a config.json, and
+// TestNotAConfigJSON checks what is said of files that are given for a config.json, and
 // that what is not one of those keeps its own error, or none.
-func TestMistaken(t *testing.T) {
+func TestNotAConfigJSON(t *testing.T) {
 	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 	good := `{"auths":{"a.io":` + login("u", canary) + `}}`
 	old := `{"a.io":{"username":"u","password":"` + canary + `","email":"x@y.z","auth":"` + encode("u:"+canary) + `"}}`
@@ -50,8 +50,8 @@ func TestMistaken(t *testing.T) {
 	}
 }
 
-// TestMistakenRemedy runs what is said about a .dockercfg and about base64.
-func TestMistakenRemedy(t *testing.T) {
+// TestRemediesWork runs what is said about a .dockercfg and about base64.
+func TestRemediesWork(t *testing.T) {
 	good := `{"auths":{"a.io":` + login("u", "p") + `}}`
 	for name, text := range map[string]string{
 		"base64": base64.StdEncoding.EncodeToString([]byte(good)),

@@ -187,9 +187,9 @@ func TestHang(t *testing.T) {
 	}
 }
 
-// TestLeave checks that a provider's answer is taken although a program that it
+// TestAnswerOfProviderThatLeavesAChild checks that a provider's answer is taken although a program that it
 // left running has its standard output open.
-func TestLeave(t *testing.T) {
+func TestAnswerOfProviderThatLeavesAChild(t *testing.T) {
 	fifo := makeFifo(t)
 	type result struct {
 		c   credential.Credential

@@ -94,7 +94,7 @@ func TestProviderFaults(t *testing.T) {
 	}
 }
 
-func TestPure(t *testing.T) {
+func TestImportsArePure(t *testing.T) {
 	files, _ := filepath.Glob("*.go")
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {

@@ -83,9 +83,9 @@ func TestDecideLists(t *testing.T) {
 	}
 }
 
-// TestCredentialsOfBefore holds that a plugin from before there were lists reads a
+// TestRouteOfEarlierVersion holds that a plugin from before there were lists reads a
 // route without a list, and that its routes are read.
-func TestCredentialsOfBefore(t *testing.T) {
+func TestRouteOfEarlierVersion(t *testing.T) {
 	type before struct {
 		Registry   string             `json:"registry"`
 		Credential *mirror.Credential `json:"credential,omitempty"`

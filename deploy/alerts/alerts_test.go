@@ -155,8 +155,8 @@ var situations = map[string][]situation{
 	},
 }
 
-// TestFires has each alert fire when it should, and not before, and not otherwise.
-func TestFires(t *testing.T) {
+// TestAlertsFire has each alert fire when it should, and not before, and not otherwise.
+func TestAlertsFire(t *testing.T) {
 	known := map[string]bool{}
 	for _, r := range readRules(t) {
 		known[r.Alert] = true

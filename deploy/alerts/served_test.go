@@ -28,9 +28,9 @@ import (
 // targetLabels are the labels that Prometheus adds to the watcher's.
 var targetLabels = []string{"job", "instance", "cluster", "ring", "le"}
 
-// TestServed checks that the watcher serves each metric that an alert, the
+// TestAlertMetricsAreServed checks that the watcher serves each metric that an alert, the
 // dashboard or the documentation of the alerts names, with these labels and values.
-func TestServed(t *testing.T) {
+func TestAlertMetricsAreServed(t *testing.T) {
 	served := startWatcher(t)
 	for where, exprs := range queries(t) {
 		for _, text := range exprs {
@@ -46,9 +46,9 @@ func TestServed(t *testing.T) {
 	}
 }
 
-// TestUnserved checks that the check sees a metric, a label and a value that do not
+// TestUnservedMetricIsFound checks that the check sees a metric, a label and a value that do not
 // exist.
-func TestUnserved(t *testing.T) {
+func TestUnservedMetricIsFound(t *testing.T) {
 	served, err := parseMetrics(strings.NewReader("# TYPE a gauge\na{x=\"1\"} 1\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n"))
 	if err != nil {
 		t.Fatal(err)

@@ -142,9 +142,9 @@ const (
 	mapPath    = "/etc/mirrorcred/mirrors.toml"
 )
 
-// TestLife installs a package, sets the node up, upgrades it, and tries to remove
+// TestPackageLifecycle installs a package, sets the node up, upgrades it, and tries to remove
 // it too early; then it takes mirrorcred off the node and removes the package.
-func TestLife(t *testing.T) {
+func TestPackageLifecycle(t *testing.T) {
 	for format, m := range managers {
 		t.Run(format, func(t *testing.T) {
 			h := newHost(t)

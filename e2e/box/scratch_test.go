@@ -10,7 +10,7 @@ import (
 )
 
 // A run removes what killed runs left, and nothing that belongs to one that runs.
-func TestAbandoned(t *testing.T) {
+func TestKilledRunsCleanedUp(t *testing.T) {
 	ended := exec.Command("true")
 	if err := ended.Run(); err != nil {
 		t.Fatal(err)

@@ -3,7 +3,7 @@ package config
 import "testing"
 
 // An example that is changed counts only as long as all of it is there.
-func TestIn(t *testing.T) {
+func TestExampleNeedsAllOfIt(t *testing.T) {
 	bySpelling := 0
 	for _, e := range readExamples(t) {
 		if !e.In(e.Tree) {

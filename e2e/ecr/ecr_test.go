@@ -227,8 +227,8 @@ func TestMirror(t *testing.T) {
 	a.check(t, asked, asked)
 }
 
-// TestKeptAsLongAsSaid waits for the end of the time that the provider gives.
-func TestKeptAsLongAsSaid(t *testing.T) {
+// TestCachedUntilProviderExpires waits for the end of the time that the provider gives.
+func TestCachedUntilProviderExpires(t *testing.T) {
 	a := startAmazon(t)
 	root := plant(t, a)
 	const life = 10 * time.Second

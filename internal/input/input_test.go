@@ -93,7 +93,7 @@ func TestSpecial(t *testing.T) {
 
 // A path that leads to a file when it is looked at may lead to a FIFO when it is
 // opened.
-func TestSwapped(t *testing.T) {
+func TestFIFOSwappedIn(t *testing.T) {
 	dir := t.TempDir()
 	path, other := filepath.Join(dir, "a"), filepath.Join(dir, "b")
 	if err := unix.Mkfifo(path, 0o600); err != nil {

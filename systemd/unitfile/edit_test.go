@@ -55,9 +55,9 @@ func TestSetWords(t *testing.T) {
 	}
 }
 
-// TestTakeBack shows that words which are taken out again leave the file as it
+// TestRemovedWordsRestoreFile shows that words which are taken out again leave the file as it
 // was, or at least its meaning; and that some are exchanged in place.
-func TestTakeBack(t *testing.T) {
+func TestRemovedWordsRestoreFile(t *testing.T) {
 	for _, c := range []struct {
 		file, want string
 		words      []string

@@ -17,10 +17,10 @@ func (noFiles) ReadFile(name string) ([]byte, error) {
 }
 func (noFiles) Glob(string) ([]string, error) { return nil, nil }
 
-// TestOthersKept holds that an edit is not taken which sets config_path and loses
+// TestEditKeepsOtherSettings holds that an edit is not taken which sets config_path and loses
 // another setting. Here the old table, which the main file has, would take the place
 // of the whole new one, with the headers in it.
-func TestOthersKept(t *testing.T) {
+func TestEditKeepsOtherSettings(t *testing.T) {
 	version, err := containerdconfig.ParseVersion("2.0")
 	if err != nil {
 		t.Fatal(err)

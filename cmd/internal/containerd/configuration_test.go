@@ -93,9 +93,9 @@ func TestConfigurations(t *testing.T) {
 	}
 }
 
-// TestSays holds the config_path of the map, which counts only if there is no
+// TestConfigPathOfMap holds the config_path of the map, which counts only if there is no
 // configuration.
-func TestSays(t *testing.T) {
+func TestConfigPathOfMap(t *testing.T) {
 	for name, test := range map[string]struct{ file, says, want string }{
 		"no configuration":             {says: tree},
 		"no configuration, another":    {says: "/x", want: `the map sets config_path = "/x"`},

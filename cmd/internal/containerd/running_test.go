@@ -18,9 +18,9 @@ import (
 	"github.com/mirrorcred/mirrorcred/systemd"
 )
 
-// TestUnderIt changes the files of a containerd that does not tell what it reads,
+// TestFilesChangedAfterStart changes the files of a containerd that does not tell what it reads,
 // after it has started and before the first look.
-func TestUnderIt(t *testing.T) {
+func TestFilesChangedAfterStart(t *testing.T) {
 	const (
 		dropin = "/etc/containerd/conf.d/a.toml"
 		linked = "/opt/containerd/one.toml"
@@ -163,9 +163,9 @@ func TestUnderIt(t *testing.T) {
 	}
 }
 
-// TestSeenBefore checks that what one look established holds for as long as the
+// TestVerdictStaysWhileProcessRuns checks that what one look established holds for as long as the
 // process runs, whatever becomes of its files, and no longer.
-func TestSeenBefore(t *testing.T) {
+func TestVerdictStaysWhileProcessRuns(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(b box)
 		loss   string // in the coming loss; "" for none
@@ -210,8 +210,8 @@ func TestDryVerdict(t *testing.T) {
 	b.verdict("was changed after")
 }
 
-// TestTells holds the versions that say their config_path themselves.
-func TestTells(t *testing.T) {
+// TestReportedConfigPath holds the versions that say their config_path themselves.
+func TestReportedConfigPath(t *testing.T) {
 	const list = tree + ":/etc/docker/certs.d"
 	for name, test := range map[string]struct {
 		is, tells, file, inMap string
@@ -284,9 +284,9 @@ func TestRunsWithoutFile(t *testing.T) {
 	b.verdict("does not exist")
 }
 
-// TestWhoListens checks that only a process of the node's is taken for its
+// TestListenerIsTheNodes checks that only a process of the node's is taken for its
 // containerd.
-func TestWhoListens(t *testing.T) {
+func TestListenerIsTheNodes(t *testing.T) {
 	b := newBox(t)
 	b.start("v2.4.2", tree)
 	real := b.sys.owner

@@ -101,10 +101,10 @@ func run(t *testing.T, d *Deliverer, list []Want) (wants chan<- []Want, stop fun
 	return in, func() { cancel(); <-done }
 }
 
-// TestDays runs a thousand sources of ten registries for a week: each registry is
+// TestWeekOfRenewals runs a thousand sources of ten registries for a week: each registry is
 // asked for as one, its credential is renewed before it is three quarters through, and
 // is never asked for more often than that needs.
-func TestDays(t *testing.T) {
+func TestWeekOfRenewals(t *testing.T) {
 	store := handover.New(t.TempDir())
 	list := wanted(t, 1000)
 	if len(list) != 10 {
@@ -139,8 +139,8 @@ func TestDays(t *testing.T) {
 	})
 }
 
-// TestSpread checks that two nodes do not ask at the same time.
-func TestSpread(t *testing.T) {
+// TestNodesAskAtDifferentTimes checks that two nodes do not ask at the same time.
+func TestNodesAskAtDifferentTimes(t *testing.T) {
 	w := wanted(t, 10)[0]
 	now := time.Now()
 	v := handover.Value{From: now, Until: now.Add(life)}
@@ -157,9 +157,9 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// TestCalm checks that nothing about a credential or its file, nor a clock that is wrong,
+// TestNotDueAtOnce checks that nothing about a credential or its file, nor a clock that is wrong,
 // makes it due again at once, and that one which has ended is not handed over.
-func TestCalm(t *testing.T) {
+func TestNotDueAtOnce(t *testing.T) {
 	for name, test := range map[string]struct {
 		life, renew, written time.Duration // from now; 0 for none
 		most                 int           // fetches in an hour
@@ -262,9 +262,9 @@ func TestLateResult(t *testing.T) {
 	}
 }
 
-// TestUnwanted checks that a credential goes as soon as the map does not want it, and
+// TestNoLongerWanted checks that a credential goes as soon as the map does not want it, and
 // that a changed file is fetched at once.
-func TestUnwanted(t *testing.T) {
+func TestNoLongerWanted(t *testing.T) {
 	store := handover.New(t.TempDir())
 	list := wanted(t, 10)
 	synctest.Test(t, func(t *testing.T) {

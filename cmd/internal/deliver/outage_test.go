@@ -210,8 +210,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestDown changes the file of a credential while the process does not run.
-func TestDown(t *testing.T) {
+// TestFileChangedWhileDown changes the file of a credential while the process does not run.
+func TestFileChangedWhileDown(t *testing.T) {
 	now := time.Now()
 	w := wanted(t, 10)[0]
 	v := handover.Value{From: now.Add(-time.Minute)}

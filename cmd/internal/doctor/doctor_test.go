@@ -28,7 +28,7 @@ func names(list []Finding) string {
 
 const hubMirror = "[[mirror]]\nsource = \"docker.io\"\ntargets = [\"mirror.example\"]\n"
 
-func TestLookNothing(t *testing.T) {
+func TestNoFindings(t *testing.T) {
 	if got := Check(&Facts{Map: parse(t, "")}); got == nil || len(got) > 0 {
 		t.Errorf("Check(empty node) = %#v; want an empty list", got)
 	}

@@ -92,8 +92,8 @@ func change(t *testing.T, tree Tree, dir string) {
 	}
 }
 
-// TestSame checks that a root is changed as this machine is.
-func TestSame(t *testing.T) {
+// TestRootLikeMachine checks that a root is changed as this machine is.
+func TestRootLikeMachine(t *testing.T) {
 	ours, other := t.TempDir(), t.TempDir()
 	change(t, Tree{}, ours)
 	change(t, Tree{input.NewRoot(other)}, other)
@@ -102,8 +102,8 @@ func TestSame(t *testing.T) {
 	}
 }
 
-// TestInside checks that no change is made outside the root by a link.
-func TestInside(t *testing.T) {
+// TestLinksStayInRoot checks that no change is made outside the root by a link.
+func TestLinksStayInRoot(t *testing.T) {
 	for _, to := range []string{"%s/outside", "../outside", "../../../../../../../../%s/outside"} {
 		top := t.TempDir()
 		outside, dir := filepath.Join(top, "outside"), filepath.Join(top, "root")

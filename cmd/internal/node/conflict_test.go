@@ -37,10 +37,10 @@ func warnings(p plan.Plan) string {
 	return b.String()
 }
 
-// TestWhatIsThere puts what other programs may have written in the place of a
+// TestOtherProgramsFilesInPlace puts what other programs may have written in the place of a
 // source's hosts.toml, or beside it: containerd reads that until --adopt, the
 // other sources go on, and what was adopted is kept.
-func TestWhatIsThere(t *testing.T) {
+func TestOtherProgramsFilesInPlace(t *testing.T) {
 	const foreign = "server = \"https://old.example\"\n"
 	tests := map[string]struct {
 		files map[string]string // below certs.d; "" is a directory
@@ -184,9 +184,9 @@ func mkdir(t testing.TB, path string) {
 	}
 }
 
-// TestOddThere puts what is no directory where containerd looks for a source:
+// TestNotADirectory puts what is no directory where containerd looks for a source:
 // it is reported, with and without --adopt, and stops no other source.
-func TestOddThere(t *testing.T) {
+func TestNotADirectory(t *testing.T) {
 	link := func(to string) func(t *testing.T, path string) {
 		return func(t *testing.T, path string) {
 			if err := os.Symlink(to, path); err != nil {

@@ -385,9 +385,9 @@ func prepare(t *testing.T, tr transition) (fresh func(*testing.T) (*Node, []stri
 	return fresh, tr.tree(t, whole)
 }
 
-// TestSameWords checks that a fault of the disk which lasts has the same words
+// TestLastingFaultReportedOnce checks that a fault of the disk which lasts has the same words
 // each time, so it is reported once.
-func TestSameWords(t *testing.T) {
+func TestLastingFaultReportedOnce(t *testing.T) {
 	n, _ := newNode(t, oneMap)
 	n.disk.step = func(op string, paths ...string) error {
 		if op != "write" {

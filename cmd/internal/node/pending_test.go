@@ -153,9 +153,9 @@ func TestKubeletFileEdited(t *testing.T) {
 	wantLeft(t, applyMap(t, n, oneMap), "")
 }
 
-// TestRoutedAndMissed checks that a source which is routed, and which a kubelet
+// TestRoutedButUnmatched checks that a source which is routed, and which a kubelet
 // is sure not to ask for, is not called in sync.
-func TestRoutedAndMissed(t *testing.T) {
+func TestRoutedButUnmatched(t *testing.T) {
 	n, host := newNode(t, oneMap)
 	apply(t, n)
 	host.startKubelet()

@@ -188,10 +188,10 @@ func TestApplyWaitsForMap(t *testing.T) {
 	})
 }
 
-// TestOthersFileAtStart has the kubelet start while another tool's file is in
+// TestKubeletStartsWithAnotherToolsFile has the kubelet start while another tool's file is in
 // place, and mirrorcred's put back later, by mirrorcred or by that tool: no pull has a
 // credential until the kubelet starts again.
-func TestOthersFileAtStart(t *testing.T) {
+func TestKubeletStartsWithAnotherToolsFile(t *testing.T) {
 	const routed = "pending mcr.microsoft.com: it is routed, and its pulls "
 	for name, test := range map[string]struct {
 		putBack func(*testing.T, *Node, string)

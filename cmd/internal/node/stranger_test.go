@@ -87,9 +87,9 @@ cp /mnt/evil /var/lib/kubelet/credential-provider/mirror-credential-provider
 
 var ownDirs = []string{"/mnt", "/run", "/etc/mirrorcred", "/etc/containerd", "/var/lib/mirrorcred", "/var/lib/kubelet"}
 
-// TestStrangers checks that a user's process of the kubelet's name is neither run
+// TestForeignProcesses checks that a user's process of the kubelet's name is neither run
 // nor waited for, and that a node on which a kubelet might run unseen waits.
-func TestStrangers(t *testing.T) {
+func TestForeignProcesses(t *testing.T) {
 	evil := machinetest.Process{File: "/mnt/home/kubelet", Args: []string{"/mnt/evil", "--root-dir=/its/empty/dir"}, UID: 65534}
 	for _, tt := range []struct {
 		name, init, test, more string

@@ -46,9 +46,9 @@ func TestUnseenKubelet(t *testing.T) {
 	wantGone(t, n, apply(t, n))
 }
 
-// TestUnseenKubeletSaidNotToRun checks that the map may say it too, and that what
+// TestMapSaysNoKubeletRuns checks that the map may say it too, and that what
 // is seen counts nevertheless.
-func TestUnseenKubeletSaidNotToRun(t *testing.T) {
+func TestMapSaysNoKubeletRuns(t *testing.T) {
 	const says = "[kubelet]\nrunning = false\n"
 	n, host := newNode(t, oneMap+says)
 	host.unseen = "it is dark"

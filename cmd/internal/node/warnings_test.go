@@ -128,9 +128,9 @@ func TestPlaceOf(t *testing.T) {
 	}
 }
 
-// TestOthersRemembered has another program change the kubelet's file between
+// TestOtherProvidersCached has another program change the kubelet's file between
 // runs: what is remembered of it never speaks for another file.
-func TestOthersRemembered(t *testing.T) {
+func TestOtherProvidersCached(t *testing.T) {
 	const head = "apiVersion: kubelet.config.k8s.io/v1\nkind: CredentialProviderConfig\nproviders:\n"
 	entry := func(name, match string) string {
 		return "  - name: " + name + "\n    apiVersion: credentialprovider.kubelet.k8s.io/v1\n    defaultCacheDuration: 10m\n    matchImages: [" + match + "]\n"

@@ -17,10 +17,10 @@ import (
 // Each system call by itself, and the power, are the subject of cmd/internal/node;
 // here the built program is killed.
 
-// TestWhole kills mirrorcred again and again while it turns many mirrors. After
+// TestKilledWhileRetargeting kills mirrorcred again and again while it turns many mirrors. After
 // each kill every source is served by its old target or by its new one, with the
 // credential of that target, and one more run finishes the work.
-func TestWhole(t *testing.T) {
+func TestKilledWhileRetargeting(t *testing.T) {
 	const mirrors, kills = 40, 12
 	targets := []string{"contoso.azurecr.io", "fabrikam.azurecr.io"}
 	w := newWorld(t)

@@ -56,9 +56,9 @@ func TestPutBackAnyKill(t *testing.T) {
 	}
 }
 
-// TestPutBack puts a source back into the map while it drains: it is served as before
+// TestSourceReturnsWhileDraining puts a source back into the map while it drains: it is served as before
 // only if each kubelet that runs asks for its credential.
-func TestPutBack(t *testing.T) {
+func TestSourceReturnsWhileDraining(t *testing.T) {
 	const pending, drains = "started before the source was added to its configuration", "pulls may still use its credential"
 	for name, c := range map[string]struct {
 		before func(w *world)

@@ -160,7 +160,7 @@ func TestJudgeSetUID(t *testing.T) {
 	}
 }
 
-func TestBlind(t *testing.T) {
+func TestCannotSeeProcesses(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
 		first, self fake
@@ -187,8 +187,8 @@ func TestBlind(t *testing.T) {
 	}
 }
 
-// TestBlindHidepid checks that a /proc which hides processes shows too little.
-func TestBlindHidepid(t *testing.T) {
+// TestHidepidShowsTooLittle checks that a /proc which hides processes shows too little.
+func TestHidepidShowsTooLittle(t *testing.T) {
 	table := newTable(t, map[int]fake{1: systemd})
 	mounts := hostMounts + "23 21 0:6 / " + table.dir + " rw - proc proc rw,hidepid=invisible\n"
 	if err := os.WriteFile(filepath.Join(table.dir, "self", "mountinfo"), []byte(mounts), 0o644); err != nil {

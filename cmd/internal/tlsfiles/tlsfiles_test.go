@@ -91,9 +91,9 @@ func TestAsContainerd(t *testing.T) {
 	}
 }
 
-// TestSaid checks what is said of each file, first as a CA and then as a client's
+// TestFaultsOfEachFile checks what is said of each file, first as a CA and then as a client's
 // certificate with a key.
-func TestSaid(t *testing.T) {
+func TestFaultsOfEachFile(t *testing.T) {
 	now := time.Now()
 	paths := writeFiles(t, now)
 	for _, tt := range []struct{ ca, cert, key, want string }{

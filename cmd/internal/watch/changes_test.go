@@ -41,9 +41,9 @@ func (p *place) covers(what, dir string, want bool) {
 	}
 }
 
-// TestTake checks that each change in a watched directory is reported, also of a file that
+// TestChangesReported checks that each change in a watched directory is reported, also of a file that
 // gives no hint, and each way in which a watch ends.
-func TestTake(t *testing.T) {
+func TestChangesReported(t *testing.T) {
 	p := newPlace(t, "a/b/file", "a/*")
 	p.mkdir("a/b")
 	p.mkdir("c")
@@ -80,8 +80,8 @@ func TestTake(t *testing.T) {
 	p.taken("no longer watched", "a/b")
 }
 
-// TestTakeMany checks that too many changes, and lost ones, are reported as that.
-func TestTakeMany(t *testing.T) {
+// TestLostChangesReported checks that too many changes, and lost ones, are reported as that.
+func TestLostChangesReported(t *testing.T) {
 	p := newPlace(t, "file")
 	p.watchAgain()
 	if paths, all := p.events.Take(); len(paths) > 0 || !all {
@@ -176,9 +176,9 @@ func TestSearchAgain(t *testing.T) {
 	}
 }
 
-// TestTrustEnds replaces a directory without an event, as a mount does: it is watched anew
+// TestReplacedDirectoryWatchedAnew replaces a directory without an event, as a mount does: it is watched anew
 // once what was found does not count any more.
-func TestTrustEnds(t *testing.T) {
+func TestReplacedDirectoryWatchedAnew(t *testing.T) {
 	p := newPlace(t, "a/b/file")
 	p.mkdir("a/b")
 	p.settle()

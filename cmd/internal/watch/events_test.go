@@ -105,8 +105,8 @@ func TestMapSaved(t *testing.T) {
 	}
 }
 
-// TestOthersFiles checks that a file that does not matter gives no hint.
-func TestOthersFiles(t *testing.T) {
+// TestIrrelevantFileGivesNoHint checks that a file that does not matter gives no hint.
+func TestIrrelevantFileGivesNoHint(t *testing.T) {
 	p := newPlace(t, "etc/mirrors.toml")
 	p.mkdir("etc")
 	p.write("etc/mirrors.toml", "1")

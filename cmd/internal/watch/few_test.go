@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// TestCrowd takes all connections to the metrics: no more are accepted than
+// TestConnectionsLimited takes all connections to the metrics: no more are accepted than
 // allowed, and one is free when they end.
-func TestCrowd(t *testing.T) {
+func TestConnectionsLimited(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -76,8 +76,8 @@ func (l *counted) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// TestCrowdEnds closes a listener while it waits for a connection to end.
-func TestCrowdEnds(t *testing.T) {
+// TestCloseWhileLimited closes a listener while it waits for a connection to end.
+func TestCloseWhileLimited(t *testing.T) {
 	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)
@@ -102,9 +102,9 @@ func TestCrowdEnds(t *testing.T) {
 	}
 }
 
-// TestShortage runs out of file descriptors for a while: a request for the
+// TestOutOfDescriptors runs out of file descriptors for a while: a request for the
 // status waits, and the watcher goes on.
-func TestShortage(t *testing.T) {
+func TestOutOfDescriptors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

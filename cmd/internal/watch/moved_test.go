@@ -107,9 +107,9 @@ func shifted(t *testing.T) *place {
 	return p
 }
 
-// TestShifted has a directory take the name of another one before all events of that are
+// TestDirectoryRenamedOverAnother has a directory take the name of another one before all events of that are
 // read. While it counts as covered, its changes are reported.
-func TestShifted(t *testing.T) {
+func TestDirectoryRenamedOverAnother(t *testing.T) {
 	p := shifted(t)
 	if list := p.unreported("d/r2"); len(list) > 0 {
 		t.Errorf("covered, but not reported: %q", list)
@@ -120,8 +120,8 @@ func TestShifted(t *testing.T) {
 	}
 }
 
-// TestShiftedAndDropped no longer watches such a directory.
-func TestShiftedAndDropped(t *testing.T) {
+// TestRenamedDirectoryUnwatched no longer watches such a directory.
+func TestRenamedDirectoryUnwatched(t *testing.T) {
 	p := shifted(t)
 	p.settle()
 	p.paths = []string{"d/*", "d/r1/file"}

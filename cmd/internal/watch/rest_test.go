@@ -55,9 +55,9 @@ func TestUnwritten(t *testing.T) {
 	}
 }
 
-// TestRest checks that the start's memory is given back once, when the node has been still
+// TestMemoryGivenBackWhenStill checks that the start's memory is given back once, when the node has been still
 // for some passes.
-func TestRest(t *testing.T) {
+func TestMemoryGivenBackWhenStill(t *testing.T) {
 	var done []string
 	r := NewRest()
 	defer r.Stop()
@@ -83,9 +83,9 @@ func TestRest(t *testing.T) {
 	pass(true, "given back, read ahead")
 }
 
-// TestRestIsSlow has the rest after the next begin while memory is still given back, as with
+// TestMemoryGivenBackSlowly has the rest after the next begin while memory is still given back, as with
 // little CPU time.
-func TestRestIsSlow(t *testing.T) {
+func TestMemoryGivenBackSlowly(t *testing.T) {
 	r := NewRest()
 	defer r.Stop()
 	r.idle.Store(settledAfter)

@@ -106,7 +106,7 @@ func (r *run) wantLooks(t *testing.T, want ...time.Duration) {
 
 const ms = time.Millisecond
 
-func TestQuiet(t *testing.T) {
+func TestWaitsUntilQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := running(t, nil, Options{})
 		r.pass(ms)
@@ -163,9 +163,9 @@ func TestRecheck(t *testing.T) {
 	}
 }
 
-// TestEnd checks that the watcher reconciles in the moment in which a credential in
+// TestReconcilesWhenCredentialExpires checks that the watcher reconciles in the moment in which a credential in
 // hosts.toml ends, whether that comes before the tick or after it, and once for each end.
-func TestEnd(t *testing.T) {
+func TestReconcilesWhenCredentialExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		ends := []time.Duration{7 * time.Second, 7*time.Second + ms, 25 * time.Second}

@@ -218,9 +218,9 @@ func TestSourceTellsWhatItWasOffered(t *testing.T) {
 	}
 }
 
-// TestNothingLeaves checks that unknown hosts are refused by the dialer, by the
+// TestUnknownHostsRefused checks that unknown hosts are refused by the dialer, by the
 // proxy and by the TLS port, and that they are told.
-func TestNothingLeaves(t *testing.T) {
+func TestUnknownHostsRefused(t *testing.T) {
 	cloud, client := start(t, azuretest.Options{})
 	if _, err := client.Get("https://unknown.example/"); err == nil {
 		t.Error("GET of an unknown host holds; want an error")

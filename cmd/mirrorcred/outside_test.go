@@ -98,9 +98,9 @@ func (n *struck) moved(dir string, change func()) {
 	n.remove(elsewhere + "/old")
 }
 
-// TestStrikes has other programs change files in every way that they have. Each change is
+// TestDriftRepairedAtOnce has other programs change files in every way that they have. Each change is
 // noticed at once: no tick comes.
-func TestStrikes(t *testing.T) {
+func TestDriftRepairedAtOnce(t *testing.T) {
 	t.Parallel() // most of the time is waiting
 	n, stop := strike(t, func(*struck) {})
 	for _, one := range []struct {
@@ -195,8 +195,8 @@ func TestStrikes(t *testing.T) {
 	}
 }
 
-// TestStrikesConflict has an operator edit files in place, and put them back.
-func TestStrikesConflict(t *testing.T) {
+// TestEditsConflictAtOnce has an operator edit files in place, and put them back.
+func TestEditsConflictAtOnce(t *testing.T) {
 	t.Parallel() // most of the time is waiting
 	n, stop := strike(t, func(*struck) {})
 	for range 3 {
@@ -211,9 +211,9 @@ func TestStrikesConflict(t *testing.T) {
 	stop()
 }
 
-// TestStrikesElsewhere changes files by another path: where a link leads, and by another
+// TestDriftThroughOtherPaths changes files by another path: where a link leads, and by another
 // name of the same file.
-func TestStrikesElsewhere(t *testing.T) {
+func TestDriftThroughOtherPaths(t *testing.T) {
 	t.Parallel() // most of the time is waiting
 	var linked, linkedRoute, hard string
 	n, stop := strike(t, func(n *struck) {

@@ -161,3 +161,17 @@ func TestPicture(t *testing.T) {
 		}
 	}
 }
+
+// TestTriedMutations holds that docs/architecture.md says how many of the planted faults
+// .ci/run tries.
+func TestTriedMutations(t *testing.T) {
+	words := map[string]string{"4": "four", "5": "five", "6": "six", "8": "eight", "10": "ten", "12": "twelve", "16": "sixteen"}
+	every := regexp.MustCompile(`make mutate MUTATE="[^"]*-every (\d+)"`).FindStringSubmatch(readDocument(t, ".ci/run"))
+	if every == nil || words[every[1]] == "" {
+		t.Fatalf("in .ci/run there is %q", every)
+	}
+	said := strings.Join(strings.Fields(section(t, readDocument(t, "docs/architecture.md"), "The promises and their tests")), " ")
+	if want := "`.ci/run` tries one in " + words[every[1]] + " of them"; !strings.Contains(said, want) {
+		t.Errorf("docs/architecture.md does not say %q", want)
+	}
+}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,9 +14,12 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/audit"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/courier"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/installer"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/tokens"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
 	"github.com/mirrorcred/mirrorcred/credential"
@@ -35,16 +40,13 @@ func TestModes(t *testing.T) {
 	}
 	root := busyNode(t)
 	rows := modeRow.FindAllStringSubmatch(string(data), -1)
-	if len(rows) != 16 {
+	if len(rows) != 25 {
 		t.Errorf("the table has %d rows", len(rows))
 	}
 	dirs := map[string]string{}
 	for _, row := range rows {
-		paths := strings.Split(strings.ReplaceAll(row[1], "`", ""), ", ")
+		paths := rowPaths(row[1])
 		for i := range paths {
-			if i > 0 {
-				paths[i] = filepath.Join(filepath.Dir(paths[0]), paths[i])
-			}
 			for _, file := range glob(t, root, paths[i]) {
 				wantMode(t, file, row[2])
 				if row[3] != "" {
@@ -71,22 +73,18 @@ func TestModes(t *testing.T) {
 func busyNode(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
+	write(t, root, map[string]string{"etc/containerd/config.toml": "version = 3\n"}) // which bootstrap changes
 	if err := newRoot(root); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{
-		"etc/mirrorcred/mirrors.toml":                 "version = 1\n[[mirror]]\nsource = \"docker.io\"\ntargets = [\"contoso.azurecr.io\"]\n",
-		"etc/mirrorcred/delivered/mirrors.toml":       "version = 1\n",
-		"etc/mirrorcred/allowed.toml":                 "version = 1\n",
-		"etc/containerd/certs.d/docker.io/hosts.toml": "# by hand\n",
-	} {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write(t, root, map[string]string{
+		"etc/mirrorcred/mirrors.toml":           "version = 1\n[[mirror]]\nsource = \"docker.io\"\ntargets = [\"contoso.azurecr.io\"]\n",
+		"etc/mirrorcred/delivered/mirrors.toml": "version = 1\n",
+		"etc/mirrorcred/allowed.toml":           "version = 1\n",
+		"etc/default/mirrorcred":                "MIRRORCRED_FLAGS=\n",
+	})
+	beTheCluster(t, root)
+	write(t, root, map[string]string{"etc/containerd/certs.d/docker.io/hosts.toml": "# by hand\n"})
 	if err := run(t.Context(), []string{"apply", "--adopt", "--root", root}, new(strings.Builder)); err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +93,25 @@ func busyNode(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
+	beThePrograms(t, root)
+	return root
+}
+
+func write(t *testing.T, root string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// beThePrograms leaves on a node what the watcher, mirrorcred deliver and the plugin do.
+func beThePrograms(t *testing.T, root string) {
+	t.Helper()
 	socket, err := watch.Listen(nil, filepath.Join(root, statusSocket))
 	if err != nil {
 		t.Fatal(err)
@@ -110,9 +127,13 @@ func busyNode(t *testing.T) string {
 	if err := handover.New(filepath.Join(root, handover.Dir)).SetValue("key", value); err != nil {
 		t.Fatal(err)
 	}
-	if err := (durable.Tree{Root: input.NewRoot(root)}).Replace(filepath.Join(root, node.DeliverWanted), nil); err != nil {
-		t.Fatal(err)
+	for _, file := range []string{node.DeliverWanted, plan.ReadyDir + "/key" + plan.ReadySuffix} {
+		if err := (durable.Tree{Root: input.NewRoot(root)}).Replace(filepath.Join(root, file), nil); err != nil {
+			t.Fatal(err)
+		}
 	}
+	r := watch.Restarts{Kubelet: willingKubelet{}, Stamp: filepath.Join(root, restartStamp), Root: input.NewRoot(root), Log: slog.New(slog.DiscardHandler)}
+	r.Consider(t.Context(), watch.Report{Plan: plan.Plan{NeedsRestart: true}})
 	key := tokens.NewKey("contoso.azurecr.io", "identity")
 	_, _, err = tokens.New(tokens.Options{Dir: filepath.Join(root, "run/mirrorcred/tokens")}).Get(t.Context(), []tokens.Key{key},
 		func(context.Context) (credential.Credential, tokens.Key, error) {
@@ -121,8 +142,54 @@ func busyNode(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return root
 }
+
+// A willingKubelet restarts at once.
+type willingKubelet struct{}
+
+func (willingKubelet) Ready(context.Context) error   { return nil }
+func (willingKubelet) Restart(context.Context) error { return nil }
+func (willingKubelet) Restore(context.Context) error { return nil }
+
+// beTheCluster leaves on a node what bootstrap and the pod of the DaemonSet do.
+func beTheCluster(t *testing.T, root string) {
+	t.Helper()
+	if err := run(t.Context(), []string{"bootstrap", "bake", "--root", root}, new(strings.Builder)); err != nil {
+		t.Fatal(err)
+	}
+	programs := t.TempDir()
+	for _, name := range []string{"mirrorcred", "mirror-credential-provider"} {
+		if err := os.WriteFile(filepath.Join(programs, name), []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{systemd.InstallerDir, "etc/systemd/system"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i := installer.Installer{
+		Programs: []string{programs}, Root: root, Allowed: filepath.Join(root, "etc/mirrorcred/allowed.toml"), Out: io.Discard,
+		Connect: func(context.Context) (installer.Bus, error) { return deafBus{}, nil },
+	}
+	if err := i.Install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	delivered := filepath.Join(root, node.DeliveredDir)
+	source := filepath.Join(delivered, "mirrors.toml")
+	ctx, cancel := context.WithCancel(t.Context())
+	c := courier.New(courier.Options{Map: source, Deliver: delivered, Log: slog.New(slog.DiscardHandler)})
+	cancel() // it still takes the lock
+	c.Run(ctx)
+}
+
+// A deafBus starts nothing.
+type deafBus struct{}
+
+func (deafBus) Reload(context.Context) error                         { return nil }
+func (deafBus) Restart(context.Context, string) error                { return nil }
+func (deafBus) State(context.Context, string) (systemd.State, error) { return systemd.State{}, nil }
+func (deafBus) Close()                                               {}
 
 // glob returns the files of a path in the table: in a directory all of them.
 func glob(t *testing.T, root, path string) []string {

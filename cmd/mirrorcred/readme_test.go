@@ -34,13 +34,14 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// TestUninstall takes mirrorcred off that node again. The kubelet starts at each
+// TestUninstall takes mirrorcred off that node again by hand. The kubelet starts at each
 // step, and nothing of mirrorcred's is left.
 func TestUninstall(t *testing.T) {
 	n := newReader(t)
 	before := n.tree()
 	n.install("3")
-	n.do("../../docs/uninstall.md", nil)
+	n.custom()
+	n.follow(section(t, readDocument(t, "docs/uninstall.md"), "By hand"), nil)
 	for _, name := range n.tree() {
 		// What the node had before, with the README's settings.
 		if !slices.Contains(before, name) && !slices.Contains([]string{"/etc/containerd/config.toml", "/etc/default/kubelet"}, name) {
@@ -48,6 +49,23 @@ func TestUninstall(t *testing.T) {
 		}
 	}
 	n.wantSystemctl("disable --now mirrorcred.service mirrorcred-apply.service", "stop mirrorcred-deliver.path mirrorcred-deliver.service", "restart kubelet", "daemon-reload")
+}
+
+// TestUninstallBootstrap takes mirrorcred off a node that bootstrap has set up.
+func TestUninstallBootstrap(t *testing.T) {
+	n := newReader(t)
+	n.write("/etc/containerd/config.toml", "version = 3\n")
+	n.write("/usr/lib/systemd/system/kubelet.service", "[Service]\nEnvironmentFile=-/etc/default/kubelet\nExecStart=/usr/bin/kubelet $KUBELET_EXTRA_ARGS\n")
+	n.bringPrograms()
+	before := n.tree()
+	n.write("/etc/mirrorcred/mirrors.toml", "version = 1\n[[mirror]]\nsource = \"docker.io\"\ntargets = [\"contoso.azurecr.io\"]\n")
+	n.run("mirrorcred bootstrap bake")
+	n.run("mirrorcred bootstrap join")
+	n.custom()
+	n.follow(section(t, readDocument(t, "docs/uninstall.md"), "With one command"), nil)
+	if after := n.tree(); !slices.Equal(after, before) {
+		t.Errorf("in the end there is %q, and before there was %q", after, before)
+	}
 }
 
 // TestUpgrade replaces the programs on that node. The plugin is there after each
@@ -124,8 +142,36 @@ func (n *reader) do(document string, after func(line string)) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	n.follow(string(data), after)
+}
+
+// bringPrograms puts both programs into one directory, from which bootstrap copies them.
+func (n *reader) bringPrograms() {
+	n.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	data, err := os.ReadFile(self)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.write("download/mirrorcred", string(data))
+	n.write("download/mirror-credential-provider", "#!/bin/sh\n")
+	n.write("shim/mirrorcred", strings.ReplaceAll(n.read("shim/mirrorcred"), self, filepath.Join(n.root, "download/mirrorcred")))
+}
+
+// custom adds what an operator may have written beside the map.
+func (n *reader) custom() {
+	n.write("/etc/default/mirrorcred", "MIRRORCRED_FLAGS=--restart-kubelet\n")
+	n.write("/etc/systemd/system/mirrorcred-deliver.service.d/override.conf", "[Service]\n")
+}
+
+// follow is [reader.do] for a part of a document.
+func (n *reader) follow(text string, after func(line string)) {
+	n.t.Helper()
 	n.systemctl = nil
-	for _, b := range blocks(string(data)) {
+	for _, b := range blocks(text) {
 		switch file := b.file(); {
 		case file == "/etc/containerd/config.toml" && !strings.HasPrefix(b.body(), n.read(file)):
 		case file != "":

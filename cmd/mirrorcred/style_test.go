@@ -61,13 +61,18 @@ func TestChangelog(t *testing.T) {
 	version := regexp.MustCompile(`^## \[(Unreleased|\d+\.\d+\.\d+)\]( - \d{4}-\d\d-\d\d)?$`)
 	sections := []string{"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 	_, text, _ := strings.Cut(readDocument(t, "CHANGELOG.md"), "\n## ")
+	link := regexp.MustCompile(`^\[(Unreleased|\d+\.\d+\.\d+)\]: https://github\.com/mirrorcred/mirrorcred/`)
+	isText := regexp.MustCompile(`^[A-Z]`) // of a version, before its first section
 	before := ""
 	for i, line := range strings.Split("## "+strings.TrimSuffix(text, "\n"), "\n") {
 		heading, isSection := strings.CutPrefix(line, "### ")
 		isItem, goesOn := strings.HasPrefix(line, "- "), strings.HasPrefix(line, "  ")
+		if v := version.FindStringSubmatch(line); v != nil && !strings.Contains(text, "\n["+v[1]+"]: https://") {
+			t.Errorf("%s has no link to its changes at the end", v[1])
+		}
 		switch {
 		case version.MatchString(line), isSection && slices.Contains(sections, heading):
-		case line == "" && before != "":
+		case line == "" && before != "", link.MatchString(line), isText.MatchString(line):
 		case isItem && (before != "" || i > 2), goesOn && (strings.HasPrefix(before, "- ") || strings.HasPrefix(before, "  ")):
 		default:
 			t.Errorf("after %q there is %q", before, line)

@@ -38,7 +38,7 @@ lint:
 	cd deploy && export CGO_ENABLED=0 && go vet ./... && go mod tidy -diff && go run $(STATICCHECK) ./...
 	cd e2e/ecr && go vet ./... && go run $(STATICCHECK) ./...
 
-# A real kubelet, a real containerd and a credential provider of others, as root:
+# A real kubelet, a real containerd and another vendor's credential provider, as root:
 # the containerds that every change is held against, or every line of them.
 e2e:
 	e2e/run.sh

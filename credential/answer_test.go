@@ -226,7 +226,7 @@ func TestAnswerAround(t *testing.T) {
 }
 
 // checkAnswer checks what the kubelet finds for the image. Each credential has a
-// place of its own, except where the keys with wildcards match nothing.
+// place of its own, unless the keys with wildcards match nothing.
 func checkAnswer(t *testing.T, image string, r Response, want []Credential) {
 	t.Helper()
 	if len(r.Auth) != len(want) {

@@ -21,7 +21,7 @@ type setting struct {
 	only  string            // the versions that it is for, each by its beginning; "" for all
 }
 
-// What settings say of config_path.
+// Lines that set config_path.
 const (
 	elsewhere = "config_path = \"/etc/containerd/elsewhere\"\n"
 	ours      = "config_path = \"" + node.HostsDir + "\"\n"
@@ -52,7 +52,7 @@ var settings = []setting{
 		files: map[string]string{"a.toml": "version = VERSION\n[CRI]\nmax_container_log_line_size = 1024\n"}},
 	{name: "an import has another setting", main: "version = VERSION\nimports = [\"a.toml\"]\n[REGISTRY]\n" + ours, only: "2", armed: true,
 		files: map[string]string{"a.toml": "version = VERSION\n[CRI]\nmax_concurrent_downloads = 3\n"}},
-	// Where the configuration's newest version is 4, as in 2.4, a file of
+	// If the configuration's newest version is 4, as in 2.4, a file of
 	// version 3 is migrated, and this table with it.
 	{name: "the table of containerd 1", main: "version = VERSION\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n" + ours, only: "2.4", armed: true},
 	{name: "the table of containerd 1", main: "version = VERSION\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n" + ours, only: "2.0 2.1 2.2"},

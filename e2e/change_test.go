@@ -76,7 +76,7 @@ func TestRemovedMirrorDrains(t *testing.T) {
 	}
 }
 
-// Where the identity service hangs, the plugin ends by itself, and the reason
+// If the identity service hangs, the plugin ends by itself, and the reason
 // is in the kubelet's log.
 func TestIdentityHangs(t *testing.T) {
 	freshNode(t)

@@ -209,7 +209,7 @@ func imageOf(programs ...string) (v1.Image, error) {
 	return mutate.ConfigFile(image, file)
 }
 
-// silent fails the test where a source has been asked anything at all.
+// silent fails the test if a source has been asked anything at all.
 func silent(t *testing.T, host string) {
 	t.Helper()
 	for _, r := range world.sources[host].Requests() {
@@ -217,7 +217,7 @@ func silent(t *testing.T, host string) {
 	}
 }
 
-// unoffered fails the test where a source has been shown a credential; it may
+// unoffered fails the test if a source has been shown a credential; it may
 // have been asked.
 func unoffered(t *testing.T, host string) {
 	t.Helper()

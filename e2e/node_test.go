@@ -173,7 +173,7 @@ func providerArgs() ([]string, error) {
 }
 
 // pull pulls repository:tag as the kubelet does: with each credential that the
-// plugin answers until one will do, and with none where it answers none.
+// plugin answers until one will do, and with none if it answers none.
 func pull(ctx context.Context, c *node.Containerd, repository, tag string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()

@@ -50,7 +50,7 @@ func startKubelet(t *testing.T, c *node.Containerd, flags ...string) *node.Kubel
 	return k
 }
 
-// runs fails the test where a container does not run within a minute.
+// runs fails the test if a container does not run within a minute.
 func runs(t *testing.T, c *node.Containerd, name string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -62,7 +62,7 @@ func runs(t *testing.T, c *node.Containerd, name string) {
 
 // A kubelet starts with a provider that is handed pods' tokens, and pods that
 // need none run, as do those without a service account at a mirror that takes
-// one where it can get along without it.
+// one although it can get along without it.
 //
 // There is no API server, so that no pod has a token here: see e2e/kubelet for
 // those that do.

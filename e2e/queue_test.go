@@ -99,7 +99,7 @@ func queued() error {
 	return fmt.Errorf("of %d pulls none is from quay.io (%v)", len(entries), err)
 }
 
-// within fails the test where probe still has an error after some time.
+// within fails the test if probe still has an error after some time.
 func within(t *testing.T, limit time.Duration, probe func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)

@@ -31,7 +31,7 @@ go test -count=1 -timeout 60m "$@" . >"$log" 2>&1 &
 nodes=$!
 trap 'kill $nodes 2>/dev/null || true; rm -f "$log"' EXIT
 if [ -z "${E2E_KUBELET:-}" ]; then
-	# A credential provider of others, as a program.
+	# Another vendor's credential provider, as a program.
 	(cd ecr && GOFLAGS=-buildvcs=false go test -count=1 -timeout 30m "$@" .)
 	# The manager, killed at random for longer than the tests of each change do.
 	if [ $# = 0 ]; then

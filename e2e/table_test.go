@@ -80,7 +80,7 @@ func (t *table) String() string {
 	return b.String()
 }
 
-// hold fails the test where the file says something else of what was run, or
+// hold fails the test if the file says something else of what was run, or
 // writes the file.
 func (t *table) hold(test *testing.T) {
 	if os.Getenv("UPDATE") == "1" {

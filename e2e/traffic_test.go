@@ -166,7 +166,7 @@ func (tr *traffic) stop() {
 	tr.wait()
 }
 
-// checkCalm ends the traffic and fails the test where a pull that saw no moment
+// checkCalm ends the traffic and fails the test if a pull that saw no moment
 // but a calm one failed, asked another target than the map names, or was made
 // with the credential of another registry. It prints what became of the others.
 func (tr *traffic) checkCalm(calm func(moment int) bool) {
@@ -209,7 +209,7 @@ func (tr *traffic) checkCalm(calm func(moment int) bool) {
 
 var loopedName = regexp.MustCompile(`(t[0-9]+/)?loop/app([0-9]+)`)
 
-// pullOf returns the number of the pull that a request is part of, -1 where it
+// pullOf returns the number of the pull that a request is part of, -1 if it
 // is of none, and the target that it was asked of.
 func (tr *traffic) pullOf(host string, r azuretest.Request) (number int, target string) {
 	longest := ""

@@ -86,7 +86,7 @@ func turns(version string) []turn {
 }
 
 // Whatever happens to containerd's configuration while it runs and when it
-// starts anew: a credential is returned only where the pull goes to the mirror.
+// starts anew: a credential is returned only if the pull goes to the mirror.
 // So it is before mirrorcred has looked again, too.
 func TestConfigurationChangesBehindContainerd(t *testing.T) {
 	for _, version := range versions() {

@@ -206,7 +206,7 @@ func outcomeOf(list []called, err error) string {
 	return "source"
 }
 
-// TestCertSettings checks that what the map is to say of certificates makes
+// TestCertSettings checks that the settings to write in the map for certificates make
 // containerd use the same ones.
 func TestCertSettings(t *testing.T) {
 	p := makePEMs(t)

@@ -99,7 +99,7 @@ func headerText(header map[string][]string) string {
 	return strings.Join(lines, " ")
 }
 
-// clientText says what can be seen of a client's TLS settings: nothing, where it
+// clientText says what can be seen of a client's TLS settings: nothing, if it
 // wraps its transport to turn to http.
 func clientText(client *http.Client) string {
 	transport, ok := client.Transport.(*http.Transport)

@@ -6,7 +6,7 @@ import (
 )
 
 // foreign are files that people write: each with what containerd calls for
-// images of example.com, for 1.7 and for 2.4 where that differs, and the fault
+// images of example.com, for 1.7 and for 2.4 if they differ, and the fault
 // that Read names. "?" is where Read does not follow the TOML parser of 1.7.
 var foreign = []struct {
 	name, file string

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestRemarks checks what is said of a hosts.toml. Each case is one thing, and
-// nothing else is said of it.
+// TestRemarks checks the remarks about a hosts.toml. Each case is one thing, and
+// there is no other remark about it.
 func TestRemarks(t *testing.T) {
 	for _, tt := range []struct {
 		name, version, text string

@@ -280,7 +280,7 @@ func TestEachFieldHasAKey(t *testing.T) {
 		"Map.Credentials.Binding.Name": "credential.*.identity_binding.sni_name", "Map.Credentials.Binding.APIServer": "credential.*.identity_binding.api_server", "Map.Credentials.Binding.CA": "credential.*.identity_binding.ca",
 		"Map.Containerd.HostsDir": "containerd.hosts_dir", "Map.Containerd.Config": "containerd.config", "Map.Containerd.Address": "containerd.address", "Map.Containerd.ConfigPath": "containerd.config_path", "Map.Containerd.Version": "containerd.version",
 		"Map.Kubelet.Config": "kubelet.config", "Map.Kubelet.BinDir": "kubelet.bin_dir", "Map.Kubelet.MatchImages.text": "kubelet.match_images", "Map.Kubelet.MatchImages.host": "kubelet.match_images", "Map.Kubelet.MatchImages.port": "kubelet.match_images", "Map.Kubelet.MatchImages.path": "kubelet.match_images", "Map.Kubelet.AuditLog": "kubelet.audit_log", "Map.Kubelet.Version": "kubelet.version",
-		// What the parser says of the map.
+		// What the parser notes about the map.
 		"Map.LiteralSecrets.Header": "registry.*.header.*", "Map.file": "version",
 		"Map.Notes.File": "version", "Map.Notes.Text": "version", "Map.Notes.Name": "version", "Map.bySource": "mirror.source",
 	}

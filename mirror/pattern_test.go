@@ -247,7 +247,7 @@ func FuzzPattern(f *testing.F) {
 
 // patternsFile holds what the kubelet's own matcher says, which e2e/kubelet/oracle
 // writes. There the test is run once more, with other pairs.
-var patternsFile = flag.String("kubelet-patterns", "testdata/kubelet-patterns.txt", "a file of patterns, images and what the kubelet says of them")
+var patternsFile = flag.String("kubelet-patterns", "testdata/kubelet-patterns.txt", "a file of patterns, images and whether the kubelet matches them")
 
 // TestKubeletPatterns holds a Pattern against the kubelet's own matcher.
 func TestKubeletPatterns(t *testing.T) {

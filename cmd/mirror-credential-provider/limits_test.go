@@ -55,7 +55,7 @@ func TestFewDescriptors(t *testing.T) {
 }
 
 // TestLittleMemory has the program run with little address space, and little data:
-// it ends with one line, but where Go's runtime cannot even start.
+// it ends with one line, unless Go's runtime cannot even start.
 func TestLittleMemory(t *testing.T) {
 	cloud, _ := startCloud(t, "foo.azurecr.io")
 	n := plant(t, toFoo)

@@ -112,7 +112,7 @@ var tokenText = regexp.MustCompile(`[\w-]+\.[\w-]+\.` + azuretest.Canary + `(\w+
 
 // command returns the program under a name, with no environment but the
 // stand-in's. It is killed after half the time that the kubelet gives it, and
-// has no log where that would be this machine's own.
+// has no log if that would be this machine's own.
 func command(t *testing.T, cloud *azuretest.Cloud, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	if !strings.Contains(strings.Join(args, " "), "--root=") {
@@ -132,7 +132,7 @@ func run(t *testing.T, cloud *azuretest.Cloud, name, stdin string, args ...strin
 }
 
 // finish runs a command and holds what is true of every run: exit code 0 or 1,
-// nothing on standard output and one line on standard error where it fails,
+// nothing on standard output and one line on standard error if it fails,
 // and no secret on standard error.
 func finish(t *testing.T, cmd *exec.Cmd, stdin string) result {
 	t.Helper()

@@ -72,7 +72,7 @@ func TestBusyIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestNoCache holds where nothing is kept: where it is turned off, and in the
+// TestNoCache holds when nothing is kept: if it is turned off, and in the
 // mode of acr-credential-provider.
 func TestNoCache(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -168,7 +168,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// TestSeveralTargets holds the order of the credentials and what is left where
+// TestSeveralTargets holds the order of the credentials and what is left if
 // one cannot be had.
 func TestSeveralTargets(t *testing.T) {
 	const text = "version = 1\n[[mirror]]\nsource = \"mcr.microsoft.com\"\nshare_credential = true\n" +

@@ -123,7 +123,7 @@ func writeProgram(t *testing.T, root, name, text string) {
 }
 
 // TestRetryAfter checks that a server which asks to be left alone for a while is
-// left alone, where the run has that while.
+// left alone, if the run has that while.
 func TestRetryAfter(t *testing.T) {
 	for name, c := range map[string]struct {
 		azure, path string

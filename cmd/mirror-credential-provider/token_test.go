@@ -81,7 +81,7 @@ asked=$(base64 -w0)
 echo '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Image","auth":{"harbor.corp:8443":{"username":"x","password":"'$asked'"}}}'
 `
 
-// TestTokenProviders checks which provider answers what where a credential is
+// TestTokenProviders checks which provider answers what if a credential is
 // got with a pod's token, and who the pod is then.
 func TestTokenProviders(t *testing.T) {
 	const (

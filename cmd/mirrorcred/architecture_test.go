@@ -51,7 +51,7 @@ func TestPackageMap(t *testing.T) {
 		if !ok {
 			t.Errorf("docs/architecture.md does not name package %s; add a row to its table", name)
 		} else if isPure != slices.Contains(pure, name) {
-			t.Errorf("docs/architecture.md says of %s that pure is %t, and TestLayers says %t", name, isPure, !isPure)
+			t.Errorf("docs/architecture.md has pure=%t for %s, and TestLayers has %t", isPure, name, !isPure)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(named)) {

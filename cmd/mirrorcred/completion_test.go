@@ -54,7 +54,7 @@ func TestCompletionsMatchHelp(t *testing.T) {
 		text := strings.ReplaceAll(b.String(), `\-`, "-")
 		for _, c := range commands() {
 			if summary := summaryOf(c.name); summary == "" || kind != "bash" && !strings.Contains(text, strings.ReplaceAll(summary, "'", map[string]string{"zsh": `'\''`, "fish": `\'`, "man": "'"}[kind])) {
-				t.Errorf("%s lacks what help says of %s: %q", kind, c.name, summary)
+				t.Errorf("%s lacks the line of help for %s: %q", kind, c.name, summary)
 			}
 			for _, f := range flagsOf(c) {
 				flag := "--" + f.long

@@ -17,7 +17,7 @@ const (
 	anyPath     = "var/lib/mirrorcred/routes/_default.json"
 )
 
-// Files of other programs beside mirrorcred's.
+// Other programs' files, beside mirrorcred's.
 var others = map[string]string{
 	"etc/containerd/certs.d/quay.io/hosts.toml": "server = \"https://quay.io\"\n",
 	"etc/containerd/certs.d/README":             "by hand\n",

@@ -142,7 +142,7 @@ func killInside() error {
 			}
 		})
 	}
-	// Where the machine is slow it goes on until it has seen enough.
+	// If the machine is slow, it goes on until it has seen enough.
 	for time.Sleep(lasts); ctx.Err() == nil && !f.counts().enough(); time.Sleep(100 * time.Millisecond) {
 	}
 	cancel()
@@ -195,7 +195,7 @@ func (f *fire) finish() {
 			f.fault("start the kubelet: %v", err)
 		}
 		out, _ = exec.Command(filepath.Join(f.bin, "mirrorcred"), "apply").CombinedOutput()
-		if strings.Contains(string(out), "\nin step") || strings.HasPrefix(string(out), "in sync") {
+		if strings.Contains(string(out), "\nin sync") || strings.HasPrefix(string(out), "in sync") {
 			break
 		}
 	}

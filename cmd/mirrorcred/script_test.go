@@ -23,7 +23,7 @@ import (
 // idleVariable has this binary do nothing, as a process of another name.
 const idleVariable = "MIRRORCRED_TEST_IDLE"
 
-// TestMain runs the program itself where a script calls it, or a test starts
+// TestMain runs the program itself if a script calls it, or a test starts
 // this binary as it.
 func TestMain(m *testing.M) {
 	containerdtest.Main()

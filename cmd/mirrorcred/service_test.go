@@ -24,7 +24,7 @@ func TestKubeletUnit(t *testing.T) {
 			t.Errorf("the unit is %q, %v; want %q", got, err, unit)
 		}
 	}
-	want("kubelet.service") // the usual one, where none runs
+	want("kubelet.service") // the usual one, if none runs
 	n.unit = "k3s.service"
 	want("k3s.service")
 	n.unit = "" // it does not come up

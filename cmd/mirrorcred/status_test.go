@@ -12,8 +12,8 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
 )
 
-// TestStatusEnded holds that status says of a credential that it has ended from that
-// moment on, as check does, and not only after the watcher's next pass.
+// TestStatusEnded holds that status reports an expired credential from that moment on,
+// as check does, and not only after the watcher's next pass.
 func TestStatusEnded(t *testing.T) {
 	for name, test := range map[string]struct {
 		left  time.Duration // 0 for a credential without an end

@@ -259,7 +259,7 @@ func TestProgramMain(t *testing.T) {
 	fmt.Println("got", got.Username)
 }
 
-// TestProxyNotForIdentity runs where HTTP_PROXY is set before the first
+// TestProxyNotForIdentity runs if HTTP_PROXY is set before the first
 // request, since net/http reads it once: the metadata service is dialled
 // itself all the same, and so is a registry in NO_PROXY.
 func TestProxyNotForIdentity(t *testing.T) {

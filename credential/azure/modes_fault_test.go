@@ -216,7 +216,7 @@ func TestBindingTrust(t *testing.T) {
 	bindTo(t, "/roots.crt")(&o)
 	_, err = newSource(t, configs["system"], o).Credential(t.Context(), asking(t, "contoso.azurecr.io", podToken, annotated))
 	if err == nil || !strings.Contains(err.Error(), "its certificate is not trusted: ") || !strings.Contains(err.Error(), "the file with the CA of the API server") {
-		t.Errorf("Credential() with the CA of others = %v", err)
+		t.Errorf("Credential() with another cluster's CA = %v", err)
 	}
 	checkError(t, err)
 	if n := len(w.binding.Requests()); n > 0 {
@@ -224,7 +224,7 @@ func TestBindingTrust(t *testing.T) {
 	}
 }
 
-// TestReadFile checks that the machine's own files are read where nothing else
+// TestReadFile checks that the machine's own files are read if nothing else
 // is said, and not without end.
 func TestReadFile(t *testing.T) {
 	w := startWorld(t, "contoso.azurecr.io")

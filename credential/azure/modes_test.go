@@ -133,7 +133,7 @@ func newSource(t *testing.T, config string, o azure.Options) *azure.Source {
 	return azure.New(c, o)
 }
 
-// asking returns an ask that carries a token, or none where that is "".
+// asking returns an ask that carries a token, or none if that is "".
 func asking(t *testing.T, registry, token string, annotations map[string]string) credential.Query {
 	t.Helper()
 	a := query(t, registry)

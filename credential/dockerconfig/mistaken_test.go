@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// TestNotAConfigJSON checks what is said of files that are given for a config.json, and
+// TestNotAConfigJSON checks the errors for files that are given for a config.json, and
 // that what is not one of those keeps its own error, or none.
 func TestNotAConfigJSON(t *testing.T) {
 	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
@@ -73,7 +73,7 @@ func TestRemediesWork(t *testing.T) {
 	}
 }
 
-// runShell runs a command of a message, where its program is there.
+// runShell runs a command of a message, if its program is there.
 func runShell(t *testing.T, command string) {
 	t.Helper()
 	if program := strings.Fields(command)[3]; exec.Command("sh", "-c", "command -v "+program).Run() != nil {

@@ -153,7 +153,7 @@ func (s *Source) secrets(query credential.Query) []credential.Secret {
 }
 
 // isSecretName reports whether an environment variable holds a secret by its
-// name. The values of others, such as a region, are worth reading.
+// name. Other values, such as a region, are worth reading.
 func isSecretName(name string) bool {
 	name = strings.ToUpper(name)
 	return slices.ContainsFunc([]string{"SECRET", "TOKEN", "PASS", "KEY", "CREDENTIAL"}, func(part string) bool {

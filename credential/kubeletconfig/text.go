@@ -65,7 +65,7 @@ func isBlank(line string) bool   { return strings.TrimSpace(line) == "" }
 // editText replaces item at of the providers by the lines of an entry, or adds
 // them after the last item for -1, and removes the item if there are no lines.
 // It works on lines, by the positions of yaml.v3's nodes, since encoding the
-// tree would change quotes, indents and blank lines of others. False means that
+// tree would change quotes, indents and blank lines of other entries. False means that
 // the layout does not allow that. The caller must still check the result.
 func editText(old []byte, at int, entry []string) ([]byte, bool) {
 	t := newText(old)

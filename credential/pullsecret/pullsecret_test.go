@@ -219,7 +219,7 @@ func TestRotated(t *testing.T) {
 	}
 }
 
-// TestNoAnswer checks what is said of an API server that gives no answer, in which
+// TestNoAnswer checks the error for an API server that gives no answer, in which
 // time, and that nothing is answered.
 func TestNoAnswer(t *testing.T) {
 	closed := httpsServer(t, nil)

@@ -298,7 +298,7 @@ func TestPackageVersion(t *testing.T) {
 	}
 }
 
-// TestReplace holds that a directory is replaced whole, and never one of others.
+// TestReplace holds that a directory is replaced whole, and never another program's.
 func TestReplace(t *testing.T) {
 	fill := func(dir string) error { return os.WriteFile(filepath.Join(dir, sumsFile), nil, 0o644) }
 	out := filepath.Join(t.TempDir(), "dist")
@@ -321,6 +321,6 @@ func TestReplace(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := replace(theirs, fill); err == nil || !strings.Contains(err.Error(), "remove it, or name another") {
-		t.Errorf("a directory of others: %v", err)
+		t.Errorf("another program's directory: %v", err)
 	}
 }

@@ -1,7 +1,7 @@
 // Package build makes the programs that a node consists of.
 //
-// Those of others (containerd with its shim, the kubelet, the control plane) take minutes, so
-// they are built from their modules once and kept in the user's cache, in a
+// Other projects' programs (containerd with its shim, the kubelet, the control plane) take
+// minutes, so they are built from their modules once and kept in the user's cache, in a
 // directory for each version. mirrorcred's are built anew for each run. It knows
 // nothing of what the programs are for. Start at [Containerd].
 package build
@@ -141,7 +141,7 @@ func CNI(ctx context.Context, log io.Writer) (string, error) {
 }
 
 // otherKubelet writes a module for a kubelet of another version into dir. All modules of
-// Kubernetes have its number, with a 0 for the 1; those of others are the ones
+// Kubernetes have its number, with a 0 for the 1; other modules are the versions
 // that they ask for.
 func otherKubelet(dir, source, version string) error {
 	mod, err := os.ReadFile(filepath.Join(source, "go.mod"))
@@ -206,7 +206,7 @@ func command(ctx context.Context, log io.Writer, args ...string) *exec.Cmd {
 	return c
 }
 
-// cached returns a directory of the cache, and has build fill it first where
+// cached returns a directory of the cache, and has build fill it first if
 // it is not there. Killed in the middle, nothing is left under its name.
 func cached(name string, log io.Writer, build func(dir string) error) (string, error) {
 	cache, err := os.UserCacheDir()

@@ -19,8 +19,8 @@ var bakeFlag = flag.Int("bake", 40, "how many random trees are baked, besides th
 
 // TestBake has "mirrorcred bootstrap bake" set config_path in random trees, for each
 // version of containerd and for one that is not known, and then asks the version's
-// own loader: where bake says that it is done, containerd reads the map's directory,
-// and nothing else in its effective configuration has changed. Where it is refused,
+// own loader: if bake says that it is done, containerd reads the map's directory,
+// and nothing else in its effective configuration has changed. If it is refused,
 // no file is touched.
 func TestBake(t *testing.T) {
 	loaders, examples := startLoaders(t), readExamples(t)
@@ -120,7 +120,7 @@ func bakeTree(bin, root string, tree *Tree, version string, flags ...string) (ou
 	return string(data), err == nil, before, nil
 }
 
-// bothVerdicts returns what a loader says of a tree as it was and as it is baked.
+// bothVerdicts returns a loader's verdicts for a tree as it was and as it is baked.
 func bothVerdicts(l *Loader, dir, root string, tree *Tree) (old, now Verdict, err error) {
 	first := filepath.Join(dir, "first")
 	if err := os.RemoveAll(first); err != nil {
@@ -163,7 +163,7 @@ func files(root string) (string, error) {
 	return b.String(), err
 }
 
-// TestBakeLayouts bakes the layouts of the distributions, with --adopt where that is
+// TestBakeLayouts bakes the layouts of the distributions, with --adopt if that is
 // needed: containerd's own loader of the version says that the map's directory is in
 // force, and that nothing else in the effective configuration has changed. The layouts
 // whose files are generated elsewhere, or on which nothing is done, are left out.

@@ -75,7 +75,7 @@ func parseExample(text string) (Example, error) {
 	return e, nil
 }
 
-// Answer returns what the example says of a version such as "2.1.9". The
+// Answer returns what the example has for a version such as "2.1.9". The
 // columns stand for the lines after them that have none.
 func (e Example) Answer(version string) string {
 	line := version[:3]

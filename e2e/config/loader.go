@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// A Verdict is what a line's loader says of a tree. See build/testdata/loader.
+// A Verdict is what a line's loader makes of a tree. See build/testdata/loader.
 type Verdict struct {
 	Starts     bool     `json:"starts"`
 	CRI        bool     `json:"cri"`
@@ -133,7 +133,7 @@ func (l *Loader) Verdicts(roots ...string) ([]Verdict, error) {
 	return all, nil
 }
 
-// AskAgain asks for each tree that many times. Where the answers differ, as with
+// AskAgain asks for each tree that many times. If the answers differ, as with
 // what Go's order of maps decides, the tree is not read for sure.
 func (l *Loader) AskAgain(times int, roots ...string) ([]Verdict, error) {
 	all, err := l.Verdicts(roots...)

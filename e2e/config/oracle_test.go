@@ -82,7 +82,7 @@ func readExamples(t *testing.T) []Example {
 	return examples
 }
 
-// A judged is a tree with what all say of it.
+// A judged is a tree with the verdict of each loader.
 type judged struct {
 	tree    *Tree
 	theirs  map[string]Verdict // by version
@@ -155,7 +155,7 @@ func opinions() (map[string]opinion, bool) {
 	return all, starts && agree
 }
 
-// fault is what is wrong with what containerdconfig says of a version, or "".
+// fault is what is wrong with what containerdconfig returns for a version, or "".
 // A version of "" is one that is not known.
 func (j judged) fault(version string) string {
 	if version == "" {

@@ -7,7 +7,7 @@ import (
 )
 
 // shrink takes things out of a tree for as long as keep holds, and returns what
-// keep said of the smallest.
+// keep returned for the smallest.
 func shrink[T any](t *Tree, keep func(*Tree) (T, bool)) T {
 	best, _ := keep(t)
 	for again := true; again; {

@@ -264,7 +264,7 @@ func TestRefused(t *testing.T) {
 	a.check(t, asked)
 }
 
-// TestMissing holds the reason where the provider is not installed.
+// TestMissing holds the reason if the provider is not installed.
 func TestMissing(t *testing.T) {
 	a := startAmazon(t)
 	root := plant(t, a)

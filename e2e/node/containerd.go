@@ -188,7 +188,7 @@ func (c *Containerd) Pull(ctx context.Context, image string, auth *cri.AuthConfi
 	return err
 }
 
-// Has has no error where an image is there.
+// Has has no error if an image is there.
 func (c *Containerd) Has(ctx context.Context, image string) error {
 	status, err := c.Images.ImageStatus(ctx, &cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: image}})
 	if err == nil && status.Image == nil {

@@ -30,7 +30,7 @@ func NewNetwork() (*Network, error) {
 	return n, n.write()
 }
 
-// Address returns the address of a name, which gets one where it has none.
+// Address returns the address of a name, which gets one if it has none.
 // Nothing listens there yet.
 func (n *Network) Address(name string) (string, error) {
 	n.mu.Lock()

@@ -11,10 +11,10 @@ import (
 // The TOML library of containerd before 2.4 (go-toml 2.2.3 to 2.3.0) makes
 // something else of a few tables than the one of today:
 //
-//   - It takes no notice of an empty table where a string, number or bool is
+//   - It takes no notice of an empty table if a string, number or bool is
 //     read, or a list that is there already.
 //   - plugins may be spelled in two ways in one file: two keys for TOML, which
-//     checks none against the other, and one for containerd. Where there is a
+//     checks none against the other, and one for containerd. If there is a
 //     table under one and none under the other, it gives up, or keeps the value
 //     if the table is empty. The one of today takes what comes last.
 

@@ -253,7 +253,7 @@ func TestJoinRestarts(t *testing.T) {
 	}
 }
 
-// BenchmarkJoin is join where nothing is to do, with 100 mirrors.
+// BenchmarkJoin is join if there is nothing to do, with 100 mirrors.
 func BenchmarkJoin(b *testing.B) {
 	text := "version = 1\n"
 	for i := range 100 {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMain has the nodes of the tests in memory, where the machine has that: they
+// TestMain has the nodes of the tests in memory, if the machine has that: they
 // sync thousands of files, which proves nothing here. What is measured is on a disk.
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -48,7 +48,7 @@ var planned = []struct {
 	{plan.Plan{}, &fs.PathError{Op: "open", Path: "/etc/mirrorcred/mirrors.toml", Err: fs.ErrPermission}, []string{"warning not-looked-at"}},
 }
 
-// TestPlanned holds the names of what a plan says of programs that run.
+// TestPlanned holds the names of what a plan reports for programs that run.
 func TestPlanned(t *testing.T) {
 	for _, test := range planned {
 		v := newVisit(Options{})

@@ -195,7 +195,7 @@ func runsAgain(h *host) {
 	h.answer, h.deliverer = &Watcher{Version: "v2"}, &Deliverer{Runs: true}
 }
 
-// whys are what is said of what does not run: in the text, and in the repair.
+// whys are what is reported for what does not run: in the text, and in the repair.
 var whys = map[string][2]string{
 	"no unit":                   {"mirrorcred-deliver.service is not installed", "mirrorcred units --install"},
 	"no path unit":              {"mirrorcred-deliver.path is not installed", "mirrorcred units --install"},
@@ -247,7 +247,7 @@ func TestBrokenDelivered(t *testing.T) {
 	}
 }
 
-// TestDeliverNotRunning checks what is said of a process that does not run: what to do, the
+// TestDeliverNotRunning checks what is reported for a process that does not run: what to do, the
 // last fault that it left, and nothing twice.
 func TestDeliverNotRunning(t *testing.T) {
 	waits := plan.Pending{Source: "ghcr.io", Reason: plan.NotHandedOver + " to get the credential of \"harbor.corp\"; " + plan.SeeDeliverLog}

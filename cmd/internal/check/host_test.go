@@ -24,7 +24,7 @@ type host struct {
 	root string
 	// play sets what cannot be had without a machine of one's own.
 	play func(v *visit)
-	// answer is what the watcher says of itself; nil for one that does not answer.
+	// answer is what the watcher reports; nil for one that does not answer.
 	answer *Watcher
 	// deliverer is what is known of what asks registries; nil if that does not matter.
 	deliverer *Deliverer

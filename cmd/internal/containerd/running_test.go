@@ -361,7 +361,7 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// started returns what systemd says of a unit whose process started when the
+// started returns what systemd reports for a unit whose process started when the
 // wall clock was ahead of what it is now by that much.
 func started(ahead time.Duration) func(now clock.Clocks, start time.Duration) (systemd.State, error) {
 	return func(now clock.Clocks, start time.Duration) (systemd.State, error) {

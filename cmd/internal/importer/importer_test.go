@@ -203,7 +203,7 @@ providers:
 	}
 }
 
-// TestRefused checks what is said of what cannot be imported.
+// TestRefused checks the errors for what cannot be imported.
 func TestRefused(t *testing.T) {
 	for name, tt := range map[string]struct{ file, text, want string }{
 		"neither":            {"x", "\x00\x01", "neither TOML nor YAML"},

@@ -338,7 +338,7 @@ func TestComesLater(t *testing.T) {
 }
 
 // TestDefaultOfAnother checks that another program's _default is a conflict for
-// "*" alone, and is noted once where sources leave it.
+// "*" alone, and is noted once if sources leave it.
 func TestDefaultOfAnother(t *testing.T) {
 	for file, text := range map[string]string{"hosts.toml": "server = \"https://old.example\"\n", "ca.crt": "PEM"} {
 		t.Run(file, func(t *testing.T) {

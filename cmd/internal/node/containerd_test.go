@@ -28,7 +28,7 @@ func TestArmed(t *testing.T) {
 	tests := map[string]struct {
 		files map[string]string
 		inMap string
-		want  string // in the error; "" where it is armed
+		want  string // in the error; "" if it is armed
 	}{
 		"version 2":                 {files: map[string]string{main: "version = 2\n" + v2 + dir}},
 		"version 3":                 {files: map[string]string{main: "version = 3\n" + v3 + dir}},
@@ -80,7 +80,7 @@ func TestArmed(t *testing.T) {
 				t.Errorf("apply: %v; want a NotArmedError with %q and what to do", err, test.want)
 			}
 			if answerErr == nil {
-				t.Error("there is an answer; want none where containerd reads another tree")
+				t.Error("there is an answer; want none if containerd reads another tree")
 			}
 			wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
 		})
@@ -222,7 +222,7 @@ func ageState(t *testing.T, n *Node) {
 	write(t, n.path(stateFile), string(data))
 }
 
-// TestTreesOfRoutes checks that routes go where containerd does not read the
+// TestTreesOfRoutes checks that routes go if containerd does not read the
 // tree that they themselves speak of, such as after a kill on the way from one
 // tree to another.
 func TestTreesOfRoutes(t *testing.T) {

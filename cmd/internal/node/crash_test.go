@@ -74,7 +74,7 @@ func (tr transition) checkHalf(t *testing.T, n *Node, maps []string, when string
 	checkHeld(t, n, tr, when)
 }
 
-// faults are the errors of the disk to try: all of them where it is quick.
+// faults are the errors of the disk to try: all of them if it is quick.
 func (tr transition) faults() []error {
 	if tr.after == oneMap {
 		return []error{syscall.ENOSPC, syscall.EROFS, syscall.EACCES}

@@ -108,7 +108,7 @@ func TestHeldChangesNothing(t *testing.T) {
 }
 
 // TestHeldToken checks that a provider which is handed a token stays as long as
-// a mirror that needs it is held, also where another one comes.
+// a mirror that needs it is held, even if another one comes.
 func TestHeldToken(t *testing.T) {
 	n, host := newNode(t, tokenMap)
 	apply(t, n)

@@ -12,7 +12,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/process/machinetest"
 )
 
-// TestMain has the nodes of the tests in memory, where the machine has room for
+// TestMain has the nodes of the tests in memory, if the machine has room for
 // that: they sync many thousands of files, which takes minutes on a disk and
 // proves nothing, since the power cuts are played.
 func TestMain(m *testing.M) {

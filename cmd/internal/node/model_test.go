@@ -140,8 +140,8 @@ type model struct {
 	records bool
 	// down says that containerd is stopped, while its tree changes.
 	down bool
-	// read are the files in force, and shared says of a host whether its file
-	// came by a mirror that shares credentials.
+	// read are the files in force, and shared has each host whose file came by a
+	// mirror that shares credentials.
 	read   map[string]string
 	shared map[string]bool
 	log    []string

@@ -19,7 +19,7 @@ type fake struct {
 	moment plan.Moment
 	run    []plan.Process
 	unseen string // why a kubelet may run that is not seen
-	is     string // the kubelet's version, "" where it does not say
+	is     string // the kubelet's version, "" if it does not say
 	// root is where the kubelet finds its configuration, and read what the
 	// last one that started found there.
 	root string
@@ -221,7 +221,7 @@ func wantRouted(t testing.TB, n *Node, namespace, target string) {
 }
 
 // tree returns the files below a directory with their modes and contents, the
-// state left out where it is not wanted: moments are in it.
+// state left out if it is not wanted: moments are in it.
 func tree(t testing.TB, dir string, withState bool) map[string]string {
 	t.Helper()
 	files := map[string]string{}
@@ -253,7 +253,7 @@ func tree(t testing.TB, dir string, withState bool) map[string]string {
 	return files
 }
 
-// sameTree fails where two trees differ.
+// sameTree fails if two trees differ.
 func sameTree(t testing.TB, got, want map[string]string) {
 	t.Helper()
 	for path, text := range want {

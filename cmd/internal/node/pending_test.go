@@ -41,8 +41,8 @@ func TestPendingRoutesAsBefore(t *testing.T) {
 	}
 }
 
-// TestKubeletFlags checks what is said of a kubelet that runs with others than
-// mirrorcred's configuration.
+// TestKubeletFlags checks what is reported for a kubelet that runs with another
+// configuration than mirrorcred's.
 func TestKubeletFlags(t *testing.T) {
 	config, dir := theFlags[0], "--image-credential-provider-bin-dir=/var/lib/kubelet/credential-provider"
 	tests := map[string]struct {

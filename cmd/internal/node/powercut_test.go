@@ -21,7 +21,7 @@ type volatile struct {
 }
 
 // A change is a rename or a removal: what was at a path before.
-type change struct{ path, before string } // before is "" where nothing was
+type change struct{ path, before string } // before is "" if nothing was
 
 // step implements the hook of [disk].
 func (v *volatile) step(op string, paths ...string) {
@@ -50,7 +50,7 @@ func (v *volatile) step(op string, paths ...string) {
 	}
 }
 
-// checkSynced fails where something is put into place before its contents are
+// checkSynced fails if something is put into place before its contents are
 // on the disk: after a power cut it may be empty.
 func (v *volatile) checkSynced(name string) {
 	for path := range v.unsafe {
@@ -211,7 +211,7 @@ func killMyself(t *testing.T, root string) {
 	apply(t, n)
 }
 
-// leaveNothing fails where something half built is left.
+// leaveNothing fails if something half built is left.
 func leaveNothing(t *testing.T, n *Node) {
 	t.Helper()
 	err := filepath.WalkDir(n.Root, func(path string, e fs.DirEntry, err error) error {

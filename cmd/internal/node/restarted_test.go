@@ -95,7 +95,7 @@ func TestContainerdRestarts(t *testing.T) {
 				write("etc/mirrorcred/mirrors.toml", "version = \n")
 			}
 
-			n := node.NewHere(root) // of a process that has not seen the good map where it is bad
+			n := node.NewHere(root) // of a process that has not seen the good map but the bad one
 			events := watch.NewEvents(slog.New(slog.DiscardHandler))
 			defer events.Close()
 			reports := make(chan watch.Report)

@@ -29,7 +29,7 @@ func stockModelMap(targets []int, stock bool) string {
 }
 
 // TestStockModel makes long random runs in which the map drives now one plugin
-// and now the other. Where the kubelet is stopped while the node is brought to
+// and now the other. If the kubelet is stopped while the node is brought to
 // its map, as it is told, nothing leaks and nothing lacks at any moment.
 func TestStockModel(t *testing.T) {
 	seeds := []uint64{1, 2, 3, 4, 5, 17}

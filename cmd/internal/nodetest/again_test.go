@@ -13,7 +13,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/nodetest"
 )
 
-// TestApplyAgain checks that nothing is written where nothing has changed: each
+// TestApplyAgain checks that nothing is written if nothing has changed: each
 // file and directory keeps its inode and its time.
 func TestApplyAgain(t *testing.T) {
 	w := newWorld(t)

@@ -103,7 +103,7 @@ func (n *Node) Pull(ctx context.Context, way, image string, c Credential) (Pulle
 	return pulled, nil
 }
 
-// Containerd makes this process a containerd where [Node.Pull] started it as
+// Containerd makes this process a containerd if [Node.Pull] started it as
 // one, and does nothing elsewhere. It reports whether it did; then nothing is
 // left to do.
 func Containerd(ctx context.Context, ways map[string]Way, stdin io.Reader, stdout io.Writer) (bool, error) {
@@ -164,7 +164,7 @@ func pull(ctx context.Context, way Way, o order) (Pulled, error) {
 	return pulled, nil
 }
 
-// fetch returns the bytes of a descriptor where they are those it describes.
+// fetch returns the bytes of a descriptor if they are those it describes.
 func fetch(ctx context.Context, f Fetcher, desc ocispec.Descriptor) ([]byte, error) {
 	r, err := f.Fetch(ctx, desc)
 	if err != nil {

@@ -30,13 +30,13 @@ type Credential struct{ Username, Password string }
 type Answer struct {
 	// Provider is the entry of the kubelet's configuration whose plugin was
 	// executed, and Pattern the one of its patterns that matched; the zero
-	// values where none does.
+	// values if none does.
 	Provider kubelet.CredentialProvider
 	Pattern  string
 	// Request is what the plugin read, Run what it did.
 	Request []byte
 	Run     Run
-	// Response is what the plugin answered; the zero value where it failed.
+	// Response is what the plugin answered; the zero value if it failed.
 	Response credentialprovider.CredentialProviderResponse
 	// Credentials are those for the image, in the order in which the kubelet
 	// pulls with them.
@@ -67,7 +67,7 @@ func (n *Node) RunPlugin(ctx context.Context, image string) (Answer, error) {
 	return Answer{}, nil
 }
 
-// providers returns those of the kubelet's configuration, none where it has
+// providers returns those of the kubelet's configuration, none if it has
 // none.
 func (n *Node) providers() ([]kubelet.CredentialProvider, error) {
 	data, err := input.ReadFile(n.Path(KubeletConfig), 0)

@@ -54,7 +54,7 @@ const ManagedIdentity = `{
 const programs = "github.com/mirrorcred/mirrorcred/cmd/"
 
 // Build builds the two programs into a directory, and looks at each file that
-// they are made of: "go test" takes a result from its cache where all files
+// they are made of: "go test" takes a result from its cache if all files
 // that the test itself looked at are as they were, and does not see those that
 // a go build reads.
 func Build(ctx context.Context, dir string) error {

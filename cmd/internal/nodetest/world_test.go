@@ -17,7 +17,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/credential/azure/azuretest"
 )
 
-// TestMain is the containerd of one pull where a test started it as one.
+// TestMain is the containerd of one pull if a test started it as one.
 func TestMain(m *testing.M) {
 	code, err := run(m)
 	if err != nil {

@@ -21,7 +21,7 @@ func (t tree) conflict(m mirror.Mirror) (Conflict, []adoption) {
 		return c, nil
 	}
 	if reason := t.foreign(ns); reason != "" {
-		if ns.Unusable != "" { // that is said of the directory
+		if ns.Unusable != "" { // which is about the directory
 			return Conflict{Path: t.path(own), Reason: reason}, nil
 		}
 		return Conflict{Path: t.file(own), Reason: reason}, nil

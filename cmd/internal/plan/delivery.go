@@ -131,7 +131,7 @@ func (d *Desired) full() *mirror.Map {
 // NotHandedOver is how the reason begins for a source that waits for a credential.
 const NotHandedOver = "waits for mirrorcred-deliver"
 
-// LeftToNode is what the reason says of a credential while an image is built.
+// LeftToNode is what the reason says about a credential while an image is built.
 const LeftToNode = "no live credential goes into an image"
 
 // missing says that a credential was not handed over yet.
@@ -157,7 +157,7 @@ func withRemedy(text string) string {
 	return text + "; " + SeeDeliverLog
 }
 
-// NotRenewed is what the reason says of a credential that has ended.
+// NotRenewed is what the reason says about a credential that has expired.
 const NotRenewed = "and was not renewed"
 
 // isEnded says that a credential has ended. isOut says that its target is left out.

@@ -14,8 +14,8 @@ type Desired struct {
 	// Full is the map as the operator wrote it, if targets are left out of Map for now;
 	// see [Deliver]. nil means Map.
 	Full *mirror.Map
-	// Wall is the wall clock by which [Deliver] left them out. What the plan says of
-	// ended credentials goes by it too, so that both agree.
+	// Wall is the wall clock by which [Deliver] left them out. What the plan reports for
+	// expired credentials goes by it too, so that both agree.
 	Wall    time.Time
 	Files   []hosts.File // rendered for the mirrors, in their order
 	Version hosts.Version

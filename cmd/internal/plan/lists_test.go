@@ -9,7 +9,7 @@ import (
 )
 
 // TestLosesCredential changes the credentials of a registry, and of one of its
-// repositories, into all others. Nothing is lost if they stay, nor where there were none.
+// repositories, into all others. Nothing is lost if they stay, nor if there were none.
 func TestLosesCredential(t *testing.T) {
 	lists := []string{`"anonymous"`, `"a"`, `["a", "b"]`, `["b", "a"]`, `["a", "b", "anonymous"]`, `["a", "anonymous"]`}
 	var texts []string

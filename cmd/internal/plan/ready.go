@@ -14,7 +14,7 @@ import (
 // the wait began is remembered, so that it ends even if no program asks. A mirror that is
 // on stays on: "ready" only delays.
 
-// NotReady is what the reason says of the first target while a mirror waits for it.
+// NotReady is what the reason says about the first target while a mirror waits for it.
 const NotReady = "does not answer yet"
 
 // unready returns why a mirror is not turned on yet, and the share that remembers since

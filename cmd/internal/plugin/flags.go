@@ -35,7 +35,7 @@ argument and flags, and answers for the sources of a mirror map as well.
       --audience AUDIENCE        whom that token is for; needed with --credential
       --timeout DURATION         give up after this time (default 45s; the
                                  kubelet kills a plugin after 60s)
-      --token-cache DIR          keep tokens in DIR from run to run, where the
+      --token-cache DIR          keep tokens in DIR from run to run, if the
                                  routes answer; "" for none (default
                                  /run/mirrorcred/tokens)
       --audit-log FILE           add a line of JSON for each run to FILE, which

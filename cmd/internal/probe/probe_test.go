@@ -129,8 +129,8 @@ type roundTrip func(*http.Request) *http.Response
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }
 
-// TestKeepsCredential holds what is said of redirects against Go's own client, which
-// containerd uses.
+// TestKeepsCredential compares what is predicted for redirects with Go's own client,
+// which containerd uses.
 func TestKeepsCredential(t *testing.T) {
 	for from, list := range map[string][]string{
 		"https://harbor.corp/v2/x": {

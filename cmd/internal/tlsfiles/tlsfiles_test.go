@@ -91,7 +91,7 @@ func TestAsContainerd(t *testing.T) {
 	}
 }
 
-// TestFaultsOfEachFile checks what is said of each file, first as a CA and then as a client's
+// TestFaultsOfEachFile checks what is reported for each file, first as a CA and then as a client's
 // certificate with a key.
 func TestFaultsOfEachFile(t *testing.T) {
 	now := time.Now()

@@ -27,7 +27,7 @@ type Events struct {
 	// would on that machine. "" for none.
 	Root string
 	// Trust is how long a directory without an event counts as unchanged; twice as long
-	// while there are events of others. It has an end because a mount, for example, causes
+	// while other directories have events. It has an end because a mount, for example, causes
 	// no event. 0 means 30 s, the watcher's default tick.
 	Trust time.Duration
 

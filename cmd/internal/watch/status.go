@@ -113,7 +113,7 @@ func (s *StatusStore) Record(r Report) {
 	now.InSync = r.inSync()
 }
 
-// from sets what a status says of the map.
+// from sets the fields of a status about the map.
 func (s *Status) from(source node.Source) {
 	if source.File != "" {
 		s.Map = source.File

@@ -134,7 +134,7 @@ func granted(scopes []string) []access {
 	return list
 }
 
-// serveRegistry lets a request through to the OCI registry where its bearer
+// serveRegistry lets a request through to the OCI registry if its bearer
 // token is for this registry, repository and action.
 func (a *ACR) serveRegistry(w http.ResponseWriter, r *http.Request) {
 	repository := repositoryOf(r.URL)

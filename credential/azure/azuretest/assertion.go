@@ -16,7 +16,7 @@ import (
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 // prove checks the proof in a request for a token: one secret or one
-// assertion. It returns what Entra ID says of a wrong one, or "".
+// assertion. It returns what Entra ID answers to a wrong one, or "".
 func (c *Cloud) prove(r *http.Request, id, tenant string) string {
 	secret, assertion := r.PostForm["client_secret"], r.PostForm["client_assertion"]
 	switch {

@@ -28,7 +28,7 @@ const (
 )
 
 // tokenForm is the form of a request for a token; pairs are set in it, or
-// taken out where the value is "".
+// taken out if the value is "".
 func tokenForm(pairs ...string) string {
 	form := url.Values{"grant_type": {"client_credentials"}, "scope": {azuretest.Resource + "/.default"}, "client_id": {azuretest.DefaultClientID}}
 	for i := 0; i < len(pairs); i += 2 {

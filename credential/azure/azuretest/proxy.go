@@ -47,7 +47,7 @@ func (c *Cloud) tunnel(client net.Conn, fromClient io.Reader, server net.Conn) {
 	both.Wait()
 }
 
-// track has Close end conns; it closes them at once, and reports false, where
+// track has Close end conns; it closes them at once, and reports false, if
 // the stand-in is closed already.
 func (c *Cloud) track(conns ...net.Conn) bool {
 	c.mu.Lock()

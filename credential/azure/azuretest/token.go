@@ -54,7 +54,7 @@ func (t *tokens) issue(c claims, life time.Duration) string {
 }
 
 // check returns the claims of a token of a kind for an audience, and false
-// where it was never issued or has expired.
+// if it was never issued or has expired.
 func (t *tokens) check(token, kind, audience string) (claims, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -210,7 +210,7 @@ func tokenFor(audience string) string {
 func isToken(l login) bool { return audiences[l.Username] != "" }
 
 // finds returns what the map says that an image may find, in the order of the
-// targets and of the credentials of each, each login once; nothing where all are
+// targets and of the credentials of each, each login once; nothing if all are
 // anonymous.
 func (w *world) finds(host, repository string) []login {
 	var list []login

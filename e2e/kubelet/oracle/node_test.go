@@ -70,7 +70,7 @@ func (n node) program(t *testing.T, path, script string) {
 	}
 }
 
-// write writes a file of the node; none where path is empty.
+// write writes a file of the node; none if path is empty.
 func (n node) write(t *testing.T, path, text string) {
 	t.Helper()
 	if path == "" {

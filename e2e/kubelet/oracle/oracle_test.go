@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serviceAccount is that of the pod, where it has one.
+// serviceAccount is that of the pod, if it has one.
 const serviceAccount = "account"
 
 // tokens is the kubelet's way to the API server.
@@ -197,7 +197,7 @@ func (w *world) expects(host, repository string) []login {
 }
 
 // matches reports whether a pod finds what it must, in its order: all of want, or,
-// where its token is not to be had, the rest. At an IPv6 address there is no order
+// if its token cannot be fetched, the rest. At an IPv6 address there is no order
 // among the logins for which the repository has no characters: the kubelet's keys
 // have no wildcards there.
 func matches(got, want []login, image, repository, pod string) bool {

@@ -103,7 +103,7 @@ func aPattern(r *rand.Rand, image string) string {
 			p = pick(r, []string{"https://", "*.", "user@", "[::1]"}) + p
 		}
 	}
-	if p == "" { // what the map says of this one is "a host is missing"
+	if p == "" { // the map's error for this one is "a host is missing"
 		return "*"
 	}
 	return p

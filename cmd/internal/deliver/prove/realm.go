@@ -43,7 +43,7 @@ func parameters(text string) map[string]string {
 	return list
 }
 
-// DoesNotGet is what a refusal says of a containerd before 2.1.
+// DoesNotGet is what a refusal says about a containerd before 2.1.
 const DoesNotGet = "does not get"
 
 // realm returns the address at which containerd would get a token, or a refusal if the

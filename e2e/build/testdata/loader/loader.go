@@ -121,7 +121,7 @@ func read(root *os.File, tree string, enable bool) (verdict, error) {
 	return v, nil
 }
 
-// rest is what [verdict.Rest] says of the configuration that was read last.
+// rest is [verdict.Rest] for the configuration that was read last.
 var rest string
 
 // keepRest notes it: the settings outside of plugins, the plugins' tables once all

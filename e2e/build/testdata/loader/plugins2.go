@@ -76,7 +76,7 @@ func judgeCRI(loaded map[string]plugin.Registration) verdict {
 	return v
 }
 
-// initialize runs a plugin's own initialization. It ends where the plugin asks
+// initialize runs a plugin's own initialization. It ends if the plugin asks
 // for others that are not there, or is through; both are after it has judged
 // its configuration.
 func initialize(r plugin.Registration) error {

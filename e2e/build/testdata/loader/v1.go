@@ -84,7 +84,7 @@ func load(enable bool) (func() verdict, error) {
 	return func() verdict { return judgeCRI(cri) }, keepRest(top, tables, decoded)
 }
 
-// judgeCRI has the CRI plugin initialize itself. It ends where the plugin asks
+// judgeCRI has the CRI plugin initialize itself. It ends if the plugin asks
 // for others that are not there, which is after it has judged its
 // configuration.
 func judgeCRI(r *plugin.Registration) verdict {

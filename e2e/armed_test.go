@@ -39,7 +39,7 @@ var settings = []setting{
 		files: map[string]string{"conf.d/a.toml": "version = VERSION\n[REGISTRY]\n" + elsewhere}},
 	{name: "an import sets it", main: "version = VERSION\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n", armed: true,
 		files: map[string]string{"conf.d/a.toml": "version = VERSION\n[REGISTRY]\n" + ours}},
-	// containerd reads what an import imports after what stands beside that
+	// containerd reads what an import imports after what is beside that
 	// import.
 	{name: "an import's import overrides", main: "version = VERSION\nimports = [\"a.toml\", \"b.toml\"]\n[REGISTRY]\n" + ours,
 		files: map[string]string{

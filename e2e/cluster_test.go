@@ -17,7 +17,7 @@ import (
 )
 
 // startCluster starts a control plane, and stops it when the test ends. How to use it
-// stands in package cluster.
+// is in package cluster.
 func startCluster(t *testing.T) *cluster.Cluster {
 	t.Helper()
 	k, err := cluster.Start(t.Context(), filepath.Dir(program("kube-apiserver")), filepath.Dir(program("ptp")))

@@ -30,7 +30,7 @@ func acceptedByVendor(username, password string) bool {
 // The tenant's login at harbor, in a docker config.json.
 const robotFile = "/etc/mirrorcred/robot.json"
 
-// delivering is a map whose credential stands in hosts.toml, with the source behind it.
+// delivering is a map whose credential is in hosts.toml, with the source behind it.
 const delivering = `
 version = 1
 
@@ -76,7 +76,7 @@ func delivered(t *testing.T, registry, repository string) {
 	}
 }
 
-// A node whose mirror's credential stands in hosts.toml, with the units as they are
+// A node whose mirror's credential is in hosts.toml, with the units as they are
 // shipped: a pod and the pause image come through the mirror without a credential of the
 // kubelet's, and while the credential is renewed again and again no pull fails and the
 // source is not asked.
@@ -116,7 +116,7 @@ func TestDelivered(t *testing.T) {
 	write(t, mapFile, strings.Replace(byKubelet, "[[mirror]]\n", "[[mirror]]\nshare_credential = true\n", 1))
 	within(t, time.Minute, func() error {
 		if state := s.do("show", "--property=ActiveState", "--value", "mirrorcred-deliver.service"); state != "inactive" {
-			return fmt.Errorf("mirrorcred-deliver.service is %s, and no credential stands in hosts.toml", state)
+			return fmt.Errorf("mirrorcred-deliver.service is %s, and no credential is in hosts.toml", state)
 		}
 		return nil
 	})

@@ -102,7 +102,7 @@ func TestPodIsNotTheNode(t *testing.T) {
 		}
 		return said
 	}
-	const cannotKnow = "it cannot be known whether a kubelet runs here"
+	const cannotKnow = "cannot tell whether a kubelet runs here"
 
 	if said := run("same-map", true, "", 0); !strings.Contains(said, "in sync") {
 		t.Errorf("a pod with the host's PIDs does not say that the node is in sync:\n%s", said)

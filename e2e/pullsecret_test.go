@@ -24,7 +24,7 @@ stringData:
 ---`, name, registry, login) + strings.Replace(pod(name, "default", image), "spec:", "spec:\n  imagePullSecrets: [{name: "+name+"}]", 1)
 }
 
-// A pod's own pull secret for the source stands beside the plugin's answer. The kubelet
+// A pod's own pull secret for the source is beside the plugin's answer. The kubelet
 // tries it first, at the mirror, as it knows nothing of mirrors: if the mirror refuses
 // it, the image comes with the plugin's credential, and is for every pod; if the mirror
 // takes it, the image is that secret's, and a pod without it does not get the image

@@ -49,7 +49,7 @@ func (s containerSpec) hostPaths() map[string]string {
 	return paths
 }
 
-// canaryOfNode stands in a file with a password beside the node's map.
+// canaryOfNode is in a file with a password beside the node's map.
 const canaryOfNode = azuretest.Canary
 
 // hasRights looks at the node's steady container from outside, as containerd has it

@@ -24,7 +24,7 @@ var (
 
 // TestDelivered holds, over many random maps with deliver = "hosts", that containerd
 // sends a credential from hosts.toml to its own registry and to no other: containerd's
-// own parser says who would be sent what. A header in the root table stands beside a
+// own parser says who would be sent what. A header in the root table is beside a
 // server that is its own registry.
 func TestDelivered(t *testing.T) {
 	seed := *deliveredSeed
@@ -191,7 +191,7 @@ func (c called) authorization() (string, bool) {
 	return value, ok
 }
 
-// checkRoot checks that a header Authorization in the root table stands beside a server
+// checkRoot checks that a header Authorization in the root table is beside a server
 // that is its own registry, whatever the source is.
 func (j *judge) checkRoot(f File) {
 	j.t.Helper()

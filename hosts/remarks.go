@@ -133,7 +133,7 @@ func (f *file) unknownKeys() []Remark {
 			switch {
 			case slices.Contains(settingKeys, key):
 			case key == "server":
-				list = append(list, Remark{KeyAfterTable, at, "server stands behind a [host] table and belongs to it, where containerd ignores it; the source itself is the last registry", "move it above the first table", true})
+				list = append(list, Remark{KeyAfterTable, at, "server follows a [host] table and belongs to it, where containerd ignores it; the source itself is the last registry", "move it above the first table", true})
 			case key == "rewrite":
 				list = append(list, Remark{RewriteUnknown, at, "only the containerd that k3s ships knows rewrite; this one ignores it and asks for the name as it is", "write the prefix as a path of the address, with override_path = true", true})
 			default:

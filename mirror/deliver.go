@@ -13,7 +13,7 @@ import (
 // authorization is the header that a delivered credential becomes.
 const authorization = "Authorization"
 
-// DeliveryRenewal is how often a credential that stands in hosts.toml is fetched again if
+// DeliveryRenewal is how often a credential that is in hosts.toml is fetched again if
 // it names no end.
 const DeliveryRenewal = time.Hour
 
@@ -47,7 +47,7 @@ func DeliveryKey(t Target, c Credential) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// Delivery returns the delivery key of a target whose credential stands in
+// Delivery returns the delivery key of a target whose credential is in
 // hosts.toml, and false for any other target.
 func (t Target) Delivery() (key string, ok bool) {
 	for _, h := range t.Settings.Header {
@@ -60,7 +60,7 @@ func (t Target) Delivery() (key string, ok bool) {
 
 // delivery reads how a registry's credential gets to containerd.
 func (r *reader) delivery() (hosts bool, tokenHost string) {
-	const ways = "write \"kubelet\", so that the kubelet gets the credential from the plugin, or \"hosts\", so that it stands in hosts.toml"
+	const ways = "write \"kubelet\" to have the plugin return the credential, or \"hosts\" to write it into hosts.toml"
 	switch v := r.get("deliver"); {
 	case v == nil:
 	case v.kind != unstable.String:
@@ -197,7 +197,7 @@ func (m *Map) Retarget(change func(Mirror) []Target) *Map {
 	return &other
 }
 
-// Delivers reports whether the credential of any target stands in hosts.toml.
+// Delivers reports whether the credential of any target is in hosts.toml.
 func (m Mirror) Delivers() bool {
 	return slices.ContainsFunc(m.Targets, func(t Target) bool { return t.DeliverHosts })
 }

@@ -26,7 +26,7 @@ path = "/h.json"
 
 // TestDeliver checks what a delivered credential makes of a target: a secret header of
 // its own, no credential from the plugin, and no need for share_credential although the
-// source stands behind it.
+// source follows it.
 func TestDeliver(t *testing.T) {
 	m := mustParse(t, delivering)
 	mirror := m.Mirrors[0]

@@ -120,7 +120,7 @@ func targetName(v *value) string {
 
 // judgeCredential checks which credential a registry is given. It is not enough that
 // the credential itself is for other registries: a mirror that changes to a target with
-// a credential does not drain, so such a target may see the one of before. A login
+// a credential does not drain, so such a target may see the previous one. A login
 // server of ACR in a public cloud is Microsoft's, whoever owns the registry.
 func (p *parser) judgeCredential(k key, v *value) {
 	var allowed []string

@@ -72,7 +72,7 @@ func (s Source) server() Host {
 type Target struct {
 	scheme string // "https" or "http"
 	host   Host   // without the scheme's default port; the zero Host for "*"
-	base   string // what stands in front of /v2, such as "/repository/hub"
+	base   string // what is in front of /v2, such as "/repository/hub"
 	prefix string // repository prefix, such as "dockerhub"
 	self   bool
 	// anonymous says that the map writes so, and not only no credential.
@@ -87,11 +87,11 @@ type Target struct {
 	// Below are the credentials of repositories below the target's prefix that
 	// differ from Credentials, the longest prefix first.
 	Below []PathCredential
-	// DeliverHosts says that the credential stands in the target's own table of
+	// DeliverHosts says that the credential is in the target's own table of
 	// hosts.toml, so that the plugin returns none for it. [Target.Delivery] has its key.
 	DeliverHosts bool
 	// TokenHost is a further host, beside the target's own, whose token realm may see
-	// the credential that stands in hosts.toml; "" for none.
+	// the credential that is in hosts.toml; "" for none.
 	TokenHost string
 	// Realm says that the registry accepts the credential in hosts.toml only at its token
 	// realm, the service that it names in its challenge. No key of the map sets it:
@@ -101,7 +101,7 @@ type Target struct {
 	lines map[string]int // of its registry's settings, by their keys
 }
 
-// Anonymous stands in the place of a credential's name for a pull without a
+// Anonymous is written instead of a credential's name for a pull without a
 // credential. No credential has this name.
 const Anonymous = "anonymous"
 

@@ -104,7 +104,7 @@ func TestRootLinks(t *testing.T) {
 		}
 		args := []string{fromRoute, "--root=" + n.root}
 		if isOut {
-			args = append(args, "--token-cache=") // it has the failures of before
+			args = append(args, "--token-cache=") // it has the previous failures
 		}
 		for _, image := range images {
 			if got := run(t, cloud, names[0], request(image), args...); got.code != 0 || !strings.Contains(got.stdout, `"username"`) {

@@ -36,7 +36,7 @@ before its credential is. Running it again changes only what differs.
                     /var/lib/mirrorcred/adopted
       --no-kubelet  no kubelet runs, if that cannot be seen from here, such as in
                     a container that builds an image
-      --no-deliver  ask no registry for a credential that stands in hosts.toml,
+      --no-deliver  ask no registry for a credential that is in hosts.toml,
                     and use what "mirrorcred deliver" got
       --detailed-exitcode
                     exit with 2 if something is pending, or with -n if there is
@@ -147,7 +147,7 @@ func onlyExit(err error) bool {
 // An applying says how apply goes about it.
 type applying struct {
 	asJSON bool
-	asks   bool // registries, for the credentials that stand in hosts.toml
+	asks   bool // registries, for the credentials that are in hosts.toml
 }
 
 // applyNode makes a node match its map and prints each change as it is made. A

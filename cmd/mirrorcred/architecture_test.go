@@ -22,7 +22,7 @@ func readDocument(t *testing.T, name string) string {
 	return string(data)
 }
 
-// section returns what stands below a heading of a document.
+// section returns what is below a heading of a document.
 func section(t *testing.T, text, heading string) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(text, "\n## "+heading+"\n")

@@ -295,7 +295,7 @@ func printed(t *testing.T, mirrorMap, text string) error {
 	return nil
 }
 
-// isInExample checks that a piece of Go stands in an example, which the compiler
+// isInExample checks that a piece of Go is in an example, which the compiler
 // and a test have seen.
 func isInExample(text string) error {
 	files, err := filepath.Glob("../../*/example_test.go")

@@ -157,7 +157,7 @@ func printStatus(w io.Writer, s wholeStatus) error {
 	return p.err
 }
 
-// deliveries prints the credentials that stand in hosts.toml.
+// deliveries prints the credentials that are in hosts.toml.
 func (p *printer) deliveries(list []watch.Delivery, now time.Time) {
 	for _, d := range list {
 		state := "credential " + d.Credential + " in hosts.toml"

@@ -84,7 +84,7 @@ func TestChangelog(t *testing.T) {
 	}
 }
 
-// isFirst reports whether an item of a list stands right below a heading.
+// isFirst reports whether an item of a list is right below a heading.
 func isFirst(text, item string) bool {
 	above, _, _ := strings.Cut(text, "\n"+item)
 	lines := strings.Split(strings.TrimRight(above, "\n"), "\n")

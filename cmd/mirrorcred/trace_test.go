@@ -241,7 +241,7 @@ func TestModesAndSyncsTraced(t *testing.T) {
 }
 
 // TestPluginReadsWhileRetargeted turns a mirror, as the manager does, while the plugin is
-// between its two reads: it has read the route of before, and finds the new
+// between its two reads: it has read the previous route, and finds the new
 // hosts.toml. It answers for that, and the pull does not fail.
 func TestPluginReadsWhileRetargeted(t *testing.T) {
 	n := newTree(t)

@@ -89,7 +89,7 @@ func (s *Source) pod(ctx context.Context, query credential.Query, in cloud) (ide
 	}
 	switch {
 	case !token.IsToken():
-		return nil, "", errors.New("the request's service-account token holds spaces or control characters; check what stands between the kubelet and this program")
+		return nil, "", errors.New("the request's service-account token holds spaces or control characters; check what is between the kubelet and this program")
 	case client == "":
 		return nil, "", missing("client id", clientAnnotation, "the identity that pulls")
 	case tenant == "":

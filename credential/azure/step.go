@@ -105,7 +105,7 @@ func (s step) network(ctx context.Context, err error) error {
 	case errors.As(err, &cert):
 		return s.fault("its certificate is not trusted: "+s.scrub(cert.Err.Error()), s.trust())
 	case errors.As(err, &alert):
-		return s.fault("TLS failed: "+s.scrub(alert.Error()), "check whether a proxy stands between")
+		return s.fault("TLS failed: "+s.scrub(alert.Error()), "check whether a proxy is between")
 	case errors.As(err, &address):
 		err = address.Err
 	}

@@ -106,7 +106,7 @@ func TestRouteOfEarlierVersion(t *testing.T) {
 			Generations []struct{ Targets []before }
 		}
 		if err := json.Unmarshal(data, &old); err != nil || !reflect.DeepEqual(old.Generations[0].Targets[0], c.before) {
-			t.Errorf("the plugin of before reads %s as %+v, %v; want %+v", data, old, err, c.before)
+			t.Errorf("the previous plugin reads %s as %+v, %v; want %+v", data, old, err, c.before)
 		}
 		text, err := json.Marshal(c.before)
 		if err != nil {
@@ -114,7 +114,7 @@ func TestRouteOfEarlierVersion(t *testing.T) {
 		}
 		var now Target
 		if err := json.Unmarshal(text, &now); err != nil || !reflect.DeepEqual(now, c.now) {
-			t.Errorf("%s of before is read as %+v, %v; want %+v", text, now, err, c.now)
+			t.Errorf("the previous %s is read as %+v, %v; want %+v", text, now, err, c.now)
 		}
 	}
 }

@@ -29,7 +29,7 @@ type Offer struct {
 	Credential *mirror.Credential
 	// Empty says that the kubelet must try the pull without a credential, after the
 	// pod's pull secrets: only then containerd offers a registry's token realm what
-	// stands in hosts.toml.
+	// is in hosts.toml.
 	Empty bool
 }
 
@@ -156,7 +156,7 @@ func (r *Route) direct(image mirror.Image, now Observed) ([]Offer, error) {
 }
 
 // offers returns what may be returned while containerd reads g, the anonymous
-// attempt once. A registry whose credential stands in hosts.toml needs no attempt.
+// attempt once. A registry whose credential is in hosts.toml needs no attempt.
 func (g Generation) offers(image mirror.Image) ([]Offer, error) {
 	var offers []Offer
 	anonymous := false // whether there is an attempt without a credential

@@ -55,10 +55,10 @@ type Target struct {
 	// Below are repositories at the target with other credentials, the longest
 	// prefix first.
 	Below []Below `json:"below,omitempty"`
-	// Delivered says that the target's credential stands in hosts.toml, so that it
+	// Delivered says that the target's credential is in hosts.toml, so that it
 	// needs no attempt of its own.
 	Delivered bool `json:"delivered,omitempty"`
-	// Realm says that a credential that stands in hosts.toml is accepted at the target's
+	// Realm says that a credential that is in hosts.toml is accepted at the target's
 	// token realm alone, and there only if the kubelet offers none.
 	Realm bool `json:"realm,omitempty"`
 }
@@ -87,7 +87,7 @@ func NewGeneration(m *mirror.Map, one mirror.Mirror, hash string) Generation {
 	return g
 }
 
-// Delivers reports whether the credential of any target stands in hosts.toml.
+// Delivers reports whether the credential of any target is in hosts.toml.
 func (r Route) Delivers() bool {
 	return slices.ContainsFunc(r.Generations, func(g Generation) bool {
 		return slices.ContainsFunc(g.Targets, func(t Target) bool { return t.Delivered })

@@ -92,7 +92,7 @@ ca = %q
 %s`, p.world.host(Source), targets, target, p.certs.file, delivered)
 }
 
-// delivered has a registry's credential stand in hosts.toml.
+// delivered puts a registry's credential into hosts.toml.
 const delivered = "credential = \"login\"\ndeliver = \"hosts\"\n"
 
 // writeMap writes the hosts.toml files of a map, as mirrorcred renders them for

@@ -160,7 +160,7 @@ func (l *load) effect(c *Config) string {
 	return strings.TrimPrefix(l.defaultText(), "and ")
 }
 
-// dead says what takes a setting out of force whatever its value is, or "".
+// dead says what makes containerd ignore a setting whatever its value is, or "".
 func (l *load) dead(s spot, c *Config) cause {
 	if l.line.isOne() {
 		return l.whyOne(s, c)

@@ -18,7 +18,7 @@ import (
 //     table under one and none under the other, it gives up, or keeps the value
 //     if the table is empty. The one of today takes what comes last.
 
-// A shape is what stands at a path of keys.
+// A shape is what is at a path of keys.
 type shape int
 
 const (
@@ -155,7 +155,7 @@ func (r *olderReader) pair(path []string, header int, v *unstable.Node) bool {
 	return true
 }
 
-// note notes what stands at a path, and the tables that lead there.
+// note notes what is at a path, and the tables that lead there.
 func (r *olderReader) note(path []string, s shape) {
 	for n := range len(path) - 1 {
 		if at := join(path[:n+1]); r.plugins[at] == nothing || r.plugins[at] == aValue {

@@ -27,7 +27,7 @@ func (l *load) evaluateTwo(files []*file) (Config, error) {
 	}
 	if !isSure {
 		c.chance = l.reason(m.twice[0], "remove one of the two tables",
-			"stands beside [plugins.cri] in a file without a version, and which of them is read changes from one start to the next").named(WrongTable)
+			"is beside [plugins.cri] in a file without a version, and which of them is read changes from one start to the next").named(WrongTable)
 	}
 	return c, err
 }

@@ -37,7 +37,7 @@ func (n *Node) planOldTrees(dirs []string) (steps []Step, kept []Kept, err error
 			}
 			switch hosts.OwnerOf(f.Data) {
 			case hosts.Ours:
-				steps = append(steps, Step{Text: "from the hosts_dir of before", Path: name, Old: f})
+				steps = append(steps, Step{Text: "from the previous hosts_dir", Path: name, Old: f})
 			case hosts.Edited:
 				kept = append(kept, Kept{name, "it was edited since mirrorcred wrote it; remove its directory if containerd should use the source itself"})
 			}

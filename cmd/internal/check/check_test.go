@@ -31,7 +31,7 @@ var planned = []struct {
 	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "the kubelet (process 7) runs without --image-credential-provider-config=/a; start it with that flag"}}}, nil, []string{"error flags-missing"}},
 	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "waits for mirrorcred-deliver to get the credential of \"harbor.corp\": it answered 401; see why with: journalctl -u mirrorcred-deliver"}}}, nil, []string{"error credential-not-delivered"}},
 	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "waits for mirrorcred-deliver to get the credential of \"harbor.corp\": it wants a token for the credential, which containerd 1.7.35 does not get; update containerd to 2.1 or later, or leave deliver out there"}}}, nil, []string{"error token-realm-too-early"}},
-	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "the credential of \"harbor.corp\" stands in hosts.toml, and no live credential goes into an image; the node's first run writes it"}}}, nil, []string{"note credential-left-to-node"}},
+	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "the credential of \"harbor.corp\" belongs in hosts.toml, but no live credential goes into an image; the node's first run writes it"}}}, nil, []string{"note credential-left-to-node"}},
 	{plan.Plan{Changes: []plan.Change{changed(secretHosts, secretHosts, 0o600)}}, nil, []string{}}, // world-readable-secret
 	{plan.Plan{Changes: []plan.Change{changed(secretHosts, secretHosts+"\n", 0o600)}}, nil, []string{"error not-applied"}},
 	{plan.Plan{Changes: []plan.Change{changed(secretHosts, secretHosts, 0o644)}}, nil, []string{"error not-applied"}},

@@ -64,10 +64,10 @@ func (v *visit) notDelivering(d Deliverer) (unit, what, repair string) {
 		return "", "", "" // systemd stops the other units with the watcher, and starts them with it
 	}
 	if d.Path.Active != "" && d.Path.Active != "active" {
-		return systemd.DeliverPathUnit, fmt.Sprintf("%s is not active, which starts mirrorcred-deliver", systemd.DeliverPathUnit), "systemctl start " + systemd.DeliverPathUnit
+		return systemd.DeliverPathUnit, systemd.DeliverPathUnit + " is not active, so mirrorcred-deliver does not start", "systemctl start " + systemd.DeliverPathUnit
 	}
 	if _, err := v.in.Lstat(v.at(node.DeliverWanted)); errors.Is(err, fs.ErrNotExist) {
-		return systemd.DeliverUnit, fmt.Sprintf("%s is not there, for which systemd starts mirrorcred-deliver", v.at(node.DeliverWanted)), "mirrorcred apply"
+		return systemd.DeliverUnit, v.at(node.DeliverWanted) + " does not exist, so systemd does not start mirrorcred-deliver", "mirrorcred apply"
 	}
 	return systemd.DeliverUnit, "mirrorcred-deliver does not run", "systemctl restart " + systemd.DeliverUnit
 }

@@ -204,7 +204,7 @@ var whys = map[string][2]string{
 	"it failed":                 {"does not stay up (exit-code)", "journalctl -u mirrorcred-deliver"},
 	"it fails again and again":  {"does not stay up (oom-kill)", "journalctl -u mirrorcred-deliver"},
 	"a path that is not active": {"mirrorcred-deliver.path is not active", "systemctl start mirrorcred-deliver.path"},
-	"not wanted":                {"deliver-wanted is not there", "mirrorcred apply"},
+	"not wanted":                {"deliver-wanted does not exist", "mirrorcred apply"},
 	"no reason":                 {"mirrorcred-deliver does not run", "systemctl restart mirrorcred-deliver.service"},
 }
 

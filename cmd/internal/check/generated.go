@@ -26,13 +26,13 @@ func (v *visit) nodeadm(m *mirror.Map) {
 		return
 	}
 	if m.Kubelet.Config == eksProviders {
-		v.add(doctor.NodeadmRewrites, v.at(eksProviders), "nodeadm writes this file anew at each boot, without mirrorcred's provider, and pulls then have no credential until it is back and the kubelet has restarted",
+		v.add(doctor.NodeadmRewrites, v.at(eksProviders), "nodeadm overwrites this file at each boot, without mirrorcred's provider; pulls then have no credential until mirrorcred has added it again and the kubelet has restarted",
 			fmt.Sprintf("write under [kubelet] in the map config = %q, bin_dir = %q, and the kubelet's version, 1.34 or later; then run \"mirrorcred bootstrap join\", which has nodeadm name that directory by a file in %s (docs/nodes.md, EKS)", path.Dir(eksProviders), path.Dir(eksProviders), eksDir))
 	}
 	if m.Containerd.Config != eksConfigFile || v.nodeadmSets("config_path") {
 		return
 	}
-	v.add(doctor.NodeadmRewrites, v.at(eksConfigFile), "nodeadm writes this file anew at each boot, with a list as config_path unless a NodeConfig says otherwise, and none in "+eksDir+" does; if the user data does not either, mirrors are off after the next boot",
+	v.add(doctor.NodeadmRewrites, v.at(eksConfigFile), "nodeadm overwrites this file at each boot, with a list as config_path unless a NodeConfig sets another, and none in "+eksDir+" does; if the user data does not either, mirrors are off after the next boot",
 		fmt.Sprintf("run \"mirrorcred bootstrap bake\", which has nodeadm set config_path = %q by a file in %s (docs/nodes.md, EKS)", m.Containerd.HostsDir, eksDir))
 }
 

@@ -1,4 +1,4 @@
-// Package deliver keeps the credentials that stand in hosts.toml fresh: it fetches
+// Package deliver keeps the credentials that are in hosts.toml fresh: it fetches
 // each, proves it at its registry, hands it over to the process that writes hosts.toml,
 // and renews it before it ends.
 //

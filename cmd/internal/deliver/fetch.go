@@ -60,7 +60,7 @@ func (f *Fetcher) Fetch(ctx context.Context, w Want) (Fetched, error) {
 		got.Issued = issued
 		return got, err
 	}
-	return Fetched{}, fmt.Errorf("it is of kind %q, which cannot stand in hosts.toml; remove deliver", w.Credential.Kind)
+	return Fetched{}, fmt.Errorf("it is of kind %q, which cannot be in hosts.toml; remove deliver", w.Credential.Kind)
 }
 
 // fromProvider runs another vendor's provider. Its cacheDuration says when the kubelet

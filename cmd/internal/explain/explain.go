@@ -115,7 +115,7 @@ func (s Observed) plugin() Plugin {
 		p.Offers, p.Fault = []Offer{}, s.Stopped.Error()
 	case len(offers) == 0 && own != nil && len(own.Generations) > 0:
 		if p.Reason = "the mirror is anonymous: no credential is needed"; own.Delivers() {
-			p.Reason = "the credential stands in hosts.toml: the kubelet needs none"
+			p.Reason = "the credential is in hosts.toml: the kubelet needs none"
 		}
 	case len(offers) == 0:
 		p.Reason = "the map does not name this registry"

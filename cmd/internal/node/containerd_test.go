@@ -151,7 +151,7 @@ func TestNotArmedWithABadMap(t *testing.T) {
 		"another configuration":    {good: movedMap, config: main, kept: true},
 		"state lost":               {good: oneMap, config: main, before: loseState},
 		"state torn":               {good: oneMap, config: main, before: tearState},
-		"state of before":          {good: oneMap, config: main, before: ageState},
+		"previous state":           {good: oneMap, config: main, before: ageState},
 		"state lost and elsewhere": {good: movedMap, config: elsewhere, kept: true, before: func(t *testing.T, n *Node) { loseState(t, n); remove(t, n.path(main)) }},
 		"no map":                   {good: oneMap, config: main, before: func(t *testing.T, n *Node) { remove(t, n.Map) }},
 	}

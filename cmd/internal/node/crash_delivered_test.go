@@ -152,7 +152,7 @@ func movesTree(t *testing.T, n *Node) {
 	write(t, n.Map, string(text))
 }
 
-// handed has all credentials of the map handed over that stand in hosts.toml.
+// handed has all credentials of the map handed over that are in hosts.toml.
 func handed(serial int) step {
 	return func(t *testing.T, n *Node) { handAll(t, n, serial, func(string) bool { return false }) }
 }
@@ -253,7 +253,7 @@ func renderings(t testing.TB, m *mirror.Map) [][]hosts.File {
 
 // checkSecrets looks at each file of a node for the credentials that were handed over.
 // They are in files that only root can read: in their own directory, in the hosts.toml of
-// a directory that only root can enter, where they stand in the table of their own host
+// a directory that only root can enter, where they are in the table of their own host
 // alone, and in such a file that is being written.
 func checkSecrets(t testing.TB, n *Node, when string) {
 	t.Helper()

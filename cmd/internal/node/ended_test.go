@@ -32,7 +32,7 @@ func TestWatcherEndsDelivered(t *testing.T) {
 		}()
 		defer func() { cancel(); <-done }()
 
-		// want fails unless the header stands in the file of each of the sources, and in no
+		// want fails unless the header is in the file of each of the sources, and in no
 		// other.
 		want := func(when string, sources ...string) {
 			t.Helper()

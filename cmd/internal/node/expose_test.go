@@ -33,7 +33,7 @@ var noTargets = "version = 1\n" + strings.SplitN(retargetMap("", "x"), "\"x\"]\n
 const share = "share_credential = true\n"
 
 // TestRetargetExposes checks which changes of a mirror's targets wait until no
-// pull has the credential of before, and which are one rename.
+// pull has the previous credential, and which are one rename.
 func TestRetargetExposes(t *testing.T) {
 	tests := map[string]struct {
 		before, after string
@@ -53,7 +53,7 @@ func TestRetargetExposes(t *testing.T) {
 		"to another repository of the registry": {retargetMap("", "harbor.corp"), retargetMap("", "harbor.corp/hub"), ""},
 		"to what was in the list, shared":       {retargetMap(share, "harbor.corp", "mirror.gcr.io"), retargetMap("", "mirror.gcr.io"), ""},
 		"to one that was not, of a shared list": {retargetMap(share, "harbor.corp", "mirror.gcr.io"), retargetMap("", "other.example"), `"other.example" is new`},
-		"to a new one behind one of before":     {retargetMap(share, "harbor.corp", "mirror.gcr.io"), retargetMap("", "mirror.gcr.io", "other.example"), `"other.example" is new`},
+		"to a new one behind the previous one":  {retargetMap(share, "harbor.corp", "mirror.gcr.io"), retargetMap("", "mirror.gcr.io", "other.example"), `"other.example" is new`},
 		"from one third party to another":       {retargetMap("", "mirror.gcr.io"), retargetMap("", "other.example"), ""},
 		"another header for the third party":    {retargetMap("", "mirror.gcr.io"), retargetMap("header = { X-Meta-A = \"b\" }\n", "mirror.gcr.io"), ""},
 		"from a third party to a credential":    {retargetMap("", "mirror.gcr.io"), retargetMap("", "harbor.corp"), ""},
@@ -392,7 +392,7 @@ func TestMovedKilled(t *testing.T) {
 }
 
 // TestMovedBack turns hosts_dir back to a tree in which an earlier time left other
-// files: until the drain is over, it is as the tree of before.
+// files: until the drain is over, it is as the previous tree.
 func TestMovedBack(t *testing.T) {
 	third, harbor := retargetMap("", "mirror.gcr.io"), retargetMap("", "harbor.corp")
 	old := noTargets + "[[mirror]]\nsource = \"quay.io\"\ntargets = [\"mirror.gcr.io\"]\n"

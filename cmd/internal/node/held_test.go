@@ -101,7 +101,7 @@ func TestHeldChangesNothing(t *testing.T) {
 			}
 			sameTree(t, tree(t, n.Root, true), before)
 			if todo := applyMap(t, n, text); len(todo.Changes) > 0 {
-				t.Errorf("the map of before changes %d files", len(todo.Changes))
+				t.Errorf("the previous map changes %d files", len(todo.Changes))
 			}
 		})
 	}

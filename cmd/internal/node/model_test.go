@@ -90,7 +90,7 @@ var (
 
 // A modelState is what a map of the model says: the targets of each source and
 // whether they share credentials, the tree, and whether the credential of harbor.corp
-// stands in hosts.toml.
+// is in hosts.toml.
 type modelState struct {
 	targets [4]int
 	share   [4]bool

@@ -122,7 +122,7 @@ func TestLostState(t *testing.T) {
 			// A file that is not, it may not have read.
 			wantLeft(t, applyMap(t, n, otherMap+moreMirrors), "pending quay.io: the kubelet (process 100) started before")
 			write(t, n.path(stateFile), torn)
-			wantLeft(t, apply(t, n), "pending mcr.microsoft.com: it is routed, and its pulls may have no credential: ")
+			wantLeft(t, apply(t, n), "pending mcr.microsoft.com: active, but its pulls may have no credential: ")
 			wantRouted(t, n, "mcr.microsoft.com", "fabrikam.azurecr.io")
 			wantRouted(t, n, "quay.io", "")
 			host.startKubelet(theFlags...)
@@ -159,7 +159,7 @@ func TestRoutedButUnmatched(t *testing.T) {
 	n, host := newNode(t, oneMap)
 	apply(t, n)
 	host.startKubelet()
-	wantLeft(t, apply(t, n), "pending mcr.microsoft.com: it is routed, and its pulls have no credential: the kubelet (process 100) runs without --image-")
+	wantLeft(t, apply(t, n), "pending mcr.microsoft.com: active, but its pulls have no credential: the kubelet (process 100) runs without --image-")
 
 	// Taken out and put back, with a restart of the kubelet between.
 	host.startKubelet(theFlags...)

@@ -176,7 +176,7 @@ func TestProviderWaits(t *testing.T) {
 	if err := n.RestoreKubelet(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	checkKubeletFile(t, n, "with the configuration of before")
+	checkKubeletFile(t, n, "with the previous configuration")
 }
 
 // TestProviderRefused has what would keep the kubelet from starting.

@@ -23,8 +23,8 @@ func TestClockOfTheKubelet(t *testing.T) {
 	}{
 		"the clock was not set":    {plan.Dating{}, "", false},
 		"nothing tells":            {plan.Dating{Untold: true}, "", true},
-		"it was set":               {plan.Dating{Worthless: true}, "pending mcr.microsoft.com: it is routed, and its pulls may have no credential: the wall clock was set after the kubelet (process 100) started", false},
-		"it was nudged by as much": {plan.Dating{Drift: 2 * time.Second}, "pending mcr.microsoft.com: it is routed, and its pulls may have no credential: the kubelet's configuration changed after", false},
+		"it was set":               {plan.Dating{Worthless: true}, "pending mcr.microsoft.com: active, but its pulls may have no credential: the wall clock was set after the kubelet (process 100) started", false},
+		"it was nudged by as much": {plan.Dating{Drift: 2 * time.Second}, "pending mcr.microsoft.com: active, but its pulls may have no credential: the kubelet's configuration changed after", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, host := newNode(t, oneMap)
@@ -73,7 +73,7 @@ func TestClockSetBack(t *testing.T) {
 		const added = oneMap + "[[mirror]]\nsource = \"quay.io\"\ntargets = [\"contoso.azurecr.io/quay\"]\n"
 		applyMap(t, n, added)
 		got := summary(apply(t, n))
-		if isKnown := !strings.Contains(got, "mcr.microsoft.com: it is routed, and its pulls may have no credential"); isKnown == isSet {
+		if isKnown := !strings.Contains(got, "mcr.microsoft.com: active, but its pulls may have no credential"); isKnown == isSet {
 			t.Errorf("the clock was set %t: %s", isSet, got)
 		}
 	}

@@ -192,7 +192,7 @@ func TestApplyWaitsForMap(t *testing.T) {
 // place, and mirrorcred's put back later, by mirrorcred or by that tool: no pull has a
 // credential until the kubelet starts again.
 func TestKubeletStartsWithAnotherToolsFile(t *testing.T) {
-	const routed = "pending mcr.microsoft.com: it is routed, and its pulls "
+	const routed = "pending mcr.microsoft.com: active, but its pulls "
 	for name, test := range map[string]struct {
 		putBack func(*testing.T, *Node, string)
 		want    string
@@ -243,7 +243,7 @@ func TestKubeletStartsMeanwhile(t *testing.T) {
 	}
 	apply(t, n)
 	n.disk.step = nil
-	wantLeft(t, apply(t, n), "pending mcr.microsoft.com: it is routed, and its pulls may have no credential: the kubelet's configuration changed ")
+	wantLeft(t, apply(t, n), "pending mcr.microsoft.com: active, but its pulls may have no credential: the kubelet's configuration changed ")
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
 }

@@ -210,7 +210,7 @@ func TestStock(t *testing.T) {
 	wantLeft(t, applyMap(t, n, strings.Replace(stockMap, "contoso.azurecr.io", "contoso.azurecr.io/mcr", 1)), "")
 	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io/v2/mcr")
 
-	keeps := `mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider return the credential of "contoso.azurecr.io" for it, which no time ends; stop the kubelet, run this, and start it again`
+	keeps := `mcr.microsoft.com: acr-credential-provider still returns the credential of "contoso.azurecr.io" for this source until the kubelet (process 100) restarts; stop the kubelet, run this, and start it again`
 	wantLeft(t, applyMap(t, n, stockOtherMap), "pending "+keeps)
 	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
 	host.after(100 * time.Hour)
@@ -280,7 +280,7 @@ func TestStockAKS(t *testing.T) {
 
 	// With mirrorcred's plugin again, the entry has nothing of mirrorcred's any
 	// more.
-	wantLeft(t, applyMap(t, n, oneMap), "pending mcr.microsoft.com: it is routed, and the kubelet (process 100) has its credential from the plugin of before; restart the kubelet")
+	wantLeft(t, applyMap(t, n, oneMap), "pending mcr.microsoft.com: active, but the kubelet (process 100) still gets its credential from the previous plugin; restart the kubelet")
 	want.MatchImages = slices.DeleteFunc(want.MatchImages, func(s string) bool { return s == "mcr.microsoft.com" })
 	want.Args = slices.Delete(want.Args, 1, 2)
 	data, err = os.ReadFile(n.path(kubeletFile))
@@ -299,7 +299,7 @@ func TestStockAKS(t *testing.T) {
 func TestStockSwitched(t *testing.T) {
 	n, host := newNode(t, tokenMap)
 	in(tokenMap)(t, n, host)
-	wantLeft(t, applyMap(t, n, stockMap), "pending mcr.microsoft.com: it is routed, and the kubelet (process 100) has its credential from the plugin of before")
+	wantLeft(t, applyMap(t, n, stockMap), "pending mcr.microsoft.com: active, but the kubelet (process 100) still gets its credential from the previous plugin")
 	if offers, err := decided(t, n, "mcr.microsoft.com"); err != nil || len(offers) != 1 {
 		t.Errorf("the kubelet's plugin answers %v, %v; want one credential", offers, err)
 	}
@@ -315,19 +315,19 @@ func TestStockSwitched(t *testing.T) {
 		t.Errorf("the kubelet has the providers %v; want one", got)
 	}
 
-	wantLeft(t, applyMap(t, n, oneMap), "pending mcr.microsoft.com: it is routed, and the kubelet (process 100) has its credential from the plugin of before")
+	wantLeft(t, applyMap(t, n, oneMap), "pending mcr.microsoft.com: active, but the kubelet (process 100) still gets its credential from the previous plugin")
 	if got := providersOf(t, n); len(got) != 1 || got[plan.PluginName].Name == "" {
 		t.Errorf("the kubelet has the providers %v; want ours alone, since the other was not there before", got)
 	}
 	// What the running kubelet answers stays true, whatever the map says next.
-	keeps := `mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider return the credential of "contoso.azurecr.io" for it`
+	keeps := `mcr.microsoft.com: acr-credential-provider still returns the credential of "contoso.azurecr.io" for this source`
 	for _, text := range []string{otherMap, anonymousMap, emptyMap + "[registry.\"mcr.microsoft.com\"]\n"} {
 		wantLeft(t, applyMap(t, n, text), "pending "+keeps)
 		wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
 	}
 	// So does what it answers for an ACR registry without being told.
 	const itself = "[[mirror]]\nsource = \"northwind.azurecr.io\"\ntargets = [\"mirror.example\"]\n"
-	if got := summary(applyMap(t, n, oneMap+itself)); !strings.Contains(got, `pending northwind.azurecr.io: the kubelet (process 100) has acr-credential-provider return the credential of "northwind.azurecr.io" for it`) {
+	if got := summary(applyMap(t, n, oneMap+itself)); !strings.Contains(got, `pending northwind.azurecr.io: acr-credential-provider still returns the credential of "northwind.azurecr.io" for this source`) {
 		t.Errorf("an ACR registry's mirror is not pending: %s", got)
 	}
 	wantRouted(t, n, "northwind.azurecr.io", "")
@@ -368,7 +368,7 @@ func TestStockForeign(t *testing.T) {
 	wantLeft(t, apply(t, n), "")
 	write(t, file, hostsOf(t, n, "mcr.microsoft.com")+"# mine\n")
 	todo := apply(t, n)
-	wantLeft(t, todo, "pending mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider return")
+	wantLeft(t, todo, "pending mcr.microsoft.com: acr-credential-provider still returns")
 	if len(todo.Conflicts) != 1 {
 		t.Errorf("the plan leaves %v; want the edited file", todo.Conflicts)
 	}
@@ -415,7 +415,7 @@ func TestStockIdentity(t *testing.T) {
 	}
 	n, host := newNode(t, stockMap+"[credential.azure]\nkind = \"azure\"\nconfig = \"/etc/other.json\"\n")
 	withAKS(t, n, host)
-	if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "read /etc/kubernetes/azure.json, and the map says /etc/other.json") {
+	if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "read /etc/kubernetes/azure.json, but the map has /etc/other.json") {
 		t.Errorf("with another file than the entry's: %v", err)
 	}
 }
@@ -427,7 +427,7 @@ func TestStockUnarmed(t *testing.T) {
 	in(stockMap)(t, n, host)
 	write(t, n.path("/etc/containerd/config.toml"), "version = 3\n")
 	for _, want := range []string{
-		"the kubelet (process 100) has acr-credential-provider answer for mirrors as before, which no time ends; restart it",
+		"acr-credential-provider still returns credentials for mirrors until the kubelet (process 100) restarts; restart it",
 		"neither it nor its imports set config_path",
 	} {
 		if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
@@ -440,7 +440,7 @@ func TestStockUnarmed(t *testing.T) {
 		t.Errorf("after the restart: %v; want nothing of the kubelet", err)
 	}
 	write(t, n.path("/etc/containerd/config.toml"), "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n")
-	wantLeft(t, apply(t, n), "pending mcr.microsoft.com: it is routed, and its pulls have no credential")
+	wantLeft(t, apply(t, n), "pending mcr.microsoft.com: active, but its pulls have no credential")
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
 }
@@ -456,7 +456,7 @@ func TestStockRestored(t *testing.T) {
 	host.startKubelet(theFlags...)
 	for range 2 {
 		todo := apply(t, n)
-		wantLeft(t, todo, `pending mcr.microsoft.com: the kubelet (process 100) has acr-credential-provider return the credential of "contoso.azurecr.io" for it, and did not start with`)
+		wantLeft(t, todo, `pending mcr.microsoft.com: acr-credential-provider still returns the credential of "contoso.azurecr.io" for this source to the kubelet (process 100), which did not start with`)
 		wantMirrors(t, n, "mcr.microsoft.com:contoso.azurecr.io")
 		wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
 		if todo.NeedsRestart {

@@ -34,14 +34,14 @@ func TestUnseenKubelet(t *testing.T) {
 	const unseen = "process 1 is \"sh\" and not a machine's init system"
 	n, host := newNode(t, oneMap)
 	host.unseen = unseen
-	wantLeft(t, apply(t, n), "pending mcr.microsoft.com: it cannot be known whether a kubelet runs here: "+unseen+"; if no kubelet runs here, write running = false under [kubelet] in the map, or run this with --no-kubelet")
+	wantLeft(t, apply(t, n), "pending mcr.microsoft.com: cannot tell whether a kubelet runs here: "+unseen+"; if no kubelet runs here, write running = false under [kubelet] in the map, or run this with --no-kubelet")
 	wantRouted(t, n, "mcr.microsoft.com", "")
 	n.NoKubelet = true
 	wantLeft(t, apply(t, n), "")
 	n.NoKubelet = false
 	applyMap(t, n, emptyMap)
 	host.after(time.Hour)
-	wantLeft(t, apply(t, n), "draining mcr.microsoft.com: it cannot be known whether a kubelet runs here")
+	wantLeft(t, apply(t, n), "draining mcr.microsoft.com: cannot tell whether a kubelet runs here")
 	host.after(3 * time.Hour)
 	wantGone(t, n, apply(t, n))
 }

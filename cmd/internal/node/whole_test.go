@@ -90,7 +90,7 @@ func generationOf(m *mirror.Map, one mirror.Mirror, f hosts.File) rendered {
 	r := rendered{data: unsealed(string(f.Data))}
 	for _, target := range one.Targets {
 		if target.DeliverHosts {
-			continue // it stands in the file
+			continue // it is in the file
 		}
 		for _, name := range target.Credentials {
 			if name != mirror.Anonymous {

@@ -85,7 +85,7 @@ func (t tree) certsLeft(m mirror.Mirror, name string, ns Namespace) string {
 	files := strings.Join(ns.Certs.Files(), ", ")
 	settings := ns.Certs.Settings(t.path(name))
 	if settings == "" {
-		return fmt.Sprintf("%s in it may be half of a pair that is being set up for %q, and a hosts.toml would put it out of force; remove it, or run \"mirrorcred apply --adopt\", which keeps a copy of it", files, m.Source)
+		return fmt.Sprintf("%s in it may be half of a pair that is being set up for %q, and a hosts.toml would make containerd ignore it; remove it, or run \"mirrorcred apply --adopt\", which keeps a copy of it", files, m.Source)
 	}
 	return fmt.Sprintf("containerd uses %s in it for %q, and a hosts.toml would end that; if a target needs them, write %s under %s in the map, then run \"mirrorcred apply --adopt\", which keeps a copy of them", files, m.Source, settings, registryOf(m))
 }

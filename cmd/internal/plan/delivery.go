@@ -12,14 +12,14 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// A credential may stand in hosts.toml instead of being returned by the plugin. It is
+// A credential may be in hosts.toml instead of being returned by the plugin. It is
 // then bound to its host: containerd offers it to no other one. Another process asks the
 // registry for it and hands it over. Until it has, the source is pending. Once the
 // credential has ended and was not renewed, containerd would offer pods' own secrets to
 // the mirror, several times for each object; so the mirror is left out if the source is
 // in the list, and stays otherwise, so that no pull goes to the source against the map.
 
-// A Delivery is what was handed over for a credential that stands in hosts.toml.
+// A Delivery is what was handed over for a credential that is in hosts.toml.
 type Delivery struct {
 	// Missing says that there is no credential yet, and Reason why, or why there is no
 	// newer one; "" if that is not known.
@@ -137,7 +137,7 @@ const LeftToNode = "no live credential goes into an image"
 // missing says that a credential was not handed over yet.
 func (d *Desired) missing(t mirror.Target, one Delivery) string {
 	if d.Elsewhere || d.NoDelivery {
-		return fmt.Sprintf("the credential of %q stands in hosts.toml, and "+LeftToNode+"; the node's first run writes it", t)
+		return fmt.Sprintf("the credential of %q belongs in hosts.toml, but "+LeftToNode+"; the node's first run writes it", t)
 	}
 	text := fmt.Sprintf(NotHandedOver+" to get the credential of %q", t)
 	if one.Reason != "" {
@@ -192,7 +192,7 @@ func (d *Desired) generation(m mirror.Mirror, f hosts.File) route.Generation {
 
 // delivered returns what stops a mirror from being delivered at once: the kubelet may
 // still hold a credential for the source. It is withdrawn and drained under the old
-// file, like that of a mirror that is removed: the source may stand behind the target in
+// file, like that of a mirror that is removed: the source may follow the target in
 // the new one. A target that is delivered already does not wait again.
 func (s *source) delivered() *exposure {
 	if !slices.ContainsFunc(s.next.Targets, func(t route.Target) bool { return t.Delivered }) {
@@ -232,7 +232,7 @@ func realmUnasked(in *situation, m mirror.Mirror, isAnonymous bool) share {
 	return share{warnings: []doctor.Finding{{
 		Name:   doctor.RealmUnasked,
 		Where:  m.Source.String(),
-		Text:   "its mirror accepts the credential in hosts.toml at its token realm alone, so a pod with a pull secret for the source needs an attempt without one, and does not get it yet: " + w.reason,
+		Text:   "its mirror only accepts the credential in hosts.toml at its token service; pods with their own pull secret for the source cannot use the mirror until the kubelet restarts: " + w.reason,
 		Repair: "restart the kubelet; until then such pods get their images from the rest of the list, or not at all",
 	}}}
 }

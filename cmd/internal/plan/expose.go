@@ -15,7 +15,7 @@ type exposure struct {
 	to   string // the registry, or [itself]
 	self bool   // to is the source itself
 	of   string // whose credential it is, "" if that is not known
-	// delivered says that it is the credential of the registry itself, which stands in
+	// delivered says that it is the credential of the registry itself, which is in
 	// hosts.toml from now on.
 	delivered bool
 	// before is the route by which the credential was answered.
@@ -37,9 +37,9 @@ func (e exposure) why() string {
 // wait.
 func (e exposure) pending(reason string) string {
 	if e.delivered {
-		return fmt.Sprintf("%s; the credential of %q moves into hosts.toml, bound to its host, once the kubelet can no longer offer it to another; to switch at once, restart the kubelet", reason, e.to)
+		return fmt.Sprintf("%s; the credential of %q will be written to hosts.toml once no pull can still carry the old credential; to switch at once, restart the kubelet", reason, e.to)
 	}
-	to, of := fmt.Sprintf("%q", e.to), "the one of before"
+	to, of := fmt.Sprintf("%q", e.to), "the previous one"
 	if e.to == itself {
 		to = "the source itself"
 	}
@@ -84,7 +84,7 @@ func (s *source) exposed() *exposure {
 	return nil
 }
 
-// itself stands in a list of registries for the source itself.
+// itself stands for the source itself in a list of registries.
 const itself = ""
 
 // served returns the route by which the plugin answered for a source until now, and

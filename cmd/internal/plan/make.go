@@ -93,7 +93,7 @@ func newKubelets(c *configuring, next configuration, read reads) *kubelets {
 	return ks
 }
 
-// planSources returns the share of all sources, of the map and of before.
+// planSources returns the share of all sources, of this map and of the previous one.
 func planSources(in *situation) share {
 	in.direct = direct(in)
 	var all share

@@ -42,7 +42,7 @@ type modelMap struct {
 }
 
 // shared returns the map with share_credential wherever the parser requires it: the
-// source stands behind a credential that the plugin returns.
+// source follows a credential that the plugin returns.
 func (s modelMap) shared() modelMap {
 	for i := range modelSources {
 		list := allTargets[s.targets[i]]

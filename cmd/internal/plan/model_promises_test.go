@@ -103,7 +103,7 @@ func (m *model) checkOffers(i int, file string) []route.Offer {
 	switch {
 	case err == nil && !slices.ContainsFunc(may, func(list []string) bool { return slices.Equal(got, list) }) && (len(got) > 0 || may != nil):
 		m.errorf("%s is offered %q, where containerd reads\n%q\nand %q may be offered", modelHosts[i], got, file, may)
-	case errors.Is(err, errUnarmed) && len(m.last.Held) > 0: // its route is of the tree of before until it is not held
+	case errors.Is(err, errUnarmed) && len(m.last.Held) > 0: // its route is of the previous tree until it is not held
 	case err != nil && slices.ContainsFunc(may, func(list []string) bool { return len(list) > 0 }) && !strings.Contains(err.Error(), "being drained"):
 		m.errorf("%s is routed to %q, and there is no answer: %v", modelHosts[i], may, err)
 	}

@@ -50,7 +50,7 @@ func (ownPlugin) lacks(_ mirror.Mirror, matches bool, _ map[string]string) strin
 }
 
 // needs returns one provider for each credential that needs a pod's token, and the
-// plugin's own provider for the rest. A mirror whose credentials all stand in hosts.toml
+// plugin's own provider for the rest. A mirror whose credentials all are in hosts.toml
 // needs none, unless a registry wants its token realm.
 func (p ownPlugin) needs(m mirror.Mirror) []string {
 	if m.Delivers() && !slices.ContainsFunc(m.Targets, needsPlugin) {
@@ -91,7 +91,7 @@ func (p ownPlugin) needs(m mirror.Mirror) []string {
 var onlyAnonymous = []string{mirror.Anonymous}
 
 // stillAnswers reports whether a provider has answered for a mirror whose credentials
-// stand in hosts.toml from now on, and may have to until that file is in place.
+// be in hosts.toml from now on, and may have to until that file is in place.
 func (p ownPlugin) stillAnswers(c *configuring, m mirror.Mirror, provider string) bool {
 	own, _ := newRoutes(c.seen, c.tree.dir).of(hosts.Namespace(m.Source))
 	isAnswered := func(list route.Credentials, registry string) bool {

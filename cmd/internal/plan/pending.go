@@ -44,12 +44,12 @@ func (ks *kubelets) areNone() bool { return len(ks.list) == 0 && ks.unsettled ==
 // routed already, or may not ask for it.
 func (ks *kubelets) misses(m mirror.Mirror) pendingReason {
 	if reason := ks.lacksNow(m); reason != "" {
-		return pendingReason{reason: "it is routed, and its pulls may have no credential: " + reason}
+		return pendingReason{reason: "active, but its pulls may have no credential: " + reason}
 	}
 	needs := ks.needed(m)
 	for _, k := range ks.list {
 		if k.misconfigured != "" {
-			return pendingReason{reason: "it is routed, and its pulls have no credential: " + k.misconfigured}
+			return pendingReason{reason: "active, but its pulls have no credential: " + k.misconfigured}
 		}
 		if reason := ks.misread(k, needs, m); reason != "" {
 			return pendingReason{reason + "; restart the kubelet", !ks.rejected}
@@ -64,15 +64,15 @@ func (ks *kubelets) misread(k kubelet, needs []Entry, m mirror.Mirror) string {
 	lacks := k.lacks(needs, m)
 	switch {
 	case !k.known && !k.Embedded && k.Dating.Worthless:
-		return fmt.Sprintf("it is routed, and its pulls may have no credential: the wall clock was set after the kubelet (process %d) started, so the time of its configuration does not tell whether it read that", k.PID)
+		return fmt.Sprintf("active, but its pulls may have no credential: the wall clock was set after the kubelet (process %d) started, so the time of its configuration does not show which version it read", k.PID)
 	case !k.known && !k.Embedded:
-		return fmt.Sprintf("it is routed, and its pulls may have no credential: the kubelet's configuration changed after the kubelet (process %d) started, and what that read is not known", k.PID)
+		return fmt.Sprintf("active, but its pulls may have no credential: the kubelet's configuration changed after the kubelet (process %d) started, and it is not known which version it read", k.PID)
 	case !k.known || lacks == "":
 		return ""
 	case k.hasOther(m, ks.plugin):
-		return fmt.Sprintf("it is routed, and the kubelet (process %d) has its credential from the plugin of before", k.PID)
+		return fmt.Sprintf("active, but the kubelet (process %d) still gets its credential from the previous plugin", k.PID)
 	}
-	return fmt.Sprintf("it is routed, and its pulls have no credential: the kubelet (process %d) started with a configuration that does not name %s", k.PID, lacks)
+	return fmt.Sprintf("active, but its pulls have no credential: the kubelet (process %d) started with a configuration that does not name %s", k.PID, lacks)
 }
 
 // keepsAnswering returns why containerd cannot be sent to a host for a source, or to
@@ -84,9 +84,9 @@ func (ks *kubelets) keepsAnswering(source, host string) pendingReason {
 		switch {
 		case to == "" || to == host:
 		case ks.rejected:
-			return pendingReason{reason: fmt.Sprintf("the kubelet (process %d) has %s return the credential of %q for it, and did not start with the configuration that ends that; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again", k.PID, mirror.Stock, to)}
+			return pendingReason{reason: fmt.Sprintf("%s still returns the credential of %q for this source to the kubelet (process %d), which did not start with the configuration that ends that; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again", mirror.Stock, to, k.PID)}
 		default:
-			return pendingReason{fmt.Sprintf("the kubelet (process %d) has %s return the credential of %q for it, which no time ends; %s", k.PID, mirror.Stock, to, stopFirst), true}
+			return pendingReason{fmt.Sprintf("%s still returns the credential of %q for this source until the kubelet (process %d) restarts; %s", mirror.Stock, to, k.PID, stopFirst), true}
 		}
 	}
 	return pendingReason{}

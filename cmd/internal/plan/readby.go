@@ -88,7 +88,7 @@ func untold(pid int) doctor.Finding {
 	return doctor.Finding{
 		Name:   doctor.ClockUnknown,
 		Where:  fmt.Sprintf("process %d", pid),
-		Text:   "nothing tells whether the wall clock was set after this kubelet started; if it was, the time of its configuration does not show that the kubelet read what it is now, and pulls may go without a credential",
+		Text:   "cannot tell whether the wall clock was set after this kubelet started; if it was, the kubelet may not have read its present configuration, and pulls may have no credential",
 		Repair: "restart the kubelet while \"mirrorcred watch\" runs, or run it as a systemd service",
 	}
 }

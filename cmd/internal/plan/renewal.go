@@ -11,7 +11,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// A credential that stands in hosts.toml is renewed in the middle of its life at the
+// A credential that is in hosts.toml is renewed in the middle of its life at the
 // latest. Well past that, or after a failed try, something is wrong, and there is still
 // time to repair it.
 

@@ -40,7 +40,7 @@ func (s *source) isLost() bool {
 func (s *source) finishDrain() share {
 	name := s.file.Namespace
 	found, isOver := drain(s.situation, name, s.own, s.own, takenOut, func(reason string) string {
-		return reason + "; then it is routed anew, once the kubelet asks for its credential again"
+		return reason + "; then it is activated again, once the kubelet asks for its credential"
 	})
 	conflict, adopted := s.tree.conflict(s.Mirror)
 	if found.adopted = adopted; conflict.Reason != "" {

@@ -90,7 +90,7 @@ func machineOf(d *Desired, o *Observed) machine {
 		m.running = o.Running
 	}
 	if o.Unseen != "" && !d.NoKubelet && !d.Map.Kubelet.NotRunning {
-		m.unseen = "it cannot be known whether a kubelet runs here: " + o.Unseen + "; if no kubelet runs here, write running = false under [kubelet] in the map, or run this with --no-kubelet"
+		m.unseen = "cannot tell whether a kubelet runs here: " + o.Unseen + "; if no kubelet runs here, write running = false under [kubelet] in the map, or run this with --no-kubelet"
 	}
 	return m
 }

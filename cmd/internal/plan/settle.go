@@ -24,7 +24,7 @@ func settledConfiguration(c *configuring) (configuration, error) {
 	if still.Text == "" {
 		return next, err
 	}
-	left := next.left(c.seen.State, still.Text+"; it is changed when it is still")
+	left := next.left(c.seen.State, still.Text+"; mirrorcred changes it once it has not changed for 2 s")
 	left.settles = still.Left
 	return left, nil
 }

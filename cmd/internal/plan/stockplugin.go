@@ -111,7 +111,7 @@ func (p *stockPlugin) entries(c *configuring) (entries, error) {
 	}
 	if len(mirrors) > 0 {
 		if azure != "" && before.azure != azure {
-			return e, fmt.Errorf("%s has %s read %s, and the map says %s; make them one, by config under [credential.azure]", c.path(c.Map.Kubelet.Config), mirror.Stock, before.azure, azure)
+			return e, fmt.Errorf("%s has %s read %s, but the map has %s; use the same file: set config under [credential.azure]", c.path(c.Map.Kubelet.Config), mirror.Stock, before.azure, azure)
 		}
 		a, open := c.seen.ask(Question{About: AboutIdentity, Path: before.azure})
 		if e.questions = open; a.Err != nil {

@@ -48,11 +48,11 @@ func stillMapped(c *configuring, list []kubelet) error {
 	}
 	for _, k := range list {
 		if !k.known || len(k.mirrors) > 0 {
-			return fmt.Errorf("the kubelet (process %d) has %s answer for mirrors as before, which no time ends; restart it", k.PID, mirror.Stock)
+			return fmt.Errorf("%s still returns credentials for mirrors until the kubelet (process %d) restarts; restart it", mirror.Stock, k.PID)
 		}
 	}
 	if c.machine.unseen != "" {
-		return fmt.Errorf("a kubelet may have %s answer for mirrors as before: %s", mirror.Stock, c.machine.unseen)
+		return fmt.Errorf("%s may still return credentials for mirrors: %s", mirror.Stock, c.machine.unseen)
 	}
 	return nil
 }

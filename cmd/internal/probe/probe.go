@@ -108,7 +108,7 @@ func (p *Prober) lastPulled() map[string]mirror.Image {
 		if err != nil || image.Repository() == noImage || strings.HasSuffix(image.Repository(), "/"+noImage) {
 			return nil
 		}
-		// The plugin returns nothing for a credential that stands in hosts.toml.
+		// The plugin returns nothing for a credential that is in hosts.toml.
 		if m, ok := p.Mirrors.Resolve(image); ok && (e.Outcome == audit.Answered || m.Delivers()) {
 			last[m.Source.String()] = image
 		}

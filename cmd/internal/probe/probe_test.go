@@ -173,7 +173,7 @@ func TestKeepsCredential(t *testing.T) {
 }
 
 // TestLastPulled finds the image of a mirror in the plugin's log, which has no answer for a
-// credential that stands in hosts.toml.
+// credential that is in hosts.toml.
 func TestLastPulled(t *testing.T) {
 	m, err := mirror.Parse("", []byte(`version = 1
 [[mirror]]

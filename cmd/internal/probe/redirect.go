@@ -38,7 +38,7 @@ func (q question) redirects(ctx context.Context, authorization string) []doctor.
 		"serve its storage under another name and over https, or have the registry send the layers itself")
 }
 
-// holdsCredential reports whether the credential stands in hosts.toml.
+// holdsCredential reports whether the credential is in hosts.toml.
 func (q question) holdsCredential() bool {
 	for name := range q.endpoint.Header {
 		if strings.EqualFold(name, "Authorization") {

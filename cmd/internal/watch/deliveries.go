@@ -8,7 +8,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
 )
 
-// A Delivery is a credential that stands in hosts.toml, as far as the process that asks
+// A Delivery is a credential that is in hosts.toml, as far as the process that asks
 // its registry got.
 type Delivery struct {
 	Registry string `json:"registry"`
@@ -83,5 +83,5 @@ func exposeDeliveries(e *exposition, list []Delivery) {
 		failing = append(failing, series{d.labels(), value})
 	}
 	e.family(gauge, "mirrorcred_delivery_failing",
-		"1 if the last try to fetch a credential that stands in hosts.toml, or to prove it at its registry, failed; else 0.", failing)
+		"1 if the last try to fetch a credential that is in hosts.toml, or to prove it at its registry, failed; else 0.", failing)
 }

@@ -24,7 +24,7 @@ func exposeMap(e *exposition, last lastPlan, deliveries []Delivery) {
 		}
 	}
 	e.family(gauge, "mirrorcred_credential_expiry_timestamp_seconds",
-		"When a credential of the map ends, if its file says so; the label is its name in the map, or the file of a client certificate. With a registry it is one that stands in hosts.toml there and is renewed.", ends)
+		"When a credential of the map ends, if its file says so; the label is its name in the map, or the file of a client certificate. With a registry it is one that is in hosts.toml there and is renewed.", ends)
 	e.family(gauge, "mirrorcred_credential_issued_timestamp_seconds", "When such a credential was issued, if its file says so, or fetched.", issued)
 }
 

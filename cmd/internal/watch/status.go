@@ -56,7 +56,7 @@ type Status struct {
 	// Degraded and Dropped are as in [FileWatching].
 	Degraded string `json:"file_watching_degraded,omitempty"`
 	Dropped  int    `json:"file_events_dropped,omitempty"`
-	// Deliveries are the credentials that stand in hosts.toml.
+	// Deliveries are the credentials that are in hosts.toml.
 	Deliveries []Delivery `json:"deliveries,omitempty"`
 	// Armed says that the plugin may return credentials: containerd reads the
 	// mirrors.

@@ -64,7 +64,7 @@ func (e *Events) set(dir string, id identity) (bool, error) {
 	if isSet {
 		e.unset(dir) // it belongs to another directory, which was moved away
 	} else {
-		// fsnotify may not have read yet that the directory of before is gone. With two
+		// fsnotify may not have read yet that the previous directory is gone. With two
 		// directories under one path it would panic later.
 		_ = e.watcher.Remove(dir)
 	}

@@ -53,7 +53,7 @@ func newNode(t *testing.T, programs string) node {
 	const name = "mirror-credential-provider"
 	plugin := filepath.Join(programs, name)
 	n.program(t, filepath.Join(n.root, "var/lib/kubelet/credential-provider", name), "exit 1")
-	// The configuration stays as it was generated: what stands in the bin
+	// The configuration stays as it was generated: what is in the bin
 	// directory under the provider's name adds --root to its arguments.
 	n.program(t, filepath.Join(n.bin, name), fmt.Sprintf("exec %q \"$@\" --root %q", plugin, n.root))
 	n.program(t, filepath.Join(n.bin, "acr-credential-provider"), "exit 1")

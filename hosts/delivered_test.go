@@ -247,7 +247,7 @@ func (g *deliveryGenerator) next() string {
 }
 
 // leaveOut takes a target out of each mirror that has others, as is done with one whose
-// credential has ended.
+// credential has expired.
 func (g *deliveryGenerator) leaveOut(m *mirror.Map) {
 	for i, one := range m.Mirrors {
 		if len(one.Targets) > 1 {

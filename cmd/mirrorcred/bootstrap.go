@@ -26,7 +26,7 @@ number of times; one that finds nothing to do changes nothing.
         completions, containerd's config_path, and the mirrors
   join  the kubelet's half, on the node, before or after it joins its cluster:
         the plugin and its configuration, the kubelet's two flags, the service,
-        and a restart of the kubelet if it runs and has something to read
+        and a restart of the kubelet if it runs and its configuration changed
   undo  everything back as it was: the mirrors drain first
 
   -n, --dry-run    change nothing; print each step and command in a line,

@@ -18,8 +18,8 @@ const checkUsage = `Usage: mirrorcred check [--probe [--image IMAGE]] [FLAGS]
 Looks at everything on this node that would make a pull go wrong: the map, how
 containerd is configured, every hosts.toml whoever wrote it, the kubelet's
 providers, the plugin, and the files of the credentials. Each finding has a name
-that stays, where it is, what it does to pulls, and the one thing to do. It changes
-nothing, and goes as far as the rights of who runs it.
+that does not change, a place, what it does to pulls, and the one thing to do. It
+changes nothing. Run it as root to see everything.
 
       --probe        also ask the registries: run the plugin as the kubelet does, log
                      in with what it answers, and ask for the image that was pulled
@@ -33,6 +33,10 @@ nothing, and goes as far as the rights of who runs it.
   -h, --help         print this text
 
 Exit code: 0 nothing is wrong; 1 something is; 2 warnings only.
+
+Example:
+  mirrorcred check
+  mirrorcred check --probe --image mcr.microsoft.com/oss/kubernetes/pause:3.9
 `
 
 // runCheck is the command check.

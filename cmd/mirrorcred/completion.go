@@ -14,7 +14,7 @@ import (
 const completionUsage = `Usage: mirrorcred completion bash|zsh|fish|man
 
 Prints a script for a shell that completes the commands and their flags, or the
-manual page. They say what --help says.
+manual page. Both have the text of --help.
 
   -h, --help  print this text
 

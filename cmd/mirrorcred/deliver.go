@@ -123,11 +123,11 @@ func stateOf(v handover.Value) string {
 	case v.Authorization == "":
 		return "not delivered"
 	case v.Ended(time.Now()):
-		return "ended " + v.Until.UTC().Format(time.RFC3339)
+		return "expired " + v.Until.UTC().Format(time.RFC3339)
 	case !v.Until.IsZero():
 		return "delivered, until " + v.Until.UTC().Format(time.RFC3339)
 	}
-	return "delivered, without an end"
+	return "delivered, does not expire"
 }
 
 // printDelivered prints until when each credential holds.

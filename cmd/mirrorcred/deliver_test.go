@@ -198,7 +198,7 @@ func TestDeliverOnce(t *testing.T) {
 		t.Fatalf("%+v, %v", results, err)
 	}
 	var out strings.Builder
-	if err := printDelivered(&out, results); err != nil || out.String() != n.host()+"  credential robot: delivered, without an end\n" {
+	if err := printDelivered(&out, results); err != nil || out.String() != n.host()+"  credential robot: delivered, does not expire\n" {
 		t.Errorf("it prints %q, %v", out.String(), err)
 	}
 
@@ -242,10 +242,10 @@ func TestDeliverDue(t *testing.T) {
 	if _, err := n.delivery().once(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	prints("delivered, without an end; stays")
+	prints("delivered, does not expire; stays")
 	time.Sleep(1100 * time.Millisecond) // times of a value are whole seconds
 	n.login(deliverCanary + "changed")
-	prints("delivered, without an end; would be fetched, and tried at the registry")
+	prints("delivered, does not expire; would be fetched, and tried at the registry")
 
 	n.write("etc/mirrorcred/mirrors.toml", n.mirrors("kubelet"))
 	var out strings.Builder
@@ -295,7 +295,7 @@ func TestDeliverFor(t *testing.T) {
 		t.Errorf("beside another: %q", notes)
 	}
 	unlock()
-	if notes := pass(); len(notes) != 1 || !strings.Contains(notes[0], "holds until "+end.Format(time.RFC3339)) {
+	if notes := pass(); len(notes) != 1 || !strings.Contains(notes[0], "is valid until "+end.Format(time.RFC3339)) {
 		t.Errorf("the notes are %q", notes)
 	}
 	n.write("etc/mirrorcred/mirrors.toml", n.mirrors("kubelet"))

@@ -105,7 +105,7 @@ func (d *delivery) once(ctx context.Context) ([]deliver.Result, error) {
 
 // deliverFor asks the registries for a node that "mirrorcred apply" is about to change,
 // unless another process does that, and returns until when each credential holds. A
-// registry that fails is no error here: what waits for it says so.
+// registry that fails is not an error here: what waits for it reports it.
 func deliverFor(ctx context.Context, n *node.Node) ([]string, error) {
 	m, err := n.ReadMap()
 	if err != nil {
@@ -126,7 +126,7 @@ func deliverFor(ctx context.Context, n *node.Node) ([]string, error) {
 	var notes []string
 	for _, r := range d.deliverer.Once(ctx, d.wanted(m)) {
 		if !r.Value.Until.IsZero() && !r.Value.Ended(time.Now()) {
-			notes = append(notes, fmt.Sprintf("the credential %q of %s in hosts.toml holds until %s; \"mirrorcred watch\" has it renewed", r.Want.Credential.Name, r.Want.Target, r.Value.Until.UTC().Format(time.RFC3339)))
+			notes = append(notes, fmt.Sprintf("the credential %q of %s in hosts.toml is valid until %s; \"mirrorcred watch\" has it renewed", r.Want.Credential.Name, r.Want.Target, r.Value.Until.UTC().Format(time.RFC3339)))
 		}
 	}
 	return notes, nil

@@ -29,7 +29,7 @@ credential, and what the registry sees that the image names. It reads what is in
 force on the node now, which may not be what the map says; no registry is asked.
 
       --live      also run mirrorcred's plugin as the kubelet does, and print what
-                  it answers, each secret as its length and its end
+                  it answers, each secret as its length and when it expires
       --map FILE  the map (default /etc/mirrorcred/mirrors.toml, or else
                   /etc/mirrorcred/delivered/mirrors.toml, below --root)
       --root DIR  take all paths as below DIR

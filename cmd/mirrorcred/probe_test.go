@@ -70,7 +70,7 @@ var probeCases = map[string]probeCase{
 	"the plugin fails":                 {want: []string{doctor.ProbeCredential}, text: "the plugin returns no credential: no identity", plugin: "echo no identity >&2; exit 1"},
 	"a wrong password":                 {want: []string{doctor.ProbeUnauthorized}, text: "refuses the credential harbor", token: reply(401, "")},
 	"a wrong password, Basic":          {want: []string{doctor.ProbeUnauthorized}, login: "basic", handle: reply(401, "")},
-	"a token that has ended":           {want: []string{doctor.ProbeUnauthorized}, text: "its token ended on 2020-", password: tokenFor("", time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)), token: reply(401, "")},
+	"a token that has expired":         {want: []string{doctor.ProbeUnauthorized}, text: "its token expired on 2020-", password: tokenFor("", time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)), token: reply(401, "")},
 	"a token of another":               {want: []string{doctor.ProbeAudience}, text: `its token is for "fabrikam.azurecr.io"`, password: tokenFor("fabrikam.azurecr.io", time.Now().Add(time.Hour)), token: reply(401, "")},
 	"no role":                          {want: []string{doctor.ProbeForbidden}, text: "may not pull hub/oss/app", prefix: "/hub", handle: reply(401, "", "Www-Authenticate", `Bearer realm="https://x",error="insufficient_scope"`)},
 	"no role, 403":                     {want: []string{doctor.ProbeForbidden}, handle: reply(403, "")},

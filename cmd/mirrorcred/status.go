@@ -23,7 +23,7 @@ const statusUsage = `Usage: mirrorcred status [FLAGS]
 Shows the state of this node: whether it is in sync, each source with its targets,
 its credential and the last run of the plugin for it, and what is pending, draining
 or held and why, conflicts, warnings, and the last fault. It asks the watcher; if
-none runs, it compares the files of the node with the map itself, and says so.
+none runs, it compares the files of the node with the map itself, and prints that.
 
   --json         print it as JSON
   --map FILE     the map (default /etc/mirrorcred/mirrors.toml, or else
@@ -35,6 +35,10 @@ none runs, it compares the files of the node with the map itself, and says so.
 
 Exit code: 0 the node is in sync; 2 something is pending, draining, held or not
 applied; 1 a fault or a conflict.
+
+Example:
+  mirrorcred status
+  mirrorcred status --json
 `
 
 // A wholeStatus is what status shows.
@@ -165,7 +169,7 @@ func (p *printer) deliveries(list []watch.Delivery, now time.Time) {
 		case d.Credential == "":
 			state = "no credential yet"
 		case d.Ended(now):
-			state += " ended " + when(d.Until)
+			state += " expired " + when(d.Until)
 		case !d.Until.IsZero():
 			state += " until " + when(d.Until)
 		}

@@ -19,10 +19,10 @@ func TestStatusEnded(t *testing.T) {
 		left  time.Duration // 0 for a credential without an end
 		ended bool
 	}{
-		"it ends later":     {time.Hour, false},
-		"it has ended":      {-time.Second, true},
-		"it has no end":     {0, false},
-		"it ended long ago": {-1000 * time.Hour, true},
+		"it ends later":       {time.Hour, false},
+		"it has expired":      {-time.Second, true},
+		"it has no end":       {0, false},
+		"it expired long ago": {-1000 * time.Hour, true},
 	} {
 		store := watch.NewStatusStore(version, "/etc/mirrorcred/mirrors.toml")
 		store.Record(watch.Report{Began: time.Now()}) // in sync
@@ -36,7 +36,7 @@ func TestStatusEnded(t *testing.T) {
 		if isFault := errors.As(err, &code) && code == 1; isFault != test.ended || !test.ended && err != nil {
 			t.Errorf("%s: status ends with %v", name, err)
 		}
-		if strings.Contains(out, "not in sync") != test.ended || strings.Contains(out, "credential robot in hosts.toml ended") != test.ended {
+		if strings.Contains(out, "not in sync") != test.ended || strings.Contains(out, "credential robot in hosts.toml expired") != test.ended {
 			t.Errorf("%s: status is\n%s", name, out)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/credential"
 )
 
-// Lifetime returns when the password for the query was issued and when it ends. Each
+// Lifetime returns when the password for the query was issued and when it expires. Each
 // is zero if the password does not say: only a JSON web token does (RFC 7519). A
 // helper's passwords are not asked for.
 func (s *Source) Lifetime(query credential.Query) (from, until time.Time) {

@@ -76,7 +76,7 @@ func pair(o *Options, cert, key []byte) ([]tls.Certificate, error) {
 	case err != nil:
 		return nil, errors.New("the client certificate of the node's kubeconfig and its key do not go together as PEM; write both as the kubelet has them")
 	case c.Leaf != nil && o.Now().After(c.Leaf.NotAfter):
-		return nil, fmt.Errorf("the client certificate of the node's kubeconfig ended at %s; see in the kubelet's log why it was not renewed", c.Leaf.NotAfter.UTC().Format("2006-01-02 15:04"))
+		return nil, fmt.Errorf("the client certificate of the node's kubeconfig expired at %s; see in the kubelet's log why it was not renewed", c.Leaf.NotAfter.UTC().Format("2006-01-02 15:04"))
 	}
 	return []tls.Certificate{c}, nil
 }

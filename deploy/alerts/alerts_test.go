@@ -138,7 +138,7 @@ var situations = map[string][]situation{
 		{"one map a ring", []string{`mirrorcred_map_info{instance="a",ring="one",hash="x"} 1x90`, `mirrorcred_map_info{instance="b",ring="two",hash="y"} 1x90`}, never},
 		{"a rollout that ends", []string{`mirrorcred_map_info{instance="a",hash="x"} 1x40`, `mirrorcred_map_info{instance="b",hash="y"} 1x90`}, never},
 	},
-	"MirrorcredCredentialEnds": {
+	"MirrorcredCredentialExpires": {
 		{"in two weeks", []string{`mirrorcred_credential_expiry_timestamp_seconds{credential="azure"} 1210200x90`, `mirrorcred_credential_issued_timestamp_seconds{credential="azure"} -31536000x90`}, 26 * time.Minute},
 		{"it is not known since when", []string{`mirrorcred_credential_expiry_timestamp_seconds{credential="azure"} 86400x90`}, 15 * time.Minute},
 		{"short, but renewed", []string{`mirrorcred_credential_expiry_timestamp_seconds{credential="ecr"} 43200+60x90`, `mirrorcred_credential_issued_timestamp_seconds{credential="ecr"} 0+60x90`}, never},

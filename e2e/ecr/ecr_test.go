@@ -218,7 +218,7 @@ func TestMirror(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(root, "run")); err != nil {
 		t.Fatal(err)
 	}
-	// A token that is about to end is not to be kept.
+	// A token that is about to expire must not be kept.
 	a.set(time.Second, "")
 	for range 2 {
 		answer, _ := pull(t, root, image)

@@ -36,7 +36,7 @@ var planned = []struct {
 	{plan.Plan{Changes: []plan.Change{changed(secretHosts, secretHosts+"\n", 0o600)}}, nil, []string{"error not-applied"}},
 	{plan.Plan{Changes: []plan.Change{changed(secretHosts, secretHosts, 0o644)}}, nil, []string{"error not-applied"}},
 	{plan.Plan{Changes: []plan.Change{changed("[host]\n", "[host]\n", 0o600)}}, nil, []string{"error not-applied"}},
-	{plan.Plan{Faults: []plan.Pending{{Source: "quay.io", Reason: "the credential of \"harbor.corp\" ended at 2026-01-02 12:00:00 and was not renewed, so pulls through it fail until it is renewed; see why"}}}, nil, []string{"error credential-ended"}},
+	{plan.Plan{Faults: []plan.Pending{{Source: "quay.io", Reason: "the credential of \"harbor.corp\" expired at 2026-01-02 12:00:00 and was not renewed, so pulls through it fail until it is renewed; see why"}}}, nil, []string{"error credential-expired"}},
 	{plan.Plan{Warnings: []doctor.Finding{{Name: doctor.CredentialNotRenewed, Where: "/m:7", Text: "t", Repair: "r"}}}, nil, []string{"warning credential-not-renewed"}},
 	{plan.Plan{Warnings: []doctor.Finding{{Name: doctor.RealmUnasked, Where: "quay.io", Text: "t", Repair: "r"}}}, nil, []string{"warning realm-not-asked"}},
 	{plan.Plan{Draining: []plan.Pending{{Source: "quay.io", Reason: "its last pulls may still come; wait"}}}, nil, []string{"note source-draining"}},

@@ -39,9 +39,9 @@ func (v *visit) deliverer(ctx context.Context, o Options, m *mirror.Map) {
 	}
 	then := "mirrors with ready are turned on only when their time is over"
 	if m.Delivers() {
-		then = "credentials in hosts.toml are not renewed, and end"
+		then = "credentials in hosts.toml are not renewed and will expire"
 	}
-	text := fmt.Sprintf("the map needs registries to be asked, and %s, so %s", what, then)
+	text := fmt.Sprintf("the map needs mirrorcred-deliver, but %s, so %s", what, then)
 	if last := v.lastFault(m); last != "" && !slices.ContainsFunc(v.found, func(f doctor.Finding) bool { return strings.Contains(f.Text, last) }) {
 		text += "; before that it failed: " + last
 	}

@@ -252,7 +252,7 @@ func TestBrokenDelivered(t *testing.T) {
 func TestDeliverNotRunning(t *testing.T) {
 	waits := plan.Pending{Source: "ghcr.io", Reason: plan.NotHandedOver + " to get the credential of \"harbor.corp\"; " + plan.SeeDeliverLog}
 	refused := plan.Pending{Source: "ghcr.io", Reason: plan.NotHandedOver + " to get the credential of \"harbor.corp\": harbor.corp: it answers 401; correct the credential"}
-	late := doctor.Finding{Name: doctor.CredentialNotRenewed, Where: "/m:7", Text: "it ends", Repair: plan.SeeDeliverLog}
+	late := doctor.Finding{Name: doctor.CredentialNotRenewed, Where: "/m:7", Text: "it expires", Repair: plan.SeeDeliverLog}
 	for name, test := range map[string]struct {
 		plan  plan.Plan
 		fault string

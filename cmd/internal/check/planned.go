@@ -104,7 +104,7 @@ func nameOfWait(text string) string {
 // nameOfFault returns the name of the finding about a source with a fault of its own.
 func nameOfFault(text string) string {
 	if strings.Contains(text, plan.NotRenewed) {
-		return doctor.CredentialEnded
+		return doctor.CredentialExpired
 	}
 	return doctor.SourceFault
 }

@@ -63,7 +63,7 @@ func (v *visit) watcher(ctx context.Context, o Options, m *mirror.Map) {
 	}
 	w, err := o.Watcher(ctx)
 	if err != nil && disabled != nil {
-		v.add(doctor.WatcherNotRunning, systemd.WatchUnit, "the map has credentials in hosts.toml, and no watcher runs that writes renewed ones there, so they end", "systemctl enable --now "+systemd.WatchUnit)
+		v.add(doctor.WatcherNotRunning, systemd.WatchUnit, "the map has credentials in hosts.toml, but no watcher runs to write renewed ones there, so they will expire", "systemctl enable --now "+systemd.WatchUnit)
 		return
 	}
 	if err != nil {

@@ -1,6 +1,6 @@
 // Package deliver keeps the credentials that are in hosts.toml fresh: it fetches
 // each, proves it at its registry, hands it over to the process that writes hosts.toml,
-// and renews it before it ends.
+// and renews it before it expires.
 //
 // It knows when to ask, and whom. Package sources knows how a credential is got, package
 // prove what a registry makes of it, and package handover the files. Start at
@@ -26,7 +26,7 @@ import (
 type Fetched struct {
 	// Authorization is the header's value.
 	Authorization credential.Secret
-	// Until is when the credential ends, zero if it does not say so.
+	// Until is when the credential expires, zero if it does not say so.
 	Until time.Time
 	// Renew is when to fetch it again, zero for the middle of its life.
 	Renew time.Time
@@ -200,7 +200,7 @@ func (d *Deliverer) deliver(ctx context.Context, w Want) Result {
 	from := time.Now()
 	fetched, err := d.Fetch(ctx, w)
 	if err == nil && !fetched.Until.IsZero() && !fetched.Until.After(time.Now()) {
-		err = fmt.Errorf("it had ended already when it was fetched, at %s; check that the node's clock is right, or renew it", stamp(fetched.Until))
+		err = fmt.Errorf("it had already expired when it was fetched, at %s; check that the node's clock is right, or renew it", stamp(fetched.Until))
 	}
 	if err != nil {
 		return d.fail(ctx, r, "", fmt.Errorf("credential %q: %w", w.Credential.Name, err))
@@ -221,7 +221,7 @@ func (d *Deliverer) deliver(ctx context.Context, w Want) Result {
 }
 
 // fail records why there is no newer credential. The present one stays, unless its
-// registry refuses it: then it has ended.
+// registry refuses it: then it has expired.
 func (d *Deliverer) fail(ctx context.Context, r Result, refused credential.Secret, why error) Result {
 	r.Err = why
 	if errors.Is(context.Cause(ctx), context.Canceled) {

@@ -158,7 +158,7 @@ func TestNodesAskAtDifferentTimes(t *testing.T) {
 }
 
 // TestNotDueAtOnce checks that nothing about a credential or its file, nor a clock that is wrong,
-// makes it due again at once, and that one which has ended is not handed over.
+// makes it due again at once, and that one which has expired is not handed over.
 func TestNotDueAtOnce(t *testing.T) {
 	for name, test := range map[string]struct {
 		life, renew, written time.Duration // from now; 0 for none

@@ -64,7 +64,7 @@ func (f *Fetcher) Fetch(ctx context.Context, w Want) (Fetched, error) {
 }
 
 // fromProvider runs another vendor's provider. Its cacheDuration says when the kubelet
-// would ask again, and not when the credential ends.
+// would ask again, and not when the credential expires.
 func (f *Fetcher) fromProvider(ctx context.Context, w Want, source *execprovider.Source, query credential.Query) (Fetched, error) {
 	g := f.group(w.Group)
 	g.mu.Lock()

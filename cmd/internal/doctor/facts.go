@@ -75,7 +75,7 @@ type Keys interface {
 	// Lacks returns why the file has no credential for the images that begin
 	// with the one asked for, and what to do; "" if it may have one.
 	Lacks(query credential.Query) (what, repair string)
-	// Lifetime returns when the password was issued and when it ends, each zero if
+	// Lifetime returns when the password was issued and when it expires, each zero if
 	// that is not known.
 	Lifetime(query credential.Query) (from, until time.Time)
 	// Helper returns the name of the helper that is asked, "" if none is.

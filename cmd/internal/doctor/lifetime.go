@@ -8,7 +8,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
-// A Lifetime is when a credential that the map uses was issued and when it ends.
+// A Lifetime is when a credential that the map uses was issued and when it expires.
 type Lifetime struct {
 	// Credential is its name in the map, or the file of a client certificate.
 	Credential string
@@ -19,7 +19,7 @@ type Lifetime struct {
 // maxLifetimes bounds how many are reported, those that end first.
 const maxLifetimes = 100
 
-// Lifetimes returns when the credentials of the map end, one for each credential,
+// Lifetimes returns when the credentials of the map expire, one for each credential,
 // if their files say so. What a program renews by itself, such as the plugin's
 // tokens, is not among them.
 func Lifetimes(facts *Facts) []Lifetime {

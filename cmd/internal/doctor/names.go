@@ -102,7 +102,7 @@ const (
 	RealmUnasked          = "realm-not-asked"
 	NotDelivered          = "credential-not-delivered"
 	CredentialLeftToNode  = "credential-left-to-node"
-	CredentialEnded       = "credential-ended"
+	CredentialExpired     = "credential-expired"
 	CredentialNotRenewed  = "credential-not-renewed"
 	TokenRealmEarly       = "token-realm-too-early"
 )

@@ -157,7 +157,7 @@ func handed(serial int) step {
 	return func(t *testing.T, n *Node) { handAll(t, n, serial, func(string) bool { return false }) }
 }
 
-// handedEnded is [handed] for credentials of which those of a registry have ended, or all
+// handedEnded is [handed] for credentials of which those of a registry have expired, or all
 // if it is "".
 func handedEnded(serial int, registry string) step {
 	return func(t *testing.T, n *Node) {
@@ -216,7 +216,7 @@ func unsealed(data string) string {
 }
 
 // renderings returns what a map may be rendered as: once for each choice of delivered
-// registries whose credentials have ended.
+// registries whose credentials have expired.
 func renderings(t testing.TB, m *mirror.Map) [][]hosts.File {
 	t.Helper()
 	secrets := map[string]string{"/etc/mirrorcred/harbor.header": "canary-header"}

@@ -102,9 +102,9 @@ func TestRenewals(t *testing.T) {
 		"new":                               {0, until(time.Hour), "", ""},
 		"at the latest moment":              {30 * time.Minute, until(time.Hour), "", ""},
 		"a little later":                    {36 * time.Minute, until(time.Hour), "", ""},
-		"late":                              {37 * time.Minute, until(time.Hour), "", "ends at 2026-01-02 12:23:00 and was not renewed in the middle of its life|journalctl -u mirrorcred-deliver"},
-		"about to end":                      {time.Hour - time.Second, until(time.Hour), "", "ends at 2026-01-02 12:00:01"},
-		"a long one, late":                  {8 * time.Hour, until(12 * time.Hour), "", "ends at 2026-01-02 16:00:00"},
+		"late":                              {37 * time.Minute, until(time.Hour), "", "expires at 2026-01-02 12:23:00 and was not renewed in the middle of its life|journalctl -u mirrorcred-deliver"},
+		"about to end":                      {time.Hour - time.Second, until(time.Hour), "", "expires at 2026-01-02 12:00:01"},
+		"a long one, late":                  {8 * time.Hour, until(12 * time.Hour), "", "expires at 2026-01-02 16:00:00"},
 		"a failed try":                      {30 * time.Minute, until(time.Hour), "it answers 401; correct the credential", "it answers 401|correct the credential"},
 		"a failed try without a remedy":     {30 * time.Minute, until(time.Hour), "it answers 401", "it answers 401|journalctl"},
 		"without an end":                    {time.Hour, func(*handover.Value) {}, "", ""},
@@ -114,7 +114,7 @@ func TestRenewals(t *testing.T) {
 		"after a provider's time":           {8 * time.Hour, renew(6 * time.Hour), "", "was fetched at 2026-01-02 04:00:00"},
 		"a provider's few minutes":          {7 * time.Minute, renew(time.Minute), "", ""},
 		"a provider's few minutes, late":    {12 * time.Minute, renew(time.Minute), "", "was fetched at"},
-		"fetched again, the same":           {time.Minute, issued(10*time.Hour, time.Hour), "", `ends at 2026-01-02 12:59:00 and was not renewed in the middle of its life: credential "harbor" has no newer one|log in again`},
+		"fetched again, the same":           {time.Minute, issued(10*time.Hour, time.Hour), "", `expires at 2026-01-02 12:59:00 and was not renewed in the middle of its life: credential "harbor" has no newer one|log in again`},
 		"fetched again, the same, in time":  {time.Minute, issued(time.Hour, time.Hour), "", ""},
 		"fetched again, for a year":         {time.Minute, issued(300*day, 65*day), "", ""},
 		"fetched again, the last two weeks": {time.Minute, issued(355*day, 10*day), "", "has no newer one"},
@@ -148,7 +148,7 @@ func TestRenewals(t *testing.T) {
 	}
 }
 
-// TestEnded checks that an ended credential is said to have ended, and not that it will.
+// TestEnded checks that an expired credential is reported as expired, and not as one that will.
 func TestEnded(t *testing.T) {
 	for fault, want := range map[string]string{"": "; " + plan.SeeDeliverLog, "it answers 401; log in": ": it answers 401; log in"} {
 		r := newRenewing(t)

@@ -15,7 +15,7 @@ import (
 // A credential may be in hosts.toml instead of being returned by the plugin. It is
 // then bound to its host: containerd offers it to no other one. Another process asks the
 // registry for it and hands it over. Until it has, the source is pending. Once the
-// credential has ended and was not renewed, containerd would offer pods' own secrets to
+// credential has expired and was not renewed, containerd would offer pods' own secrets to
 // the mirror, several times for each object; so the mirror is left out if the source is
 // in the list, and stays otherwise, so that no pull goes to the source against the map.
 
@@ -26,7 +26,7 @@ type Delivery struct {
 	Missing bool
 	Reason  string
 	Realm   bool      // as in mirror.Target
-	Until   time.Time // when it ends; the zero time if it does not
+	Until   time.Time // when it expires; the zero time if it does not
 	// From is when it was fetched, Issued when it was issued, and Renew when it must be
 	// fetched again; each zero if that is not known.
 	From, Issued, Renew time.Time
@@ -38,7 +38,7 @@ func (d Delivery) ended(now time.Time) bool {
 
 // Deliver returns the map with what was handed over, by delivery key, and what of it can
 // be rendered now. In both, each target knows whether its registry wants the token realm;
-// in the second, a target whose credential has ended is left out if the source is in the
+// in the second, a target whose credential has expired is left out if the source is in the
 // list.
 func Deliver(m *mirror.Map, given map[string]Delivery, now time.Time) (full, present *mirror.Map) {
 	if !slices.ContainsFunc(m.Mirrors, mirror.Mirror.Delivers) {
@@ -74,7 +74,7 @@ func closeFiles(files []hosts.File, full *mirror.Map) {
 }
 
 // deliveries returns the sources that wait for a credential as pending, and has their
-// namespaces stay as they are; and those whose credential has ended as faults.
+// namespaces stay as they are; and those whose credential has expired as faults.
 func deliveries(d *Desired, given map[string]Delivery, blocked map[string]bool) share {
 	var s share
 	for i, m := range d.full().Mirrors {
@@ -105,7 +105,7 @@ func deliveries(d *Desired, given map[string]Delivery, blocked map[string]bool) 
 	return s
 }
 
-// nextEnd returns when the next of the delivered credentials ends, the zero time if none
+// nextEnd returns when the next of the delivered credentials expires, the zero time if none
 // will.
 func nextEnd(d *Desired, given map[string]Delivery) time.Time {
 	var next time.Time
@@ -160,13 +160,13 @@ func withRemedy(text string) string {
 // NotRenewed is what the reason says about a credential that has expired.
 const NotRenewed = "and was not renewed"
 
-// isEnded says that a credential has ended. isOut says that its target is left out.
+// isEnded says that a credential has expired. isOut says that its target is left out.
 func isEnded(t mirror.Target, one Delivery, isOut bool) string {
 	then := "pulls through it fail until it is renewed"
 	if isOut {
 		then = "its mirror is left out until it is renewed, and pulls go to the rest of the list"
 	}
-	text := fmt.Sprintf("the credential of %q ended at %s "+NotRenewed+", so %s", t, one.Until.Local().Format(time.DateTime), then)
+	text := fmt.Sprintf("the credential of %q expired at %s "+NotRenewed+", so %s", t, one.Until.Local().Format(time.DateTime), then)
 	if one.Reason != "" {
 		text += ": " + one.Reason
 	}

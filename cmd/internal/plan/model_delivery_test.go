@@ -150,7 +150,7 @@ func headersIn(file string) []string {
 	return list
 }
 
-// checkEnded holds, after a run that did all it could, that a credential that has ended
+// checkEnded holds, after a run that did all it could, that a credential that has expired
 // is left out if the source is in the list, and stays otherwise.
 func (m *model) checkEnded(held string) {
 	waits := func(host string) bool {

@@ -103,7 +103,7 @@ type Plan struct {
 	// Settles is the time after which a file that another program is writing may have
 	// settled; 0 if there is no such file.
 	Settles time.Duration `json:"-"`
-	// Ends is when the next credential in hosts.toml ends, after which another plan is
+	// Ends is when the next credential in hosts.toml expires, after which another plan is
 	// due; the zero time if none will.
 	Ends time.Time `json:"-"`
 	// Refused are the namespaces in which something could not be changed.

@@ -16,11 +16,11 @@ import (
 // time to repair it.
 
 const (
-	// grace is how long the renewal of a credential that names no end may be late: tries
+	// grace is how long the renewal of a credential without a time of expiry may be late: tries
 	// come every five minutes.
 	grace = 10 * time.Minute
-	// soon is how long before its end a person has to renew a credential, as the alert
-	// MirrorcredCredentialEnds has it.
+	// soon is how long before it expires a person must renew a credential, as the alert
+	// MirrorcredCredentialExpires has it.
 	soon = 14 * 24 * time.Hour
 )
 
@@ -93,7 +93,7 @@ func realmEarly(t mirror.Target, v hosts.Version) doctor.Finding {
 func (d *Desired) renewal(t mirror.Target, one Delivery) doctor.Finding {
 	text := fmt.Sprintf("the credential of %q in hosts.toml was fetched at %s and not renewed since", t, stamp(one.From))
 	if !one.Until.IsZero() {
-		text = fmt.Sprintf("the credential of %q in hosts.toml ends at %s and was not renewed in the middle of its life", t, stamp(one.Until))
+		text = fmt.Sprintf("the credential of %q in hosts.toml expires at %s and was not renewed in the middle of its life", t, stamp(one.Until))
 	}
 	repair := SeeDeliverLog
 	switch {

@@ -38,7 +38,7 @@ func judgeFailure(where string, err error, now time.Time) doctor.Finding {
 		f.Name, f.Text = doctor.ProbeClock, fmt.Sprintf("its certificate is valid from %s, and this node's clock says %s", stamp(invalid.Cert.NotBefore), stamp(now))
 		f.Repair = "set the clock: timedatectl set-ntp true"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		f.Name, f.Text = doctor.ProbeTLS, fmt.Sprintf("its certificate ended on %s, and this node's clock says %s", stamp(invalid.Cert.NotAfter), stamp(now))
+		f.Name, f.Text = doctor.ProbeTLS, fmt.Sprintf("its certificate expired on %s, and this node's clock says %s", stamp(invalid.Cert.NotAfter), stamp(now))
 		f.Repair = "renew the registry's certificate, or set this node's clock"
 	case errors.As(err, &unknown):
 		f.Name, f.Text, f.Repair = doctor.ProbeTLS, "its certificate is signed by a CA that this node does not know", "name that CA as ca under [registry] in the map"

@@ -262,7 +262,7 @@ func (q question) unauthorized(text string) []doctor.Finding {
 		return q.finding(doctor.ProbeAudience, fmt.Sprintf("%s: its token is for %.100q", text, oneLine(aud)), "use a credential of this registry: check credential under [registry] in the map")
 	}
 	if claims.Expires != 0 && time.Unix(claims.Expires, 0).Before(time.Now()) {
-		return q.finding(doctor.ProbeUnauthorized, fmt.Sprintf("%s: its token ended on %s", text, stamp(time.Unix(claims.Expires, 0))), "renew it, and check this node's clock")
+		return q.finding(doctor.ProbeUnauthorized, fmt.Sprintf("%s: its token expired on %s", text, stamp(time.Unix(claims.Expires, 0))), "renew it, and check this node's clock")
 	}
 	if q.login.Anonymous() {
 		return q.finding(doctor.ProbeUnauthorized, text, "correct the credential that the map has for it; see mirrorcred status")

@@ -57,7 +57,7 @@ func ReadDeliveries(dir string, wanted map[string]bool) []Delivery {
 	return list
 }
 
-// Ended reports whether the credential has ended.
+// Ended reports whether the credential has expired.
 func (d Delivery) Ended(now time.Time) bool { return !d.Until.IsZero() && !now.Before(d.Until) }
 
 // SetDeliveries stores what [ReadDeliveries] returned.

@@ -1,6 +1,6 @@
 package watch
 
-// exposeMap adds which map is in force, and when its credentials end.
+// exposeMap adds which map is in force, and when its credentials expire.
 func exposeMap(e *exposition, last lastPlan, deliveries []Delivery) {
 	if last.mapHash != "" {
 		e.info("mirrorcred_map_info",
@@ -24,8 +24,8 @@ func exposeMap(e *exposition, last lastPlan, deliveries []Delivery) {
 		}
 	}
 	e.family(gauge, "mirrorcred_credential_expiry_timestamp_seconds",
-		"When a credential of the map ends, if its file says so; the label is its name in the map, or the file of a client certificate. With a registry it is one that is in hosts.toml there and is renewed.", ends)
-	e.family(gauge, "mirrorcred_credential_issued_timestamp_seconds", "When such a credential was issued, if its file says so, or fetched.", issued)
+		"When a credential of the map expires, if its file has that time; the label is its name in the map, or the file of a client certificate. With a registry it is one that is in hosts.toml there and is renewed.", ends)
+	e.family(gauge, "mirrorcred_credential_issued_timestamp_seconds", "When such a credential was issued, if its file has that time, or fetched.", issued)
 }
 
 // exposeArmed adds whether the plugin may return credentials; nothing if there are no

@@ -127,7 +127,7 @@ func (q question) notARegistry(a answer, api string) error {
 	said := "it answers " + a.String()
 	switch {
 	case a.status == http.StatusForbidden:
-		r := q.refuse(a, said+" to the credential; see that the credential has not ended and may pull there")
+		r := q.refuse(a, said+" to the credential; check that the credential has not expired and may pull there")
 		r.Credential = true
 		return r
 	case a.status == http.StatusTooManyRequests, a.status >= 500:

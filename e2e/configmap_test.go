@@ -79,7 +79,7 @@ func swapped(t *testing.T, file, before, after string) string {
 		data, err := os.ReadFile(file)
 		check(t, err)
 		if _, err := mirror.Parse(file, data); err != nil {
-			t.Fatalf("a map that is no map was read: %v\n%s", err, data)
+			t.Fatalf("a text that is not a map was read: %v\n%s", err, data)
 		}
 		switch strings.TrimSpace(string(data)) {
 		case strings.TrimSpace(after):

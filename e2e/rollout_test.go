@@ -50,7 +50,7 @@ func TestRollout(t *testing.T) {
 
 	f.stopsAtFault()
 
-	// Its pods are no part of a pull.
+	// Its pods are not part of a pull.
 	check(t, k.Delete(t.Context(), ringPath("canary")))
 	within(t, time.Minute, func() error {
 		if list := f.pods("canary"); len(list) > 0 {

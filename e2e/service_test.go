@@ -223,7 +223,7 @@ func (s services) tell() {
 	}
 }
 
-// A run that systemctl stops ends between two changes and is no failure; the next
+// A run that systemctl stops ends between two changes and is not a failure; the next
 // one goes on. A run that takes too long is one.
 func TestServiceApplyStopped(t *testing.T) {
 	freshNode(t)

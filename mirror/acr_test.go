@@ -63,7 +63,7 @@ func TestACRSuffix(t *testing.T) {
 	}
 }
 
-// TestACRSuffixNotAHost holds the names of the same table that are no hosts:
+// TestACRSuffixNotAHost holds the names of the same table that are not hosts:
 // an image with a path before the registry's name, and an empty label.
 func TestACRSuffixNotAHost(t *testing.T) {
 	for _, name := range []string{"docker/foo.azurecr.io", ".azurecr.io", "-foo.azurecr.io", "foo-.azurecr.io", "invalid image"} {

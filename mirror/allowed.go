@@ -109,7 +109,7 @@ func (k key) placeAt(names ...string) string {
 // named are the tables whose names, or keys, the operator chooses.
 var named = map[string]bool{"credential": true, "registry": true, "credential.*.env": true, "registry.*.header": true, "mirror.header": true}
 
-// eachKey calls do for each key of a document that is no table, in the order of
+// eachKey calls do for each key of a document that is not a table, in the order of
 // the document. The path to a key of a mirror has its source.
 func eachKey(root *table, do func(key, *value)) {
 	var below func(t, mirror *table, path []string, pattern string)

@@ -43,7 +43,7 @@ func TestSuggestions(t *testing.T) {
 			for _, m := range suggestion.FindAllStringSubmatch(err.Error(), -1) {
 				instead, _ := strconv.Unquote(m[1])
 				if instead == "" || instead == input && what != "map" {
-					t.Errorf("%s %q: %v; that is no suggestion", what, input, err)
+					t.Errorf("%s %q: %v; that is not a suggestion", what, input, err)
 				}
 				if what == "map" {
 					continue // it is about one of three places

@@ -214,7 +214,7 @@ func cutComment(text string) string {
 }
 
 // remedy says how to write a line of a key and a value, with quotes. It repeats
-// the value only if it is no secret.
+// the value only if it is not a secret.
 func remedy(text string) string {
 	key, value, ok := cutKey(text)
 	if !ok {

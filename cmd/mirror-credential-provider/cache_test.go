@@ -181,7 +181,7 @@ func storm(t testing.TB, runs int, command func(int) *exec.Cmd, cloud *azuretest
 }
 
 // TestBadCache breaks the cache of a node that has a credential in it: the
-// pull gets its credential all the same, with a line that says what is wrong.
+// pull gets its credential anyway, with a line that says what is wrong.
 func TestBadCache(t *testing.T) {
 	each := func(change func(path string) error) func(*testing.T, tree) {
 		return func(t *testing.T, n tree) {

@@ -51,7 +51,7 @@ func TestHostile(t *testing.T) {
 	tests := map[string]struct {
 		who, path string
 		fault     azuretest.Fault
-		want      string // of the reason; "" if the answer is good all the same
+		want      string // of the reason; "" if the answer is good anyway
 	}{
 		"registry, realm on another host":        {"registry", "/v2/", realm("https://" + evilHost + "/oauth2/token"), elsewhere},
 		"registry, realm below another host":     {"registry", "/v2/", realm("https://HOST." + evilHost + "/oauth2/token"), elsewhere},

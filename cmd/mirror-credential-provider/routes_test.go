@@ -169,7 +169,7 @@ func TestRoutes(t *testing.T) {
 }
 
 // TestSeveralTargets holds the order of the credentials and what is left if
-// one cannot be had.
+// one cannot be read.
 func TestSeveralTargets(t *testing.T) {
 	const text = "version = 1\n[[mirror]]\nsource = \"mcr.microsoft.com\"\nshare_credential = true\n" +
 		"targets = [\"foo.azurecr.io/mcr\", \"bar.azurecr.io\", \"mcr.microsoft.com\"]\n"

@@ -41,7 +41,7 @@ func terminal(t *testing.T) (person, program *os.File) {
 }
 
 // TestTerminal types the program's name: it says at once what it is, and does not
-// wait for a request. That is no run, so the log has none.
+// wait for a request. That is not a run, so the log has none.
 func TestTerminal(t *testing.T) {
 	_, stdin := terminal(t)
 	root := t.TempDir()
@@ -62,7 +62,7 @@ func TestTerminal(t *testing.T) {
 	if entries, err := os.ReadDir(root); err != nil || len(entries) > 0 {
 		t.Errorf("below the root are %v, %v; want no log", entries, err)
 	}
-	// Help is still help, and a device that is no terminal is empty input.
+	// Help is still help, and a device that is not a terminal is empty input.
 	cmd := exec.Command(filepath.Join(binDir, names[0]), "--help")
 	cmd.Stdin = stdin
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "Usage: ") {

@@ -255,7 +255,7 @@ func TestStop(t *testing.T) {
 
 // TestProxy checks that registries and Entra ID are asked through the proxy that
 // the environment names, and the metadata service and the cluster's binding
-// never are. 0.0.0.0 is this machine, and is no loopback address to net/http,
+// never are. 0.0.0.0 is this machine, and is not a loopback address to net/http,
 // which asks those without a proxy whatever the environment says.
 func TestProxy(t *testing.T) {
 	for name, c := range map[string]struct{ azure, stdin, want string }{

@@ -119,7 +119,7 @@ func printDry(w io.Writer, todo plan.Plan, diff bool) error {
 	return printRest(w, todo, true)
 }
 
-// exitCode returns what apply ends with. Something pending is printed and is no
+// exitCode returns what apply ends with. Something pending is printed and is not a
 // failure, unless the caller wants to tell it apart.
 func exitCode(err error, detailed bool) error {
 	var code exit

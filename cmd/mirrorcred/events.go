@@ -223,7 +223,7 @@ func (p *eventPrinter) print() {
 	p.list = nil
 }
 
-// follow prints new events until ctx ends, which is no error. It polls the log:
+// follow prints new events until ctx ends, which is not an error. It polls the log:
 // inotify instances are scarce on a node, and half a second does not matter
 // here.
 func (p *eventPrinter) follow(ctx context.Context, log *audit.Log) error {

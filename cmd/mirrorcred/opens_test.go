@@ -43,7 +43,7 @@ var openers = map[string]string{
 }
 
 // TestInputsOpenedInOnePlace checks that inputs are opened in one place (package
-// internal/input), so that nothing waits for what is no file.
+// internal/input), so that nothing waits for what is not a file.
 func TestInputsOpenedInOnePlace(t *testing.T) {
 	used := map[string]bool{}
 	root := "../.."

@@ -228,7 +228,7 @@ func TestDriftThroughOtherPaths(t *testing.T) {
 	})
 	for _, name := range []string{linked, linkedRoute} {
 		if info, err := os.Lstat(n.path(name)); err != nil || info.Mode()&os.ModeSymlink == 0 {
-			t.Fatalf("%s is no link any more: %v", name, err)
+			t.Fatalf("%s is no longer a link: %v", name, err)
 		}
 	}
 	for _, one := range []struct {

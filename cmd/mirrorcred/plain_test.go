@@ -35,7 +35,7 @@ func TestPlain(t *testing.T) {
 				t.Errorf("%q in writes of %d is %q; want %q", text, size, out.String(), want)
 			}
 			if utf8.ValidString(text) && !utf8.Valid(out.Bytes()) {
-				t.Errorf("%q becomes what is no UTF-8", text)
+				t.Errorf("%q becomes what is not UTF-8", text)
 			}
 		}
 	}

@@ -75,7 +75,7 @@ func (r rooted) within(args ...string) (string, error) {
 	}
 }
 
-// TestSpecialFiles checks that what is no file is named, in each place that is read,
+// TestSpecialFiles checks that what is not a file is named, in each place that is read,
 // and that nothing waits for it: the lock is given back.
 func TestSpecialFiles(t *testing.T) {
 	for path, fatal := range map[string]bool{
@@ -101,7 +101,7 @@ func TestSpecialFiles(t *testing.T) {
 				case strings.HasSuffix(path, "/x.yaml") && s.kind == "a directory":
 					t.Skip("the kubelet passes over it")
 				case strings.HasPrefix(path, "var/lib/mirrorcred/routes/") && s.kind != "a directory":
-					t.Skip("what is no route there is removed")
+					t.Skip("what is not a route there is removed")
 				case path == "var/lib/mirrorcred/lock" && s.kind == "larger than 8 MiB":
 					t.Skip("it is not read")
 				}

@@ -183,13 +183,13 @@ func (p *printer) deliveries(list []watch.Delivery, now time.Time) {
 	}
 }
 
-// mapOf says which map counts, if there could be another one.
+// mapOf says which map takes effect, if there could be another one.
 func mapOf(s watch.Status) string {
 	switch {
 	case s.Delivered:
 		return s.Map + ", from the cluster"
 	case s.UnusedMap != "":
-		return s.Map + ", the node's own; the one from the cluster does not count"
+		return s.Map + ", the node's own; the map from the cluster has no effect"
 	}
 	return s.Map
 }

@@ -210,7 +210,7 @@ func (w *watching) reconcile(ctx context.Context) {
 			w.store.SetDeliveries(watch.ReadDeliveries(filepath.Join(w.watchFlags.root, "/", handover.Dir), w.node.DeliveryKeys()))
 			w.store.Record(r)
 			if s := w.store.Status(); s.Map != before {
-				w.log.Info("another map counts", "map", s.Map, "delivered", s.Delivered)
+				w.log.Info("now using another map", "map", s.Map, "delivered", s.Delivered)
 			}
 			w.metrics.Observe(r)
 			w.store.SetFileWatching(w.events.Watch(w.node.Watched()))
@@ -224,7 +224,7 @@ func (w *watching) reconcile(ctx context.Context) {
 }
 
 // pluginLog returns the path of the plugin's log for an audit_log of the map, ""
-// if it is no file.
+// if it is not a file.
 func pluginLog(root *input.Root, dir, auditLog string) string {
 	if auditLog == "" {
 		auditLog = audit.DefaultFile

@@ -67,7 +67,7 @@ func TestWatch(t *testing.T) {
 }
 
 // TestMetricsPortTaken has another user's program have the port of the metrics
-// first. The node is watched all the same, and the metrics are served when the port
+// first. The node is watched anyway, and the metrics are served when the port
 // is free.
 func TestMetricsPortTaken(t *testing.T) {
 	n := newTree(t)

@@ -261,7 +261,7 @@ func TestProgramMain(t *testing.T) {
 
 // TestProxyNotForIdentity runs if HTTP_PROXY is set before the first
 // request, since net/http reads it once: the metadata service is dialled
-// itself all the same, and so is a registry in NO_PROXY.
+// itself anyway, and so is a registry in NO_PROXY.
 func TestProxyNotForIdentity(t *testing.T) {
 	want := map[string][]string{"": {"CONNECT contoso.azurecr.io:443"}, ".azurecr.io": nil}
 	except, inside := os.LookupEnv("AZURE_TEST_NO_PROXY")

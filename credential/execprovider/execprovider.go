@@ -116,11 +116,11 @@ func (s *Source) pick(data []byte, image string, plain bool) (c credential.Crede
 		return credential.Credential{}, false, err
 	}
 	if len(response.Auth) == 0 {
-		return credential.Credential{}, false, errors.New("it has no credential for that image; see that the identity it uses may pull there")
+		return credential.Credential{}, false, errors.New("it has no credential for that image; check that the identity it uses may pull there")
 	}
 	c, ok := credential.Lookup(response.Auth, image, plain)
 	if !ok {
-		return credential.Credential{}, false, errors.New("none of the keys in its answer matches that image; see that it is a provider for that registry")
+		return credential.Credential{}, false, errors.New("none of the keys in its answer matches that image; check that it is a provider for that registry")
 	}
 	if response.CacheFor > 0 && !c.Anonymous() {
 		c.Expires = s.options.Now().Add(response.CacheFor)

@@ -178,7 +178,7 @@ func (d *document) checkType(text []byte) *Fault {
 		return &Fault{Text: fmt.Sprintf("the file begins as JSON and is not: %v; fix the JSON, or write block YAML", err)}
 	}
 	if err != nil || head == (typeMeta{}) {
-		return &Fault{Text: fmt.Sprintf("the file is no %s; begin it with \"apiVersion: %s\" and \"kind: %s\"", kind, versions[0], kind)}
+		return &Fault{Text: fmt.Sprintf("the file is not a %s; begin it with \"apiVersion: %s\" and \"kind: %s\"", kind, versions[0], kind)}
 	}
 	if head.Kind != kind {
 		return &Fault{Line: d.line("kind"), Field: "kind", Text: fmt.Sprintf("%q is not what the kubelet reads here; write \"kind: %s\"", head.Kind, kind)}

@@ -33,9 +33,9 @@ func TestRead(t *testing.T) {
 
 func TestReadFaults(t *testing.T) {
 	for want, files := range map[string][]File{
-		"there is no provider":   {{"a", []byte(head + "providers: []\n")}},
-		"--image-credential":     nil,
-		"a.yaml: the file is no": {{"a.yaml", nil}},
+		"there is no provider":      {{"a", []byte(head + "providers: []\n")}},
+		"--image-credential":        nil,
+		"a.yaml: the file is not a": {{"a.yaml", nil}},
 		"b:4: providers[0].name: \"other\" is a provider in a too":          {{"a", []byte(head + "providers:\n" + other)}, {"b", []byte(head + "providers:\n" + other)}},
 		"a:8: providers[1].name: \"other\" is the name of providers[0] too": {{"a", []byte(head + "providers:\n" + other + other)}},
 		"the file is not UTF-8": {{"a", []byte("\xff\xfea\x00")}},

@@ -93,7 +93,7 @@ func validateToken(p Provider, report func(field, format string, args ...any)) {
 		report("tokenAttributes.serviceAccountTokenAudience", "it is missing; write the audience of the token")
 	}
 	if t.CacheType != CacheByToken && t.CacheType != CacheByServiceAccount {
-		report("tokenAttributes.cacheType", "%q is no type of cache; write \"Token\" or \"ServiceAccount\"", t.CacheType)
+		report("tokenAttributes.cacheType", "%q is not a type of cache; write \"Token\" or \"ServiceAccount\"", t.CacheType)
 	}
 	required, optional := t.RequiredServiceAccountAnnotationKeys, t.OptionalServiceAccountAnnotationKeys
 	switch {

@@ -106,7 +106,7 @@ func (s *Source) Credential(ctx context.Context, query credential.Query) (creden
 
 // Credentials returns all logins of the pod for query.Image at query.Registry: the
 // secrets in the pod's order, and in each the entry with the longest path first.
-// A pod without one is no error, and neither is a secret that cannot be used: the
+// A pod without one is not an error, and neither is a secret that cannot be used: the
 // function of [WithNote] gets a line that says so. It is an error if the API
 // server cannot be asked.
 func (s *Source) Credentials(ctx context.Context, query credential.Query) ([]credential.Credential, error) {

@@ -70,7 +70,7 @@ var errNoClaims = errors.New("the request's service-account token is not a JSON 
 
 // isName reports whether s may name an object in a path of the API
 // (k8s.io/apimachinery v0.37.2, pkg/util/validation, IsDNS1123Subdomain): "." and
-// ".." are no names.
+// ".." are not names.
 func isName(s string) bool {
 	if s == "" || len(s) > 253 {
 		return false

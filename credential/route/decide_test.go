@@ -278,7 +278,7 @@ func (c randomOne) leaks(offers []Offer) string {
 			}
 		}
 		if !ok {
-			return fmt.Sprintf("%s is no target of what is in force", o.Query.Registry)
+			return fmt.Sprintf("%s is not a target of what is in force", o.Query.Registry)
 		}
 	}
 	return ""

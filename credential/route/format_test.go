@@ -82,7 +82,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("a decoded route does not encode: %v", err)
 		}
-		// It need not be the same: null is no list, and no list is left out.
+		// It need not be the same: null is not a list, and no list is left out.
 		if _, err := Decode(again); err != nil {
 			t.Fatalf("Decode(%q) = %+v, whose encoding it refuses: %v", data, r, err)
 		}

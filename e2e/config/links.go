@@ -86,7 +86,7 @@ func (g *Generator) put(t *Tree, name string, m mood) {
 	}
 }
 
-// under reports whether a path goes through something that is no directory.
+// under reports whether a path goes through something that is not a directory.
 func (g *Generator) under(t *Tree, name string) bool {
 	if _, ok := t.Links[name]; ok {
 		return true

@@ -15,7 +15,7 @@ func basic(s Secret) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(username+":"+s.text()))
 }
 
-// The tokens that realms give. They are no secrets of the grid: each is worth
+// The tokens that realms give. They are not secrets of the grid: each is worth
 // something at its own registry only.
 const (
 	mirrorToken = "Bearer token-of-the-mirror"

@@ -22,7 +22,7 @@ func TestBesides(t *testing.T) {
 		"nothing":                           {"2.4", "version = 3\n", "", want{"[]", "[]"}},
 		"a login, 1.7":                      {"1.7", "version = 2\n" + reg + ".configs.'h'.auth]\nusername = 'u'\n", "", want{"[{h {/c 2 plugins.\"io.containerd.grpc.v1.cri\".registry.configs.h.auth}}]", "[]"}},
 		"a login, moved":                    {"2.4", "version = 2\n" + reg + ".configs.'h'.auth]\nusername = 'u'\n", "", want{"[{h {/c 2 plugins.\"io.containerd.grpc.v1.cri\".registry.configs.h.auth}}]", "[]"}},
-		"TLS alone is no login":             {"2.4", "version = 3\n" + two + ".registry.configs.'h'.tls]\nca_file = 'x'\n", "", want{"[]", "[]"}},
+		"TLS alone is not a login":          {"2.4", "version = 3\n" + two + ".registry.configs.'h'.tls]\nca_file = 'x'\n", "", want{"[]", "[]"}},
 		"headers that are sent":             {"2.4", "version = 3\n" + two + ".registry.headers]\nX-A = ['1']\n", "", want{"[]", "[]"}},
 		"headers that were lost":            {"2.4", "version = 2\n" + two + ".registry.headers]\nX-A = ['1']\n", "version = 2\n" + reg + "]\nconfig_path = '/d'\n", want{"[]", "[]"}},
 		"replaced before 2.3":               {"2.0", "version = 2\n" + two + ".registry.headers]\nX-A = ['1']\n", "version = 2\n" + reg + "]\nconfig_path = '/d'\n", want{"[]", "[{X-A {/c 4 plugins.\"io.containerd.cri.v1.images\".registry.headers}}]"}},

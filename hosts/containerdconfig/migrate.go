@@ -157,7 +157,7 @@ func (l *load) noTable(n *node, name string) *StartError {
 	return l.noStart(n.at, "make it a table", fmt.Sprintf("has %s, which is not a table", name))
 }
 
-// child returns the table of a name, which is made if it is no table.
+// child returns the table of a name, which is made if it is not a table.
 func child(of map[string]*node, name string, at Position) map[string]*node {
 	if n := of[name]; n == nil || n.table == nil {
 		of[name] = &node{at: at, table: map[string]*node{}}

@@ -102,7 +102,7 @@ func parent(t *testing.T, config map[string]any, header string) (map[string]any,
 	t.Helper()
 	var tables map[string]any
 	if err := toml.Unmarshal([]byte("["+header+"]"), &tables); err != nil {
-		t.Fatalf("%q is no table: %v", header, err)
+		t.Fatalf("%q is not a table: %v", header, err)
 	}
 	for {
 		for name, next := range tables {

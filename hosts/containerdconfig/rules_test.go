@@ -111,7 +111,7 @@ func TestSingle(t *testing.T) {
 		"version 0 is invalid":                                     {"version = 0\n" + nHeader + setsC, map[string]string{"": "reads", "1.7": "other"}},
 		"two names of one plugin, in an early file":                {both + "[plugins.cri.registry]\nconfig_path = \"" + dirX + "\"\n", map[string]string{"": "other"}},
 		"a number for endpoint of mirrors":                         {"version = 2\n" + both + "mirrors = {x = {endpoint = 3}}\n", map[string]string{"": "no start"}},
-		"auths that are no URL":                                    {"version = 2\n" + both + "[plugins.\"io.containerd.grpc.v1.cri\".registry.auths.\":\"]\nusername = \"u\"\n", map[string]string{"": "no CRI"}},
+		"auths that are not URLs":                                  {"version = 2\n" + both + "[plugins.\"io.containerd.grpc.v1.cri\".registry.auths.\":\"]\nusername = \"u\"\n", map[string]string{"": "no CRI"}},
 		"an invalid pull timeout":                                  {"version = 2\n" + both + "[plugins.\"io.containerd.grpc.v1.cri\"]\nimage_pull_progress_timeout = \"soon\"\n", map[string]string{"": "no CRI"}},
 		"containerd of O is a list":                                {"version = 2\n" + both + "[[plugins.\"io.containerd.grpc.v1.cri\".containerd]]\nsnapshotter = \"x\"\n", map[string]string{"": "no start"}},
 		"a runtime with an invalid io_type":                        {"version = 2\n" + both + "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nio_type = \"pipe\"\n", map[string]string{"": "no CRI", "1.7": "reads"}},
@@ -152,7 +152,7 @@ func TestSingle(t *testing.T) {
 		"an invalid pattern":                                       {"version = 2\nimports = [\"[*.toml\"]\n" + both, map[string]string{"": "no start"}},
 		"values that nest without end":                             {"version = 2\nx = " + strings.Repeat("[", 1<<17), map[string]string{"": "no start"}},
 		"keys that nest without end":                               {"version = 2\n" + strings.Repeat("a.", 1<<17) + "a = 1\n", map[string]string{"": "no start"}},
-		"dots in a long string are no nesting of keys":             {"version = 2\n# " + strings.Repeat(".", 1000) + "\n" + both, map[string]string{"": "reads"}},
+		"dots in a long string are not nesting of keys":            {"version = 2\n# " + strings.Repeat(".", 1000) + "\n" + both, map[string]string{"": "reads"}},
 	} {
 		for _, v := range Lines() {
 			want, ok := test.wants[v.String()]
@@ -361,7 +361,7 @@ func (c closed) ReadFile(name string) ([]byte, error) {
 	return c.memory.ReadFile(name)
 }
 
-// TestClosed holds that a file which this user may not read is no fault of containerd's,
+// TestClosed holds that a file which this user may not read is not a fault of containerd's,
 // and that the remedy is not to open it for all: it may hold logins.
 func TestClosed(t *testing.T) {
 	for _, files := range []memory{{main: "closed"}, {main: "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n", "/etc/containerd/conf.d/a.toml": "closed"}} {

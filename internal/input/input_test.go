@@ -176,7 +176,7 @@ func TestProc(t *testing.T) {
 	}
 }
 
-// A file that never stops growing is no endless read.
+// A file that never stops growing is not an endless read.
 func TestGrowing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)

@@ -59,18 +59,18 @@ func SetWords(data []byte, name string, want []string) ([]byte, error) {
 			return candidate, nil
 		}
 	}
-	return nil, fmt.Errorf("%s cannot be set there without changing the meaning of another line; see that each quote and comment ends on its line", name)
+	return nil, fmt.Errorf("%s cannot be set there without changing the meaning of another line; check that each quote and comment ends on its line", name)
 }
 
 // isText returns why systemd passes over a whole environment file: a NUL byte anywhere,
-// or an assignment that is no UTF-8 (src/basic/fileio.c, read_full_stream_full, and
+// or an assignment that is not UTF-8 (src/basic/fileio.c, read_full_stream_full, and
 // src/basic/env-file.c, check_utf8ness_and_warn, v252).
 func isText(data []byte) error {
 	if i := bytes.IndexByte(data, 0); i >= 0 {
 		return fmt.Errorf("line %d has a NUL byte, so systemd takes nothing from the file; write that line again", 1+bytes.Count(data[:i], []byte("\n")))
 	}
 	if at := parse(data).noText; at > 0 {
-		return fmt.Errorf("line %d is no UTF-8, so systemd takes nothing from the file; write that line again", 1+bytes.Count(data[:at], []byte("\n")))
+		return fmt.Errorf("line %d is not UTF-8, so systemd takes nothing from the file; write that line again", 1+bytes.Count(data[:at], []byte("\n")))
 	}
 	return nil
 }

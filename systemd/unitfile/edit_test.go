@@ -123,9 +123,9 @@ func TestSetWordsText(t *testing.T) {
 		"A=--x\n# \xff\n":         "",
 		"A=--x\n;\xff":            "",
 		"A=--x\xc3\xa9\n":         "",
-		"A=--x\nB=\xff\n":         "line 2 is no UTF-8",
-		"B=1\nA=\"\n\xff\"\nC=\n": "line 3 is no UTF-8",
-		"A=--x\nB\xff=1":          "line 2 is no UTF-8",
+		"A=--x\nB=\xff\n":         "line 2 is not UTF-8",
+		"B=1\nA=\"\n\xff\"\nC=\n": "line 3 is not UTF-8",
+		"A=--x\nB\xff=1":          "line 2 is not UTF-8",
 		"A=--x\n# \x00\n":         "line 2 has a NUL byte",
 		"A=--x\x00":               "line 1 has a NUL byte",
 	} {

@@ -56,7 +56,7 @@ func TestWalkStaysInside(t *testing.T) {
 				}
 				return nil
 			})
-			if err != nil && !errors.Is(err, syscall.EINVAL) { // it is no link any more
+			if err != nil && !errors.Is(err, syscall.EINVAL) { // it is no longer a link
 				t.Fatal(err)
 			}
 		}

@@ -143,7 +143,7 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// TestAppendNowhere checks that what is no log is not written to and not waited
+// TestAppendNowhere checks that what is not a log is not written to and not waited
 // for.
 func TestAppendNowhere(t *testing.T) {
 	for name, make := range map[string]func(path string) error{

@@ -115,7 +115,7 @@ func (j *Joining) planMirrorsOf(ctx context.Context, p *JoinPlan) error {
 	return err
 }
 
-// apply applies the map. It is no error if containerd does not read the files yet, since
+// apply applies the map. It is not an error if containerd does not read the files yet, since
 // that half is bake's.
 func (j *Joining) apply(ctx context.Context) (p plan.Plan, armed bool, err error) {
 	var unarmed *node.NotArmedError

@@ -22,7 +22,7 @@ import (
 type host struct {
 	*testing.T
 	root string
-	// play sets what cannot be had without a machine of one's own.
+	// play sets what cannot be read without a machine of one's own.
 	play func(v *visit)
 	// answer is what the watcher reports; nil for one that does not answer.
 	answer *Watcher
@@ -245,7 +245,7 @@ func (h *host) repair(found []Finding) {
 				where = strings.TrimPrefix(f.Where, h.root)
 			}
 			if !strings.HasPrefix(where, "/") {
-				h.Errorf("%s is at %q, which is no file: the test has to say how it is repaired", f.Name, f.Where)
+				h.Errorf("%s is at %q, which is not a file: the test has to say how it is repaired", f.Name, f.Where)
 				continue
 			}
 			h.copy(where)

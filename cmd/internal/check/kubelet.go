@@ -108,7 +108,7 @@ func (v *visit) answered(m *mirror.Map, name string) bool {
 		file = audit.DefaultFile
 	}
 	if !path.IsAbs(file) {
-		return true // it cannot be read, and a guess is no finding
+		return true // it cannot be read, and a guess is not a finding
 	}
 	log := audit.Open(v.in, v.at(file))
 	defer log.Close()

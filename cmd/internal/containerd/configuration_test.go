@@ -53,7 +53,7 @@ func TestConfigurations(t *testing.T) {
 			main: "version = 2\nimports = ['gone.toml']\n" + oldTable + right,
 			want: map[string]string{"1.7": "does not start", "2.2": "does not start", "2.4": "does not start", "": "does not start"},
 		},
-		"a name with brackets is no pattern": {
+		"a name with brackets is not a pattern": {
 			main: "version = 2\nimports = ['x[1].toml']\n" + oldTable + right, another: "version = 2\n" + oldTable + wrong,
 			want: map[string]string{"1.7": "x[1].toml:2", "2.2": "x[1].toml:3", "2.4": "x[1].toml:3"},
 		},

@@ -99,7 +99,7 @@ func (i *Images) Pull(ctx context.Context, image string, c credential.Credential
 	}
 	s := status.Convert(err)
 	text := s.Message()
-	// Shorter ones would take words and numbers out that are no secret.
+	// Shorter ones would take words and numbers out that are not secrets.
 	if secret := c.Password.Reveal(); len(secret) >= 4 {
 		text = strings.ReplaceAll(text, secret, "[secret]")
 	}

@@ -36,7 +36,7 @@ func TestMountedAsContainerdSees(t *testing.T) {
 			t.Errorf("mounted(%d) = %q; want %q", pid, got, want)
 		}
 	}
-	// A mount that only this process sees is no mount for the other.
+	// A mount that only this process sees is not a mount for the other.
 	const shm = "/dev/shm"
 	if is, at := mountPoint(o.tree(), shm); is && at == shm {
 		if got := o.mounted(7, []string{shm + "/x"}); got != "" {

@@ -97,7 +97,7 @@ func (c Cluster) WriteLease(ctx context.Context, l Lease, now time.Time) (time.D
 	return 0, err
 }
 
-// An apiError is an answer of the API that is no success.
+// An apiError is an answer of the API that is not a success.
 type apiError struct {
 	code  int
 	text  string

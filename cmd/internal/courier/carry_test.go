@@ -206,7 +206,7 @@ func TestLock(t *testing.T) {
 	if before, _ := first.predecessor(); before != nil {
 		t.Errorf("half a name is %v", before)
 	}
-	// A lock file that is removed is no lock any more.
+	// A lock file that is removed is no longer a lock.
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}

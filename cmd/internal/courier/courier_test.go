@@ -263,7 +263,7 @@ func TestRunRace(t *testing.T) {
 	}
 }
 
-// TestWithoutHost has no watcher on the host: the map is delivered all the same.
+// TestWithoutHost has no watcher on the host: the map is delivered anyway.
 func TestWithoutHost(t *testing.T) {
 	v, deliver := &volume{dir: t.TempDir()}, t.TempDir()
 	v.set(t, mapA)

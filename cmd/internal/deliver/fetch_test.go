@@ -86,7 +86,7 @@ func TestFetchDockerConfig(t *testing.T) {
 }
 
 // TestFetchProvider runs a provider once for all targets of a registry if its answer is
-// for the whole registry, and once for each otherwise. Its cacheDuration is no end.
+// for the whole registry, and once for each otherwise. Its cacheDuration is not an end.
 func TestFetchProvider(t *testing.T) {
 	for _, test := range []struct {
 		cacheKey, duration string

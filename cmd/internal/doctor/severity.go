@@ -16,7 +16,7 @@ const (
 	Note Severity = "note"
 )
 
-// warnings and notes are the findings that are no errors.
+// warnings and notes are the findings that are not errors.
 var (
 	warnings = map[string]bool{
 		ProbeThrottled: true, ProbeRedirect: true,

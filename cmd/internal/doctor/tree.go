@@ -20,7 +20,7 @@ type Namespace struct {
 	Mode  fs.FileMode // of hosts.toml
 	Files []string    // names of all files in it
 	Fault string      // why hosts.toml could not be read; "" if it could
-	NoDir string      // why it is no directory; "" if it is one
+	NoDir string      // why it is not a directory; "" if it is one
 }
 
 // Tree reports what in a tree of hosts.toml files does not do what it seems to, for

@@ -136,7 +136,7 @@ func (n *Node) Pull(ctx context.Context, registry mirror.Host) {
 }
 
 // attempt runs the plugin and then containerd. Without a credential the kubelet has
-// containerd pull all the same.
+// containerd pull anyway.
 func (n *Node) attempt(ctx context.Context, registry mirror.Host) error {
 	if n.keeps != 0 {
 		n.peer()

@@ -42,7 +42,7 @@ func findMicroK8s(files unitfile.Files) (*Kubelet, error) {
 func (m *microK8s) fault(k *Kubelet) *Fault {
 	for _, name := range []string{ConfigFlag, BinDirFlag} {
 		if values := valuesOf(m.argv, name); len(values) > 1 {
-			return &Fault{File: microK8sArgs, Text: fmt.Sprintf("--%s is there with different values: %s", name, strings.Join(values, ", ")), Repair: "the last one counts; remove the other lines, or run this with --adopt, which leaves one with the map's path"}
+			return &Fault{File: microK8sArgs, Text: fmt.Sprintf("--%s is there with different values: %s", name, strings.Join(values, ", ")), Repair: "only the last one takes effect; remove the other lines, or run this with --adopt, which leaves one with the map's path"}
 		}
 	}
 	if (k.Now.Config == "") != (k.Now.BinDir == "") {

@@ -160,7 +160,7 @@ func (r *rancher) fault(*Kubelet) *Fault {
 // plan implements [way]: a file that is read last sets the paths.
 func (r *rancher) plan(k *Kubelet, o Options) Plan {
 	if by := flagsIn(r.args); len(by) > 0 {
-		return Plan{Faults: []*Fault{{File: r.argsAt, Line: r.argsLine, Text: fmt.Sprintf("%s has %s=%s, which counts more than what mirrorcred could write", kubeletArg, by[0].name, by[0].value), Repair: "take it out there"}}}
+		return Plan{Faults: []*Fault{{File: r.argsAt, Line: r.argsLine, Text: fmt.Sprintf("%s has %s=%s, which overrides what mirrorcred could write", kubeletArg, by[0].name, by[0].value), Repair: "take it out there"}}}
 	}
 	for _, at := range []string{r.at.Config, r.at.BinDir} {
 		if at == k.Unit {

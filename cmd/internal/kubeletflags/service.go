@@ -55,7 +55,7 @@ func (s *service) fault(k *Kubelet) *Fault {
 		}
 		return &Fault{
 			File: s.fileOf(name), Text: fmt.Sprintf("the kubelet has --%s with different values: %s", name, strings.Join(values, ", ")),
-			Repair: "the last one counts; take the others out, or run this with --adopt, which leaves the one that the map needs",
+			Repair: "only the last one takes effect; take the others out, or run this with --adopt, which leaves the one that the map needs",
 		}
 	}
 	if (k.Now.Config == "") == (k.Now.BinDir == "") {

@@ -184,7 +184,7 @@ func mkdir(t testing.TB, path string) {
 	}
 }
 
-// TestNotADirectory puts what is no directory where containerd looks for a source:
+// TestNotADirectory puts something else than a directory where containerd looks for a source:
 // it is reported, with and without --adopt, and stops no other source.
 func TestNotADirectory(t *testing.T) {
 	link := func(to string) func(t *testing.T, path string) {
@@ -232,7 +232,7 @@ func TestNotADirectory(t *testing.T) {
 	}
 }
 
-// TestUnreadable has a hosts.toml that cannot be read, or a route that is no file:
+// TestUnreadable has a hosts.toml that cannot be read, or a route that is not a file:
 // that is a conflict of its source alone, or of none if the map does not name it,
 // and such a route is written anew.
 func TestUnreadable(t *testing.T) {

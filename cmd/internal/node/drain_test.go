@@ -165,7 +165,7 @@ func TestAnonymousMirrorGoesAtOnce(t *testing.T) {
 }
 
 // TestOnceWithACredential checks that a mirror which had a credential and has
-// none now drains all the same: a pull in the queue may still have it.
+// none now drains anyway: a pull in the queue may still have it.
 func TestOnceWithACredential(t *testing.T) {
 	n, host := newNode(t, oneMap)
 	apply(t, n)

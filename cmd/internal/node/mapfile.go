@@ -66,7 +66,7 @@ func NoMap(path string) error {
 	return fmt.Errorf("no map at %s; create it (the smallest is: version = 1), or pass --map FILE", path)
 }
 
-// choose sets n.Map to the map that counts now.
+// choose sets n.Map to the map that takes effect now.
 func (n *Node) choose() error {
 	n.source = Source{}
 	if !n.choice.isOpen {
@@ -86,7 +86,7 @@ func (n *Node) choose() error {
 	if isBack, err := n.mayComeBack(); err != nil {
 		return err
 	} else if isBack && isDelivered {
-		return fmt.Errorf("%s is gone; put it back, or wait: the map from the cluster counts if it stays away for %s", own, renaming)
+		return fmt.Errorf("%s is gone; put it back, or wait: the map from the cluster takes effect if it stays away for %s", own, renaming)
 	}
 	n.source.Delivered = isDelivered || n.Map == delivered // one that has vanished is missed
 	if n.Map = own; n.source.Delivered {
@@ -160,7 +160,7 @@ func (n *Node) readMapFile() ([]byte, fs.FileInfo, error) {
 	data, info, err := read(n.Map, most)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && n.source.Delivered && n.choice.isOpen:
-		return nil, nil, fmt.Errorf("the map from the cluster, %s, is gone; what it said stays in force until it is delivered again, or until you create %s", n.Map, n.path(DefaultMap))
+		return nil, nil, fmt.Errorf("the map from the cluster, %s, is gone; its mirrors stay as they are until it is delivered again, or until you create %s", n.Map, n.path(DefaultMap))
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, &missingMapError{NoMap(n.Map)}
 	case err != nil:
@@ -264,13 +264,13 @@ func (n *Node) ParseMap() (*mirror.Map, error) {
 	return m, nil
 }
 
-// noteSource says which map counts if there could be another one.
+// noteSource notes which map takes effect if there could be another one.
 func (n *Node) noteSource(p *plan.Plan) {
 	switch s := n.source; {
 	case s.Delivered:
 		p.Notes = append(p.Notes, fmt.Sprintf("the map comes from the cluster: %s", s.File))
 	case s.Unused != "":
-		p.Notes = append(p.Notes, fmt.Sprintf("%s is the node's own map, so the one from the cluster does not count: %s; remove the former to use the latter", s.File, s.Unused))
+		p.Notes = append(p.Notes, fmt.Sprintf("%s is the node's own map, so the map from the cluster has no effect: %s; remove the former to use the latter", s.File, s.Unused))
 	}
 }
 

@@ -222,7 +222,7 @@ func (n *Node) checkLiteralSecrets(m *mirror.Map, mode fs.FileMode) error {
 // headerValues are the values of the headers that come from files, by the file.
 type headerValues struct {
 	values map[string]string
-	// faults are why a value cannot be had. Its header has unread as value, so that
+	// faults are why a value cannot be read. Its header has unread as value, so that
 	// what is rendered with it is equal to nothing on the disk, and is not written.
 	faults map[string]error
 	// deliveries are what was handed over for headers, by their keys. A value that is
@@ -230,7 +230,7 @@ type headerValues struct {
 	deliveries map[string]plan.Delivery
 }
 
-// unread stands for a value that cannot be had.
+// unread stands for a value that cannot be read.
 const unread = "mirrorcred: this value could not be read"
 
 // readSecrets reads the files that headers take their values from.

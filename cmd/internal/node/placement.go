@@ -114,7 +114,7 @@ func (n *Node) kubeletPlaces() (configs, dirs []string, err error) {
 	}
 	if !n.elsewhere {
 		// Without /proc, as in a chroot in which an image is built, no kubelet is
-		// seen; the files count all the same.
+		// seen; the files count anyway.
 		running, _, err := n.host.kubelets()
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, err

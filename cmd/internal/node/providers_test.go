@@ -117,7 +117,7 @@ func TestProviders(t *testing.T) {
 			t.Errorf("%s has token attributes %+v", test.name, a)
 		}
 		if to, err := os.Readlink(n.path(mirror.DefaultBinDir, test.name)); err != nil || to != plan.PluginName {
-			t.Errorf("%s is no link to the plugin: %q, %v", test.name, to, err)
+			t.Errorf("%s is not a link to the plugin: %q, %v", test.name, to, err)
 		}
 	}
 	if len(got) > 0 {

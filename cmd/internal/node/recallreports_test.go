@@ -78,7 +78,7 @@ func TestRecallTrustsReports(t *testing.T) {
 	}
 }
 
-// A file that was written a moment ago is remembered all the same if each change of it is
+// A file that was written a moment ago is remembered anyway if each change of it is
 // reported, and only until one is.
 func TestRecallOfYoungFiles(t *testing.T) {
 	const ours, route = "/etc/containerd/certs.d/r1.example/hosts.toml", plan.RoutesDir + "/r1.example.json"

@@ -26,34 +26,34 @@ func TestRecords(t *testing.T) {
 		changed string // a file that was changed since the kubelet started
 		want    string // why the drain goes on, "" if it ends
 	}{
-		"by default in 1.35":       {version: "1.35.0"},
-		"by default in 1.34":       {version: "1.34.9", want: gate + " is off in kubelet 1.34"},
-		"1.34 with the gate":       {version: "v1.34.1", flags: []string{"--feature-gates=" + on}},
-		"1.32 with the gate":       {version: "1.32.1", flags: []string{"--feature-gates=" + on}, want: "is off in kubelet 1.32"},
-		"1.33 with all alpha":      {version: "1.33.1", flags: []string{"--feature-gates=AllAlpha=true"}},
-		"1.34 without all alpha":   {version: "1.34.1", flags: []string{"--feature-gates=AllAlpha=false"}, want: "is off"},
-		"1.36 without all beta":    {version: "1.36.1", flags: []string{"--feature-gates=AllBeta=false"}, want: "is off"},
-		"all beta off, this on":    {version: "1.36.1", flags: []string{"--feature-gates=AllBeta=false," + on}},
-		"off by flag":              {version: "1.36.3", flags: []string{"--feature-gates=" + off}, want: gate + " is off in kubelet 1.36"},
-		"off by flag, two words":   {version: "1.36.3", flags: []string{"--feature-gates", "Other=true, " + off + " "}, want: "is off"},
-		"off by flag, underscore":  {version: "1.36.3", flags: []string{"--feature_gates=" + off}, want: "is off"},
-		"off by the first flag":    {version: "1.36.3", flags: []string{"--feature-gates=" + off, "--feature-gates=Other=true"}, want: "is off"},
-		"on by the last flag":      {version: "1.36.3", flags: []string{"--feature-gates=" + off, "--feature-gates=" + on}},
-		"an invalid gate":          {version: "1.36.3", flags: []string{"--feature-gates=" + gate}, want: "its --feature-gates has \"" + gate + "\""},
-		"off by YAML":              {version: "1.36.3", flags: yes(), files: map[string]string{kubeletConfig: "featureGates:\n  " + gate + ": false\n"}, want: "is off"},
-		"off by JSON":              {version: "1.36.3", flags: yes(), files: map[string]string{kubeletConfig: `{"featureGates": {"` + gate + `": false}}`}, want: "is off"},
-		"on by YAML in 1.34":       {version: "1.34.3", flags: yes(), files: map[string]string{kubeletConfig: "featureGates: {" + gate + ": true}\n"}},
-		"off by YAML, on by flag":  {version: "1.36.3", flags: yes("--feature-gates=" + on), files: map[string]string{kubeletConfig: "featureGates: {" + gate + ": false}\n"}},
-		"another key's spelling":   {version: "1.36.3", flags: yes(), files: map[string]string{kubeletConfig: "featuregates: {" + gate + ": false}\n"}},
-		"a broken configuration":   {version: "1.36.3", flags: yes(), files: map[string]string{kubeletConfig: "featureGates: [\n"}, want: kubeletConfig + " is neither YAML nor JSON"},
-		"gates that are no table":  {version: "1.36.3", flags: yes(), files: map[string]string{kubeletConfig: "featureGates: [a]\n"}, want: "featureGates is not a table"},
-		"no such configuration":    {version: "1.36.3", flags: yes(), want: "no such file"},
-		"a relative configuration": {version: "1.36.3", flags: []string{"--config=kubelet.yaml"}, want: "relative path"},
-		"configuration changed":    {version: "1.36.3", flags: yes(), files: map[string]string{kubeletConfig: "{}"}, changed: kubeletConfig, want: kubeletConfig + " may have changed since it started"},
+		"by default in 1.35":         {version: "1.35.0"},
+		"by default in 1.34":         {version: "1.34.9", want: gate + " is off in kubelet 1.34"},
+		"1.34 with the gate":         {version: "v1.34.1", flags: []string{"--feature-gates=" + on}},
+		"1.32 with the gate":         {version: "1.32.1", flags: []string{"--feature-gates=" + on}, want: "is off in kubelet 1.32"},
+		"1.33 with all alpha":        {version: "1.33.1", flags: []string{"--feature-gates=AllAlpha=true"}},
+		"1.34 without all alpha":     {version: "1.34.1", flags: []string{"--feature-gates=AllAlpha=false"}, want: "is off"},
+		"1.36 without all beta":      {version: "1.36.1", flags: []string{"--feature-gates=AllBeta=false"}, want: "is off"},
+		"all beta off, this on":      {version: "1.36.1", flags: []string{"--feature-gates=AllBeta=false," + on}},
+		"off by flag":                {version: "1.36.3", flags: []string{"--feature-gates=" + off}, want: gate + " is off in kubelet 1.36"},
+		"off by flag, two words":     {version: "1.36.3", flags: []string{"--feature-gates", "Other=true, " + off + " "}, want: "is off"},
+		"off by flag, underscore":    {version: "1.36.3", flags: []string{"--feature_gates=" + off}, want: "is off"},
+		"off by the first flag":      {version: "1.36.3", flags: []string{"--feature-gates=" + off, "--feature-gates=Other=true"}, want: "is off"},
+		"on by the last flag":        {version: "1.36.3", flags: []string{"--feature-gates=" + off, "--feature-gates=" + on}},
+		"an invalid gate":            {version: "1.36.3", flags: []string{"--feature-gates=" + gate}, want: "its --feature-gates has \"" + gate + "\""},
+		"off by YAML":                {version: "1.36.3", flags: yes(), files: map[string]string{kubeletConfig: "featureGates:\n  " + gate + ": false\n"}, want: "is off"},
+		"off by JSON":                {version: "1.36.3", flags: yes(), files: map[string]string{kubeletConfig: `{"featureGates": {"` + gate + `": false}}`}, want: "is off"},
+		"on by YAML in 1.34":         {version: "1.34.3", flags: yes(), files: map[string]string{kubeletConfig: "featureGates: {" + gate + ": true}\n"}},
+		"off by YAML, on by flag":    {version: "1.36.3", flags: yes("--feature-gates=" + on), files: map[string]string{kubeletConfig: "featureGates: {" + gate + ": false}\n"}},
+		"another key's spelling":     {version: "1.36.3", flags: yes(), files: map[string]string{kubeletConfig: "featuregates: {" + gate + ": false}\n"}},
+		"a broken configuration":     {version: "1.36.3", flags: yes(), files: map[string]string{kubeletConfig: "featureGates: [\n"}, want: kubeletConfig + " is neither YAML nor JSON"},
+		"gates that are not a table": {version: "1.36.3", flags: yes(), files: map[string]string{kubeletConfig: "featureGates: [a]\n"}, want: "featureGates is not a table"},
+		"no such configuration":      {version: "1.36.3", flags: yes(), want: "no such file"},
+		"a relative configuration":   {version: "1.36.3", flags: []string{"--config=kubelet.yaml"}, want: "relative path"},
+		"configuration changed":      {version: "1.36.3", flags: yes(), files: map[string]string{kubeletConfig: "{}"}, changed: kubeletConfig, want: kubeletConfig + " may have changed since it started"},
 		"off by a drop-in": {version: "1.36.3", flags: yes("--config-dir=/etc/kubelet.d"), files: map[string]string{
 			kubeletConfig: "featureGates: {" + gate + ": true}\n", "/etc/kubelet.d/a/10.conf": "featureGates: {" + gate + ": false}\n",
 		}, want: "is off"},
-		"what is no drop-in": {version: "1.36.3", flags: yes("--config-dir=/etc/kubelet.d"), files: map[string]string{
+		"what is not a drop-in": {version: "1.36.3", flags: yes("--config-dir=/etc/kubelet.d"), files: map[string]string{
 			kubeletConfig: "{}", "/etc/kubelet.d/10.yaml": "featureGates: {" + gate + ": false}\n",
 		}},
 		"a drop-in taken away": {version: "1.36.3", flags: yes("--config-dir=/etc/kubelet.d"), files: map[string]string{
@@ -151,7 +151,7 @@ func TestEmbeddedRecords(t *testing.T) {
 }
 
 // TestRenamedRecord renames a record each time that the directory was listed: it
-// counts all the same.
+// counts anyway.
 func TestRenamedRecord(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Symlink("nowhere", filepath.Join(dir, "gone")); err != nil {

@@ -192,7 +192,7 @@ func TestTokenRealmEarly(t *testing.T) {
 			}
 			set(version)
 			r.hand(0, func(v *handover.Value) { v.Realm = realm })
-			// The next try is refused because of it, which is no second finding.
+			// The next try is refused because of it, which is not a second finding.
 			r.must(r.store.SetFault(r.key, handover.Fault{Registry: "harbor.corp", Reason: "it wants a token; update", At: r.now}))
 			want := doctor.CredentialNotRenewed
 			if early && realm {

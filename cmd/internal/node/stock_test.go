@@ -206,7 +206,7 @@ func TestStock(t *testing.T) {
 		}
 	}
 
-	// Another prefix at the same registry is no matter of the plugin's.
+	// Another prefix at the same registry does not concern the plugin.
 	wantLeft(t, applyMap(t, n, strings.Replace(stockMap, "contoso.azurecr.io", "contoso.azurecr.io/mcr", 1)), "")
 	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io/v2/mcr")
 

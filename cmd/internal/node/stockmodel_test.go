@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// stockTargets are what the maps of TestStockModel are made of, in which "" is no
+// stockTargets are what the maps of TestStockModel are made of, in which "" means no
 // mirror.
 var stockTargets = []string{"", "contoso.azurecr.io", "fabrikam.azurecr.io/hub", "mirror.example"}
 

@@ -217,7 +217,7 @@ func TestStrangersSecrets(t *testing.T) {
 }
 
 // TestTrustReadOnly has the directory of the map open to all, as in the volume of
-// a ConfigMap: that is no fault if it is mounted read-only, because then no one
+// a ConfigMap: that is not a fault if it is mounted read-only, because then no one
 // can put another file there.
 func TestTrustReadOnly(t *testing.T) {
 	for name, test := range map[string]struct{ mount, fault string }{

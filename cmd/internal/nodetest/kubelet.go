@@ -44,7 +44,7 @@ type Answer struct {
 }
 
 // RunPlugin executes the plugin for an image as the kubelet does, as the provider's
-// configuration on the node says. A plugin that fails is no error: the kubelet
+// configuration on the node says. A plugin that fails is not an error: the kubelet
 // goes on without a credential, and Run tells.
 func (n *Node) RunPlugin(ctx context.Context, image string) (Answer, error) {
 	named, err := reference.ParseNormalizedNamed(image)

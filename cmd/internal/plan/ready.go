@@ -70,7 +70,7 @@ func late(in *situation, m mirror.Mirror) share {
 	t := m.Targets[0]
 	return share{warnings: []doctor.Finding{{
 		Name: doctor.MirrorNotReady, Where: m.Source.String(),
-		Text:   fmt.Sprintf("%s did not answer within %s, and the mirror was turned on all the same", t, m.Ready),
+		Text:   fmt.Sprintf("%s did not answer within %s, and the mirror was turned on anyway", t, m.Ready),
 		Repair: fmt.Sprintf("see why with: curl -i %s://%s/v2/", t.Scheme(), t.Host()),
 	}}}
 }

@@ -272,7 +272,7 @@ func (q question) unauthorized(text string) []doctor.Finding {
 
 // missing distinguishes a missing repository from a missing tag; only the body of another
 // request shows that. If the image is from the log, its tag is not known, and a missing
-// tag is no finding.
+// tag is not a finding.
 func (q question) missing(ctx context.Context, address, authorization string) []doctor.Finding {
 	what := fmt.Sprintf("%s:%s", q.repository(), q.reference())
 	a, err := q.send(ctx, http.MethodGet, address, authorization)

@@ -128,7 +128,7 @@ func TestJudge(t *testing.T) {
 		{"another container beside a node in one", fake{comm: "systemd", cgroup: "0::" + inDocker + "/init.scope\n"}, group("/docker/" + strings.Repeat("b", 64)), Container, "bbb"},
 
 		{"a strict snap", systemd, fake{mountinfo: snapMounts, cgroup: "0::/system.slice/snap.k8s.kubelet.service\n"}, Unknown, "another root file system"},
-		{"a root directory that is no mount", systemd, fake{mountinfo: "22 21 0:5 / /proc rw - proc proc rw\n"}, Unknown, "another root file system"},
+		{"a root directory that is not a mount", systemd, fake{mountinfo: "22 21 0:5 / /proc rw - proc proc rw\n"}, Unknown, "another root file system"},
 	} {
 		table := newTable(t, map[int]fake{1: tt.first, 7: tt.own})
 		got, err := table.Judge(7)

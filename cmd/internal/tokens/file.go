@@ -26,7 +26,7 @@ const mostBytes = 256 << 10
 type files struct{ dir string }
 
 // open creates the directory if it is missing and checks that only its owner
-// can use it. After a boot /run is empty, so a missing directory is no note.
+// can use it. After a boot /run is empty, so a missing directory is not a note.
 func (f files) open() error {
 	if err := supported(f.dir); err != nil {
 		return err

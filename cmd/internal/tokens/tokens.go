@@ -133,7 +133,7 @@ func (r *Remembered) Error() string {
 // at a time for the narrowest key, whoever asks: the others wait for it and
 // take its result, its failure too, as a [Remembered]. The wait ends when two
 // thirds of the time that ctx leaves are over, and the credential is fetched
-// all the same.
+// anyway.
 func (c *Cache) Get(ctx context.Context, keys []Key, fetch Fetch) (got credential.Credential, hit bool, err error) {
 	alone := func() (credential.Credential, bool, error) {
 		got, _, err := fetch(ctx)

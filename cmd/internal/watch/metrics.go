@@ -25,7 +25,7 @@ type Metrics struct {
 var results = []string{"unchanged", "changed", "held", "backoff", "error"}
 
 // NewMetrics returns metrics that read their gauges from the status. logFile returns
-// the path of the plugin's log for an audit_log of the map, "" if it is no file. armed
+// the path of the plugin's log for an audit_log of the map, "" if it is not a file. armed
 // reports whether the plugin may return credentials for the mirrors in a hosts_dir.
 func NewMetrics(s *StatusStore, logFile func(auditLog string) string, armed func(hostsDir string) bool) *Metrics {
 	m := &Metrics{

@@ -15,7 +15,7 @@ type Server struct {
 	Metrics *Metrics
 	// Late is how long ago the last reconcile may have begun in a healthy watcher.
 	Late time.Duration
-	// Log returns the path of the plugin's log, "" if it is no file.
+	// Log returns the path of the plugin's log, "" if it is not a file.
 	Log func() string
 }
 

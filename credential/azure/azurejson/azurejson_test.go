@@ -26,21 +26,21 @@ const identity = "base: &base\n  tenantId: t\n  useManagedIdentityExtension: tru
 // what acr-credential-provider makes of it.
 func TestAnchors(t *testing.T) {
 	for name, text := range map[string]string{
-		"plain":                      "tenantId: t\naadClientId: c\n",
-		"an alias as a value":        "x: &id c\naadClientId: *id\n",
-		"a merge key":                identity + "<<: *base\naadClientId: c\n",
-		"before the anchored":        "tenantId: own\n" + identity + "<<: *base\n",
-		"own keys before a merge":    identity + "tenantId: own\n<<: *base\n",
-		"own keys behind a merge":    identity + "<<: *base\ntenantId: own\n",
-		"a list of merges":           identity + "more: &more {tenantId: u, cloud: AzureChinaCloud}\n<<: [*base, *more]\n",
-		"a list the other way round": identity + "more: &more {tenantId: u, cloud: AzureChinaCloud}\n<<: [*more, *base]\n",
-		"merges of merges":           identity + "more: &more {<<: *base, cloud: AzureChinaCloud}\n<<: *more\n",
-		"a mapping as it is":         "<<: {tenantId: t, aadClientSecret: s}\n",
-		"the case of keys":           "base: &base {TENANTID: t}\n<<: *base\n",
-		"a quoted key is no merge":   "\"<<\": {tenantId: t}\naadClientId: c\n",
-		"an anchored root":           "&root\ntenantId: t\n",
-		"flow that is no JSON":       "{x: &id c, aadClientId: *id}",
-		"a secret behind an anchor":  "s: &s c4n4ry\naadClientSecret: *s\n",
+		"plain":                       "tenantId: t\naadClientId: c\n",
+		"an alias as a value":         "x: &id c\naadClientId: *id\n",
+		"a merge key":                 identity + "<<: *base\naadClientId: c\n",
+		"before the anchored":         "tenantId: own\n" + identity + "<<: *base\n",
+		"own keys before a merge":     identity + "tenantId: own\n<<: *base\n",
+		"own keys behind a merge":     identity + "<<: *base\ntenantId: own\n",
+		"a list of merges":            identity + "more: &more {tenantId: u, cloud: AzureChinaCloud}\n<<: [*base, *more]\n",
+		"a list the other way round":  identity + "more: &more {tenantId: u, cloud: AzureChinaCloud}\n<<: [*more, *base]\n",
+		"merges of merges":            identity + "more: &more {<<: *base, cloud: AzureChinaCloud}\n<<: *more\n",
+		"a mapping as it is":          "<<: {tenantId: t, aadClientSecret: s}\n",
+		"the case of keys":            "base: &base {TENANTID: t}\n<<: *base\n",
+		"a quoted key is not a merge": "\"<<\": {tenantId: t}\naadClientId: c\n",
+		"an anchored root":            "&root\ntenantId: t\n",
+		"flow that is not JSON":       "{x: &id c, aadClientId: *id}",
+		"a secret behind an anchor":   "s: &s c4n4ry\naadClientSecret: *s\n",
 	} {
 		want, err := asProvider([]byte(text))
 		if err != nil {

@@ -130,8 +130,8 @@ func TestProve(t *testing.T) {
 		"token, 1.7":                  {serve: wantsToken("https://%s/token"), version: "1.7.35", fault: "update containerd to 2.1"},
 		"token, unknown":              {serve: wantsToken("https://%s/token"), fault: "version of containerd is not known"},
 		"token without TLS":           {serve: wantsToken("http://%s/token"), version: "2.4", fault: "without TLS"},
-		"token at no URL":             {serve: wantsToken("token"), version: "2.4", fault: "no URL"},
-		"token with a login":          {serve: wantsToken("https://u:p@%s/token"), version: "2.4", fault: "no URL"},
+		"token at no URL":             {serve: wantsToken("token"), version: "2.4", fault: "not a URL"},
+		"token with a login":          {serve: wantsToken("https://u:p@%s/token"), version: "2.4", fault: "not a URL"},
 		"token at the hub":            {serve: wantsToken("https://auth.docker.io/token"), version: "2.4", fault: `token_host = "auth.docker.io"`},
 		"token refused":               {serve: wantsToken("https://%s/none"), version: "2.4", fault: "gives no token", credential: true},
 		"refused, basic":              {serve: always(401, `Basic realm="x"`), version: "2.4", fault: "401 Unauthorized (UNAUTHORIZED)", credential: true},
@@ -256,7 +256,7 @@ func TestRetryAfter(t *testing.T) {
 }
 
 // TestUnreachable checks a registry that is not there, and one that never answers: the
-// error is no refusal, and has no address with a secret.
+// error is not a refusal, and has no address with a secret.
 func TestUnreachable(t *testing.T) {
 	hold := make(chan struct{})
 	slow := start(t, func(_ *standIn, _ http.ResponseWriter, r *http.Request) {

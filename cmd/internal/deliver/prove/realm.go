@@ -54,7 +54,7 @@ const DoesNotGet = "does not get"
 func (q question) realm(a answer, c map[string]string) (string, error) {
 	realm, err := neturl.Parse(c["realm"])
 	if err != nil || realm.Host == "" || realm.User != nil {
-		return "", q.refuse(a, "it names a token service that is no URL; see that it is a registry")
+		return "", q.refuse(a, "it names a token service that is not a URL; check that it is a registry")
 	}
 	own := q.Endpoint.Host
 	switch {
@@ -133,5 +133,5 @@ func unreached(ctx context.Context, err error) error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return fmt.Errorf("it cannot be asked: %w; see that this node reaches it", err)
+	return fmt.Errorf("it cannot be asked: %w; check that this node reaches it", err)
 }

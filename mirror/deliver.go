@@ -17,7 +17,7 @@ const authorization = "Authorization"
 // it names no end.
 const DeliveryRenewal = time.Hour
 
-// Delivers reports whether the map has a credential that stands in hosts.toml.
+// Delivers reports whether the map has a credential that is in hosts.toml.
 func (m *Map) Delivers() bool {
 	return slices.ContainsFunc(m.Mirrors, func(one Mirror) bool {
 		return slices.ContainsFunc(one.Targets, func(t Target) bool {

@@ -55,7 +55,7 @@ func TestArmed(t *testing.T) {
 			if err := os.Remove(filepath.Join(n.root, routesDir, "..", armed.FileName)); err != nil {
 				t.Fatal(err)
 			}
-		}, want: "is missing, so it is not known whether containerd reads the mirrors"},
+		}, want: "does not exist, so it is not known whether containerd reads the mirrors"},
 		"a torn record": {before: func(t *testing.T, n tree) {
 			if err := os.Truncate(filepath.Join(n.root, routesDir, "..", armed.FileName), 40); err != nil {
 				t.Fatal(err)

@@ -27,10 +27,10 @@ func TestNoLeak(t *testing.T) {
 		wreck func(*testing.T, tree)
 		want  string // a part of the error; "" if mirrorcred is not involved
 	}{
-		"no namespace":  {toFoo, mcrImage, func(t *testing.T, n tree) { os.RemoveAll(filepath.Dir(n.hosts(mcr))) }, "is missing"},
-		"no certs.d":    {toFoo, mcrImage, func(t *testing.T, n tree) { os.RemoveAll(filepath.Join(n.root, "etc/containerd")) }, "is missing"},
-		"no hosts.toml": {toFoo, mcrImage, func(t *testing.T, n tree) { os.Remove(n.hosts(mcr)) }, "is missing or empty"},
-		"empty":         {toFoo, mcrImage, func(t *testing.T, n tree) { os.Truncate(n.hosts(mcr), 0) }, "is missing or empty"},
+		"no namespace":  {toFoo, mcrImage, func(t *testing.T, n tree) { os.RemoveAll(filepath.Dir(n.hosts(mcr))) }, "does not exist"},
+		"no certs.d":    {toFoo, mcrImage, func(t *testing.T, n tree) { os.RemoveAll(filepath.Join(n.root, "etc/containerd")) }, "does not exist"},
+		"no hosts.toml": {toFoo, mcrImage, func(t *testing.T, n tree) { os.Remove(n.hosts(mcr)) }, "does not exist or is empty"},
+		"empty":         {toFoo, mcrImage, func(t *testing.T, n tree) { os.Truncate(n.hosts(mcr), 0) }, "does not exist or is empty"},
 		"edited":        {toFoo, mcrImage, func(t *testing.T, n tree) { appendTo(t, n.hosts(mcr), "# mine\n") }, "is not as mirrorcred wrote it"},
 		"one newline":   {toFoo, mcrImage, func(t *testing.T, n tree) { appendTo(t, n.hosts(mcr), "\n") }, "is not as mirrorcred wrote it"},
 		"other version": {toFoo, mcrImage, func(t *testing.T, n tree) { n.writeHosts(t, toBar) }, "is not as mirrorcred wrote it"},
@@ -46,11 +46,11 @@ func TestNoLeak(t *testing.T) {
 		}, "hosts.toml: this is a device, not a file"},
 		"dangling link": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.hosts(mcr), func() error { return os.Symlink("nonesuch", n.hosts(mcr)) })
-		}, "is missing or empty"},
+		}, "does not exist or is empty"},
 		"looping link": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			replace(t, n.hosts(mcr), func() error { return os.Symlink("hosts.toml", n.hosts(mcr)) })
 		}, "too many levels of symbolic links"},
-		"dangling above": {toFoo, mcrImage, func(t *testing.T, n tree) { replaceNamespace(t, n, "nonesuch") }, "is missing"},
+		"dangling above": {toFoo, mcrImage, func(t *testing.T, n tree) { replaceNamespace(t, n, "nonesuch") }, "does not exist"},
 		"looping above":  {toFoo, mcrImage, func(t *testing.T, n tree) { replaceNamespace(t, n, mcr) }, "too many levels of symbolic links"},
 		"file above": {toFoo, mcrImage, func(t *testing.T, n tree) {
 			dir := filepath.Dir(n.hosts(mcr))

@@ -257,7 +257,7 @@ func TestHostsReplacedWhileAsking(t *testing.T) {
 		want string // the registry whose credential is returned, or the error
 	}{
 		"retargeted": {func(t *testing.T, n tree) { n.writeHosts(t, toBar) }, "bar.azurecr.io"},
-		"removed":    {func(t *testing.T, n tree) { os.Remove(n.hosts(mcr)) }, "is missing or empty"},
+		"removed":    {func(t *testing.T, n tree) { os.Remove(n.hosts(mcr)) }, "does not exist or is empty"},
 		"edited":     {func(t *testing.T, n tree) { os.WriteFile(n.hosts(mcr), []byte("# mine\n"), 0o644) }, "is not as mirrorcred wrote it"},
 		"withdrawn": {func(t *testing.T, n tree) {
 			n.writeRoute(t, mcr, route.Route{Source: mcr, HostsDir: mirror.DefaultHostsDir, Withdrawn: "its mirror was removed"})

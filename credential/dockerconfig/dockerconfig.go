@@ -50,7 +50,7 @@ func ReadBy(read func(path string, max int64) ([]byte, fs.FileInfo, error), file
 	data, info, err := read(file, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s is not there; write it with mode 0600, as \"docker login\" does", file)
+		return nil, fmt.Errorf("%s does not exist; write it with mode 0600, as \"docker login\" does", file)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", file, bare(err))
 	case isStranger(info):

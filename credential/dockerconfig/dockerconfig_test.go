@@ -230,7 +230,7 @@ func TestRead(t *testing.T) {
 		write("long", strings.Repeat(" ", maxFile)+"{}", 0o600): "/long: this file is larger than 1 MiB",
 		fifo:             "/fifo: this is a FIFO, not a file",
 		dir:              ": this is a directory, not a file",
-		dir + "/missing": "/missing is not there; write it with mode 0600",
+		dir + "/missing": "/missing does not exist; write it with mode 0600",
 		good + "/x":      "/good/x: not a directory",
 	} {
 		checkRead(t, path, want)

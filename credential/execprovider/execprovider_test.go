@@ -133,7 +133,7 @@ func TestNotStarted(t *testing.T) {
 		return path
 	}
 	for command, want := range map[string]string{
-		filepath.Join(dir, "missing"):        `missing" is not there; install it`,
+		filepath.Join(dir, "missing"):        `missing" does not exist; install it`,
 		dir:                                  "is a directory",
 		write("plain", "#!/bin/sh\n", 0o644): "permission denied; chmod 0755 " + dir + "/plain",
 		write("script", "#!/no/such/interpreter\n", 0o755): "the interpreter or loader",

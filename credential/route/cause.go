@@ -32,11 +32,11 @@ func (r *Route) unread(own string, now Observed) error {
 	path := r.HostsDir + "/" + own + "/hosts.toml"
 	switch {
 	case now.Namespace == "":
-		return because(ErrHostsNotRead, "%s is missing, so containerd asks the source itself; run \"mirrorcred apply\"", path)
+		return because(ErrHostsNotRead, "%s does not exist, so containerd asks the source itself; run \"mirrorcred apply\"", path)
 	case now.Namespace != own:
 		return because(ErrHostsNotRead, "containerd reads %s/%s instead of %s; run \"mirrorcred apply\", or remove that directory", r.HostsDir, now.Namespace, path)
 	case len(now.Hosts) == 0:
-		return because(ErrHostsNotRead, "%s is missing or empty, so containerd asks the source itself; run \"mirrorcred apply\"", path)
+		return because(ErrHostsNotRead, "%s does not exist or is empty, so containerd asks the source itself; run \"mirrorcred apply\"", path)
 	}
 	return because(ErrHostsNotRead, "%s is not as mirrorcred wrote it; restore it with \"mirrorcred apply --adopt\", or remove %q from the mirror map", path, r.Source)
 }

@@ -271,7 +271,7 @@ func TestMissing(t *testing.T) {
 	if err := os.Remove(filepath.Join(root, provider)); err != nil {
 		t.Fatal(err)
 	}
-	if answer, said := pull(t, root, image); answer != "" || !strings.Contains(said, provider+`" is not there; install it`) {
+	if answer, said := pull(t, root, image); answer != "" || !strings.Contains(said, provider+`" does not exist; install it`) {
 		t.Errorf("it answers %s and says %s", answer, said)
 	}
 	a.check(t)

@@ -96,7 +96,7 @@ func Check(root, routes, hostsDir string) error {
 	name := filepath.Join(root, filepath.Dir(routes), FileName)
 	data, err := input.NewRoot(root).ReadFile(name, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is missing, so it is not known whether containerd reads the mirrors; run \"mirrorcred apply\"", name)
+		return fmt.Errorf("%s does not exist, so it is not known whether containerd reads the mirrors; run \"mirrorcred apply\"", name)
 	}
 	if err != nil {
 		return err

@@ -104,7 +104,7 @@ func (s configSeen) generated(g *generator, wanted mirror.Containerd) *Refusal {
 	case v.isMissing && containerdconfig.IsDir(wanted.ConfigPath, s.dir):
 		return nil // the map says what it will be
 	case v.isMissing:
-		return &Refusal{File: s.main, Text: fmt.Sprintf("%s writes it at its first start, and it is not there yet", g.name),
+		return &Refusal{File: s.main, Text: fmt.Sprintf("%s writes it at its first start, and it does not exist yet", g.name),
 			Repair: fmt.Sprintf("start %s once, or write config_path = %q under [containerd] in the map", g.name, s.dir)}
 	case len(v.versions) == 0:
 		return refusalOf(v.noStart)

@@ -78,7 +78,7 @@ func (b *Baking) planPrograms(p *Plan, m *mirror.Map, found packaged) error {
 	if info, err := b.disk.tree.Stat(b.disk.at(plugin)); err == nil && info.Mode().IsRegular() {
 		return nil // it is installed already
 	}
-	return fmt.Errorf("%s: it is not there; put the plugin beside the mirrorcred that you run", b.besideProgram())
+	return fmt.Errorf("%s does not exist; put the plugin beside the mirrorcred that you run", b.besideProgram())
 }
 
 // installProgram adds the step that copies a program from this machine.

@@ -104,7 +104,7 @@ func (u undoing) restored(s *saved) (*File, error) {
 	}
 	data, ok := u.copies[s.Hash]
 	if !ok {
-		return nil, fmt.Errorf("%s: it is missing or damaged, so undo cannot put the file back; restore it from a backup", s.copyOf())
+		return nil, fmt.Errorf("%s does not exist or is damaged, so undo cannot put the file back; restore it from a backup", s.copyOf())
 	}
 	f.Data = data
 	return f, nil

@@ -21,7 +21,7 @@ func (v *visit) plugin(binDir string) {
 	f, info, err := v.in.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		v.add(doctor.PluginMissing, path, "the plugin is not there, and the kubelet does not start with a configuration that names it", install)
+		v.add(doctor.PluginMissing, path, "the plugin does not exist, and the kubelet does not start with a configuration that names it", install)
 		return
 	case err != nil:
 		v.missed(path, err)

@@ -56,7 +56,7 @@ func (c Cluster) read(name string) (string, error) {
 	path := filepath.Join(c.TokenDir, name)
 	data, err := input.ReadFile(path, mostFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s is missing; mount a service account's token there, or leave out --report-lease", path)
+		return "", fmt.Errorf("%s does not exist; mount a service account's token there, or leave out --report-lease", path)
 	}
 	if err != nil {
 		return "", err

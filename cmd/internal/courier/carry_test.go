@@ -226,7 +226,7 @@ func TestLock(t *testing.T) {
 		t.Errorf("a link: %v", err)
 	}
 	missing := filepath.Join(t.TempDir(), "delivered", lockName)
-	if _, err := (&lock{path: missing}).take(); err == nil || !strings.Contains(err.Error(), "delivered is not there; mount that directory") {
+	if _, err := (&lock{path: missing}).take(); err == nil || !strings.Contains(err.Error(), "delivered does not exist; mount that directory") {
 		t.Errorf("without the directory: %v", err)
 	}
 }

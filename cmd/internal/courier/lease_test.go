@@ -285,7 +285,7 @@ func TestCluster(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "token")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.WriteLease(t.Context(), lease, now); err == nil || !strings.Contains(err.Error(), "token is missing; mount") {
+	if _, err := c.WriteLease(t.Context(), lease, now); err == nil || !strings.Contains(err.Error(), "token does not exist; mount") {
 		t.Errorf("no token: %v", err)
 	}
 	if _, err := NewCluster(func(string) string { return "" }, dir, ""); err == nil || !strings.Contains(err.Error(), "run this in a pod") {

@@ -49,7 +49,7 @@ func (l *lock) take() (other *Holder, err error) {
 	f, err := durable.Tree{}.OpenLock(l.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s is not there; mount that directory of the node into the pod, to read and write (a hostPath)", filepath.Dir(l.path))
+		return nil, fmt.Errorf("%s does not exist; mount that directory of the node into the pod, to read and write (a hostPath)", filepath.Dir(l.path))
 	case errors.Is(err, unix.EROFS):
 		return nil, fmt.Errorf("%s is mounted read-only; mount that directory of the node into the pod to read and write", filepath.Dir(l.path))
 	case err != nil:

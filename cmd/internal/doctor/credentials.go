@@ -60,7 +60,7 @@ func azureFiles(facts *Facts, c mirror.Credential, u *use) []Finding {
 	f := facts.Files[c.File]
 	switch {
 	case errors.Is(f.Err, fs.ErrNotExist):
-		found = append(found, Finding{AzureJSONMissing, f.Path, "the file is not there, " + u.sources.withoutCredential(),
+		found = append(found, Finding{AzureJSONMissing, f.Path, "the file does not exist, " + u.sources.withoutCredential(),
 			fmt.Sprintf("write it, or name the node's azure.json by config under [credential.%s] in %s", c.Name, facts.MapFile)})
 	case f.Err != nil:
 		found = append(found, invalid(AzureJSONInvalid, f, f.Err.Error(), u))
@@ -129,7 +129,7 @@ func isNumber(s string) bool {
 
 func unreadable(err error) string {
 	if errors.Is(err, fs.ErrNotExist) {
-		return "is not there"
+		return "does not exist"
 	}
 	return fmt.Sprintf("cannot be read (%v)", err)
 }
@@ -138,7 +138,7 @@ func dockerFile(facts *Facts, c mirror.Credential, u *use) []Finding {
 	f := facts.Files[c.File]
 	switch {
 	case errors.Is(f.Err, fs.ErrNotExist):
-		return []Finding{{DockerConfigMissing, f.Path, "the file is not there, " + u.sources.withoutCredential(),
+		return []Finding{{DockerConfigMissing, f.Path, "the file does not exist, " + u.sources.withoutCredential(),
 			fmt.Sprintf("write it with mode 0600, as \"docker login\" does, or name another by path under [credential.%s] in %s", c.Name, facts.MapFile)}}
 	case f.Err != nil:
 		return []Finding{invalid(DockerConfigInvalid, f, f.Err.Error(), u)}
@@ -181,7 +181,7 @@ func command(facts *Facts, c mirror.Credential, u *use) []Finding {
 	f := facts.Files[c.Command]
 	switch {
 	case errors.Is(f.Err, fs.ErrNotExist):
-		return []Finding{{ExecMissing, f.Path, "the command is not there, " + u.sources.withoutCredential(),
+		return []Finding{{ExecMissing, f.Path, "the command does not exist, " + u.sources.withoutCredential(),
 			fmt.Sprintf("install it, or name another by command under [credential.%s] in %s", c.Name, facts.MapFile)}}
 	case f.Err != nil:
 		return []Finding{{ExecMissing, f.Path, fmt.Sprintf("the command cannot be read (%v), %s", f.Err, u.sources.withoutCredential()),

@@ -44,7 +44,7 @@ func TestBadCertificate(t *testing.T) {
 	next := withCA(otherMap, "fabrikam.azurecr.io") + "[[mirror]]\nsource = \"quay.io\"\ntargets = [\"mirror.example\"]\n"
 	todo := applyMap(t, n, next)
 	wantFaults(t, todo,
-		"mcr.microsoft.com", n.Map+`:6: ca "`+n.path("/etc/ca.pem")+`" of "fabrikam.azurecr.io" is not there; `,
+		"mcr.microsoft.com", n.Map+`:6: ca "`+n.path("/etc/ca.pem")+`" of "fabrikam.azurecr.io" does not exist; `,
 		"fabrikam.azurecr.io", n.Map+":6: ca ")
 	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
 	wantRouted(t, n, "fabrikam.azurecr.io", "")
@@ -87,7 +87,7 @@ func TestStockBadCertificate(t *testing.T) {
 	wantMirrors(t, n, "mcr.microsoft.com:contoso.azurecr.io")
 	host.run = nil
 	bad := withCA(stockOtherMap, "fabrikam.azurecr.io")
-	wantFaults(t, applyMap(t, n, bad), "mcr.microsoft.com", "is not there", "fabrikam.azurecr.io", "is not there")
+	wantFaults(t, applyMap(t, n, bad), "mcr.microsoft.com", "does not exist", "fabrikam.azurecr.io", "does not exist")
 	wantRouted(t, n, "mcr.microsoft.com", "contoso.azurecr.io")
 	wantMirrors(t, n, "mcr.microsoft.com:contoso.azurecr.io")
 	write(t, n.path("/etc/ca.pem"), string(tlstest.Files(time.Now())["good.crt"]))

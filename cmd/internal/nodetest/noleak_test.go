@@ -23,13 +23,13 @@ var damages = map[string]struct {
 	said string
 	asks bool
 }{
-	"hosts.toml removed":       {func(d damaged) error { return os.Remove(d.hosts) }, "is missing or empty", true},
-	"its directory removed":    {func(d damaged) error { return os.RemoveAll(d.namespace) }, "is missing, so", true},
-	"all directories removed":  {func(d damaged) error { return os.RemoveAll(d.tree) }, "is missing, so", true},
-	"hosts.toml emptied":       {func(d damaged) error { return os.Truncate(d.hosts, 0) }, "is missing or empty", true},
+	"hosts.toml removed":       {func(d damaged) error { return os.Remove(d.hosts) }, "does not exist or is empty", true},
+	"its directory removed":    {func(d damaged) error { return os.RemoveAll(d.namespace) }, "does not exist, so", true},
+	"all directories removed":  {func(d damaged) error { return os.RemoveAll(d.tree) }, "does not exist, so", true},
+	"hosts.toml emptied":       {func(d damaged) error { return os.Truncate(d.hosts, 0) }, "does not exist or is empty", true},
 	"hosts.toml cut short":     {damaged.cut, "is not as mirrorcred wrote it", true},
 	"hosts.toml is not TOML":   {func(d damaged) error { return d.edit("[host]", "[host") }, "is not as mirrorcred wrote it", true},
-	"a link to nowhere":        {damaged.dangle, "is missing or empty", true},
+	"a link to nowhere":        {damaged.dangle, "does not exist or is empty", true},
 	"a comment added":          {func(d damaged) error { return d.edit("[host]", "[host] # mine") }, "is not as mirrorcred wrote it", false},
 	"the source as server":     {func(d damaged) error { return d.edit("contoso.azurecr.io", "registry.corp:5000") }, "is not as mirrorcred wrote it", true},
 	"the server taken out":     {func(d damaged) error { return d.edit("server =", "# server =") }, "is not as mirrorcred wrote it", true},

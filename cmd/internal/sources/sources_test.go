@@ -39,7 +39,7 @@ func TestOpen(t *testing.T) {
 		{mirror.Credential{Kind: mirror.DockerConfig, File: "/docker.json"}, ""},
 		{mirror.Credential{Kind: mirror.Exec, Command: "/provider"}, ""},
 		{mirror.Credential{Kind: mirror.DockerConfig, File: "/open.json"}, "chmod 0600"},
-		{mirror.Credential{Kind: mirror.DockerConfig, File: "/none.json"}, "is not there"},
+		{mirror.Credential{Kind: mirror.DockerConfig, File: "/none.json"}, "does not exist"},
 		{mirror.Credential{Kind: mirror.Azure, File: "/none.json"}, "does not exist"},
 		{mirror.Credential{Kind: mirror.Azure, File: "/azure.json"}, "azure.json"},
 		{mirror.Credential{Kind: mirror.Exec, Command: "/none"}, "none"},

@@ -103,7 +103,7 @@ func (c *Checker) open(file string) ([]byte, *Problem) {
 	}
 	switch {
 	case errors.Is(f.err, fs.ErrNotExist):
-		return nil, &Problem{File: file, Text: "is not there; put it there, or take it out of the map", Missing: true}
+		return nil, &Problem{File: file, Text: "does not exist; put it there, or remove it from the map", Missing: true}
 	case f.err != nil:
 		return nil, &Problem{File: file, Text: fmt.Sprintf("cannot be read: %v", bare(f.err))}
 	}

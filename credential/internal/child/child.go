@@ -106,11 +106,11 @@ func (p Program) notStarted(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%q was not started: the time for it was over", p.Path)
 	case errors.Is(statErr, fs.ErrNotExist):
-		return fmt.Errorf("%q is not there; install it, or correct the path", p.Path)
+		return fmt.Errorf("%q does not exist; install it, or correct the path", p.Path)
 	case statErr == nil && info.IsDir():
 		return fmt.Errorf("%q is a directory; name the program in it", p.Path)
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%q cannot be run: the interpreter or loader that it names is not there; install that, or a build for this system", p.Path)
+		return fmt.Errorf("%q cannot be run: the interpreter or loader that it names does not exist; install that, or a build for this system", p.Path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%q cannot be run: %w; chmod 0755 %s, on a file system that is not mounted noexec", p.Path, err, p.Path)
 	}

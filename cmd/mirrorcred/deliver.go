@@ -229,13 +229,12 @@ func (d *delivery) run(ctx context.Context) error {
 func (d *delivery) read() (m *mirror.Map, isOver bool) {
 	m, err := d.node.ReadMap()
 	if err != nil {
-		if text := err.Error(); text != d.fault {
-			d.fault = text
-			d.log.Error("map not used; what was delivered stays", "error", text)
+		if d.fault.Begins(d.log, err.Error()) {
+			d.log.Error("map not used; what was delivered stays", "error", err)
 		}
 		return nil, false
 	}
-	d.fault = ""
+	d.fault.Ends(d.log, "map used again")
 	_, err = d.root.Lstat(filepath.Join(d.node.Root, "/", node.DeliverWanted))
 	return m, !d.node.NeedsRegistries(m) && errors.Is(err, fs.ErrNotExist)
 }

@@ -179,7 +179,7 @@ func TestDeliver(t *testing.T) {
 	n.until("the removal", func() bool { _, ok := n.value(); return !ok })
 	n.endsUnwanted(done)
 	log := n.log.String()
-	for _, want := range []string{"credential delivered\" registry=" + n.host(), "credential renewed\" registry=" + n.host(), "credential removed"} {
+	for _, want := range []string{"credential delivered\" registry=" + n.host(), "credential renewed\" registry=" + n.host(), "map used again\" fault=", "credential removed"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log has no %q:\n%s", want, log)
 		}

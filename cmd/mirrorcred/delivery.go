@@ -21,6 +21,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/prove"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/episode"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/sources"
 	"github.com/mirrorcred/mirrorcred/credential/azure"
@@ -38,7 +39,7 @@ type delivery struct {
 	deliverer *deliver.Deliverer
 	proxy     func(*http.Request) (*neturl.URL, error)
 	wanting   atomic.Pointer[mirror.Containerd] // of the map that was last read
-	fault     string                            // of the map, that was logged
+	fault     episode.Episode                   // of the map
 }
 
 func newDelivery(n *node.Node, log *slog.Logger) *delivery {

@@ -45,6 +45,7 @@ var layers = map[string][]string{
 	"cmd/internal/deliver/handover":  {"cmd/internal/durable", "credential", "internal/input"},
 	"cmd/internal/doctor":            {"mirror", "credential", "credential/kubeletconfig", "hosts"},
 	"cmd/internal/durable":           {"internal/input"},
+	"cmd/internal/episode":           {},
 	"cmd/internal/process":           {"internal/input"},
 	"cmd/internal/kubelet":           {"cmd/internal/process", "internal/input", "systemd/unitfile"},
 	"cmd/internal/kubeletflags":      {"systemd/unitfile"},
@@ -65,11 +66,11 @@ var layers = map[string][]string{
 		"credential/azure/azurejson", "credential/dockerconfig", "credential/kubeletconfig", "systemd", "systemd/unitfile",
 	},
 	"cmd/internal/deliver": {
-		"cmd/internal/client", "cmd/internal/deliver/handover", "cmd/internal/deliver/prove", "cmd/internal/sources", "credential", "credential/azure", "credential/dockerconfig", "credential/execprovider", "hosts", "mirror",
+		"cmd/internal/client", "cmd/internal/deliver/handover", "cmd/internal/deliver/prove", "cmd/internal/episode", "cmd/internal/sources", "credential", "credential/azure", "credential/dockerconfig", "credential/execprovider", "hosts", "mirror",
 	},
 	"cmd/internal/deliver/prove": {"cmd/internal/client", "credential", "hosts"},
 	"cmd/internal/installer":     {"cmd/internal/durable", "cmd/internal/node", "internal/input", "mirror", "systemd"},
-	"cmd/internal/courier":       {"cmd/internal/audit", "cmd/internal/durable", "cmd/internal/node", "cmd/internal/watch", "hosts", "internal/input", "mirror"},
+	"cmd/internal/courier":       {"cmd/internal/audit", "cmd/internal/durable", "cmd/internal/episode", "cmd/internal/node", "cmd/internal/watch", "hosts", "internal/input", "mirror"},
 	"cmd/internal/bootstrap": {
 		"cmd/internal/containerd", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/node", "cmd/internal/plan",
 		"internal/input", "mirror", "hosts", "hosts/containerdconfig", "credential/kubeletconfig", "systemd", "systemd/unitfile",

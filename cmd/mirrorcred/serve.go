@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/episode"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
 	"github.com/mirrorcred/mirrorcred/internal/input"
 )
@@ -62,7 +63,11 @@ const portCheck = time.Second
 // when ctx has ended. Any user can take the port first, and that must not stop
 // the watcher.
 func (f watchFlags) untilFree(ctx context.Context) net.Listener {
-	f.log.Error("metrics not served", "error", fmt.Sprintf("--metrics-address=%s: another program listens there; find it with: ss -tlnp, and stop it, or name another port", f.metrics))
+	var busy episode.Episode
+	fault := fmt.Sprintf("--metrics-address=%s: another program listens there; find it with: ss -tlnp, and stop it, or name another port", f.metrics)
+	if busy.Begins(f.log, fault) {
+		f.log.Error("metrics not served", "error", fault)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -70,7 +75,7 @@ func (f watchFlags) untilFree(ctx context.Context) net.Listener {
 		case <-time.After(portCheck):
 		}
 		if listener, err := listenLoopback(f.metrics); err == nil {
-			f.log.Info("metrics served", "address", f.metrics)
+			busy.Ends(f.log.With("address", f.metrics), "metrics served")
 			return listener
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/episode"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
 )
 
@@ -60,6 +61,7 @@ type Courier struct {
 
 	mu    sync.Mutex
 	state state
+	fault episode.Episode // of the loop's own
 }
 
 // A state is how far a courier got.
@@ -156,14 +158,12 @@ func (c *Courier) current() state {
 // become stores a new state, and logs a fault when it begins and when it ends.
 func (c *Courier) become(s state) {
 	c.mu.Lock()
-	before := c.state
 	c.state = s
 	c.mu.Unlock()
 	switch {
-	case s.fault == before.fault, s.fault == "" && before.fault == starting:
-	case s.fault != "":
+	case s.fault == "":
+		c.fault.Ends(c.o.Log, "map delivered again")
+	case c.fault.Begins(c.o.Log, s.fault):
 		c.o.Log.Error("map not delivered", "error", s.fault)
-	default:
-		c.o.Log.Info("the map is there again", "fault", before.fault)
 	}
 }

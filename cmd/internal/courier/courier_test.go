@@ -204,7 +204,7 @@ func TestRun(t *testing.T) {
 	if err := os.Remove(to); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the map is there again", func() bool { return read(t, to) == mapB })
+	eventually(t, "the map is delivered again", func() bool { return read(t, to) == mapB })
 	if code, body := probe(c, "/metrics"); code != 200 || !strings.Contains(body, "mirrorcred_in_sync 1\n") {
 		t.Errorf("the metrics are %d, %q", code, body)
 	}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/episode"
 )
 
 const (
@@ -104,12 +106,10 @@ func (r Reporter) Run(ctx context.Context) {
 // log logs a failure when it begins and when it ends.
 func (r Reporter) log(err error, p *pace) {
 	switch {
-	case err != nil && p.fault != err.Error():
+	case err == nil:
+		p.fault.Ends(r.Log.With("node", r.Node), "lease written again")
+	case p.fault.Begins(r.Log.With("node", r.Node), err.Error()):
 		r.Log.Error("lease not written", "node", r.Node, "error", err)
-		p.fault = err.Error()
-	case err == nil && p.fault != "":
-		r.Log.Info("lease written again", "node", r.Node, "fault", p.fault)
-		p.fault = ""
 	}
 }
 
@@ -133,7 +133,7 @@ type pace struct {
 	after   time.Time // when to write that
 	rest    time.Time // the cluster is not asked before
 	tries   int       // that failed in a row
-	fault   string
+	fault   episode.Episode
 }
 
 // wait returns how long to wait before a Lease is written, 0 for not at all.

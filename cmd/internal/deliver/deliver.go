@@ -19,6 +19,7 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/prove"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/episode"
 	"github.com/mirrorcred/mirrorcred/credential"
 )
 
@@ -45,7 +46,12 @@ type Deliverer struct {
 	// for nothing.
 	Changed func(Summary)
 	Log     *slog.Logger
+
+	episodes map[string]*episodes // of what is wanted, by its key
 }
+
+// episodes are the faults of one credential.
+type episodes struct{ failing, unproved episode.Episode }
 
 const (
 	// limit is how long one delivery may take.
@@ -109,7 +115,7 @@ func (d *Deliverer) Run(ctx context.Context, wants <-chan []Want) {
 // a credential that nothing wants any more.
 func (d *Deliverer) clean() {
 	if err := d.Store.Clean(); err != nil {
-		d.Log.Error("what a killed run left was not removed", "error", err)
+		d.Log.Error("leftovers not removed", "error", err)
 	}
 }
 
@@ -131,6 +137,11 @@ func (d *Deliverer) inTurn(ctx context.Context, w Want, slots chan struct{}, res
 // want changes what is wanted, and removes the values that no longer are.
 func (d *Deliverer) want(s *schedule, list []Want) {
 	s.want(list, d.Store.Value, time.Now())
+	before := d.episodes
+	d.episodes = make(map[string]*episodes, len(list))
+	for _, w := range list {
+		d.episodes[w.Key] = cmp.Or(before[w.Key], &episodes{})
+	}
 	d.lookAtAll(s)
 	s.isKnown = true
 	d.sweep(s)
@@ -263,24 +274,38 @@ func (d *Deliverer) isOver(ctx context.Context, r Result, refused credential.Sec
 
 // log tells the outcome of a delivery.
 func (d *Deliverer) log(r Result) {
-	registry := []any{"registry", r.Want.Target.String(), "credential", r.Want.Credential.Name}
+	log := d.Log.With("registry", r.Want.Target.String(), "credential", r.Want.Credential.Name)
+	e := d.episodes[r.Want.Key]
+	if e == nil {
+		return // the map no longer delivers it
+	}
 	var refusal *prove.Refusal
 	switch {
-	case errors.As(r.Err, &refusal):
-		d.Log.Warn("delivery refused", append(registry, "reason", oneLine(r.Err))...)
 	case r.Err != nil:
-		d.Log.Warn("delivery failed", append(registry, "reason", oneLine(r.Err))...)
+		what := "delivery failed"
+		if errors.As(r.Err, &refusal) {
+			what = "delivery refused"
+		}
+		if e.failing.Begins(log, oneLine(r.Err)) {
+			log.Warn(what, "reason", oneLine(r.Err))
+		}
 	default:
+		e.failing.Ends(log, "delivery works again")
 		what := "credential renewed"
 		if r.first {
 			what = "credential delivered"
 		}
-		d.Log.Info(what, append(registry, "until", cmp.Or(stamp(r.Value.Until), "no end"))...)
-		if !r.proved {
-			d.Log.Warn("credential not proved", append(registry, "reason", "the registry answers without it too")...)
+		log.Info(what, "until", cmp.Or(stamp(r.Value.Until), "never"))
+		switch {
+		case r.proved:
+			e.unproved.Ends(log, "credential proved")
+		case e.unproved.Begins(log, notProved):
+			log.Warn("credential not proved", "reason", notProved)
 		}
 	}
 }
+
+const notProved = "the registry answers without it too"
 
 func stamp(t time.Time) string {
 	if t.IsZero() {

@@ -65,6 +65,11 @@ func TestOutage(t *testing.T) {
 		if _, err := store.Fault(list[0].Key); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("the fault stays: %v", err)
 		}
+		for _, want := range []string{"delivery failed", `delivery works again" registry=r0.example credential=robot fault="credential \"robot\": the service is down"`} {
+			if n := strings.Count(log.String(), want); n != 1 {
+				t.Errorf("%q is logged %d times; want once:\n%s", want, n, log)
+			}
+		}
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/episode"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 )
 
@@ -38,6 +39,7 @@ type Events struct {
 	watcher  *fsnotify.Watcher // nil if there are no events
 	done     chan struct{}     // closed when the watcher is no longer read
 	watching FileWatching
+	degraded episode.Episode
 	paths    []string          // of the last search
 	links    map[string]string // that it found, with where they lead
 	searched time.Time         // when everything was last looked at

@@ -24,10 +24,10 @@ func (e *Events) note(err error) {
 		reason = err.Error() + remedy(err)
 	}
 	switch {
-	case reason != "" && e.watching.Degraded == "":
+	case reason == "":
+		e.degraded.Ends(e.log, "file watching works again")
+	case e.degraded.Begins(e.log, reason):
 		e.log.Warn("file watching degraded; polling for some changes", "reason", reason)
-	case reason == "" && e.watching.Degraded != "":
-		e.log.Info("file watching works again")
 	}
 	e.watching.Degraded = reason
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/episode"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
@@ -83,9 +84,10 @@ func (j *journal) backoff(isOn bool, files []string) {
 func (j *journal) error(err error) {
 	j.known, j.inSync = false, false
 	if fault := err.Error(); fault != j.fault {
-		if j.fault == "" {
-			j.begin("fault", "")
+		if j.fault != "" {
+			j.end("fault", "", "fault over", "fault", j.fault)
 		}
+		j.begin("fault", "")
 		j.fault = fault
 		j.log.Error("map not applied", "reason", node.PartsOf(err), "error", err)
 	}
@@ -208,11 +210,7 @@ func (j *journal) problems(todo plan.Plan) {
 	})
 	follow(j.last.Warnings, todo.Warnings, doctor.Finding.String, func(f doctor.Finding) {
 		j.begin("warning", f.String())
-		message := "pulls will fail"
-		if f.Name == doctor.MirrorNotReady {
-			message = "mirror turned on without an answer" // what is behind it may serve them
-		}
-		j.log.Warn(message, "warning", f.Name, "where", f.Where, "reason", f.Text, "fix", f.Repair)
+		j.log.Warn("warning", "warning", f.Name, "where", f.Where, "reason", f.Text, "fix", f.Repair)
 	}, func(f doctor.Finding) {
 		j.end("warning", f.String(), "warning resolved", "warning", f.Name, "where", f.Where)
 	})
@@ -271,9 +269,5 @@ func (j *journal) after(attr, what, name string) []any {
 	if !ok {
 		return nil
 	}
-	lasted := time.Since(since)
-	if lasted >= time.Second {
-		return []any{attr, lasted.Round(time.Second)}
-	}
-	return []any{attr, lasted.Round(time.Millisecond)}
+	return []any{attr, episode.Lasted(since)}
 }

@@ -96,8 +96,12 @@ INFO in sync sources=2
 		{report: Report{Err: &plan.ConfigError{Part: plan.PartMap, Err: errors.New("mirrors.toml:3: x")}}, want: `
 ERROR map not applied reason=[map] error="mirrors.toml:3: x"
 `},
+		{after: time.Second, report: Report{Err: &plan.ConfigError{Part: plan.PartMap, Err: errors.New("mirrors.toml:4: y")}}, want: `
+INFO fault over fault="mirrors.toml:3: x" after=1s
+ERROR map not applied reason=[map] error="mirrors.toml:4: y"
+`},
 		{after: 5 * time.Second, report: Report{Plan: plan.Plan{Generation: "6", Sources: 2, Changes: []plan.Change{{Stage: plan.StageRoutes, Path: "/routes/quay.io.json", New: []byte("{}")}}}}, want: `
-INFO map applied again fault="mirrors.toml:3: x" after=5s
+INFO map applied again fault="mirrors.toml:4: y" after=5s
 INFO in sync sources=2
 `},
 		{report: Report{Plan: plan.Plan{
@@ -106,8 +110,8 @@ INFO in sync sources=2
 		}}, want: `
 WARN conflict path=/a reason=edited
 ERROR source not applied source=quay.io reason="no CA"
-WARN pulls will fail warning=ca-missing where=mirrors.toml:6 reason=missing fix="create it"
-WARN mirror turned on without an answer warning=mirror-not-ready where=quay.io reason=late fix=curl
+WARN warning warning=ca-missing where=mirrors.toml:6 reason=missing fix="create it"
+WARN warning warning=mirror-not-ready where=quay.io reason=late fix=curl
 WARN containerd will not read the mirrors after its next start reason=config.toml:2
 `},
 		{after: time.Hour, report: Report{Plan: plan.Plan{Generation: "6", Sources: 2}}, want: `

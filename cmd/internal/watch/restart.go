@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/episode"
 	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
@@ -65,7 +66,8 @@ type Restarts struct {
 	stamped   bool      // Stamp was read
 	asked     time.Time // when the kubelet was last asked whether it is ready; zero before
 	unable    string    // why it cannot be restarted, "" if it can
-	refused   bool      // which showed only at an attempt
+	hindered  episode.Episode
+	refused   bool // which showed only at an attempt
 }
 
 // A RestartOutcome is how an attempt to restart the kubelet ended.
@@ -151,10 +153,10 @@ func (r *Restarts) isUnable(err error, now time.Time) {
 	switch {
 	case r.unable == before:
 		return
-	case err != nil:
+	case err == nil:
+		r.hindered.Ends(r.Log, "kubelet can be restarted from here now")
+	case r.hindered.Begins(r.Log, r.unable):
 		r.Log.Warn("kubelet cannot be restarted from here; restart it yourself when a source is pending", "reason", err)
-	default:
-		r.Log.Info("kubelet can be restarted from here now")
 	}
 	if r.Unable != nil {
 		r.Unable(r.unable)
@@ -225,6 +227,7 @@ func (r *Restarts) restart(ctx context.Context, now time.Time) {
 	before := r.last
 	r.last = now
 	r.stamp() // before the restart, in case this watcher ends meanwhile
+	began := time.Now()
 	err := try()
 	var not *NotRestartedError
 	if r.refused = errors.As(err, &not) && ctx.Err() == nil; r.refused {
@@ -236,7 +239,7 @@ func (r *Restarts) restart(ctx context.Context, now time.Time) {
 	}
 	r.isUnable(nil, now)
 	if err == nil {
-		r.Log.Info("kubelet restarted")
+		r.Log.Info("kubelet restarted", "took", episode.Lasted(began))
 		r.ended(Restarted)
 		return
 	}

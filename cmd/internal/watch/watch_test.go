@@ -319,7 +319,7 @@ func TestFault(t *testing.T) {
 		if n := len(r.node.passes); n < 7 {
 			t.Errorf("reconciled %d times; want it to go on", n)
 		}
-		for text, want := range map[string]int{"mirrors.toml:1": 1, "mirrors.toml:2": 2, "map applied again": 1, "msg=conflict ": 1} {
+		for text, want := range map[string]int{"mirrors.toml:1": 2, "mirrors.toml:2": 2, "fault over": 1, "map applied again": 1, "msg=conflict ": 1} {
 			if n := strings.Count(r.log.String(), text); n != want {
 				t.Errorf("%q is logged %d times; want %d:\n%s", text, n, want, r.log)
 			}

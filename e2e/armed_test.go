@@ -59,9 +59,9 @@ var settings = []setting{
 	{name: "a file of containerd 1", main: "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n" + ours, only: "2", armed: true},
 }
 
-// Credentials may be answered only where containerd reads mirrorcred's tree: elsewhere
-// it would show the mirror's credential to the source. Where "mirrorcred
-// apply" says that it does, it does; and where not, the plugin has no answer.
+// Credentials may be answered only if containerd reads mirrorcred's tree: otherwise
+// it would show the mirror's credential to the source. If "mirrorcred
+// apply" says that it does, it does; if not, the plugin has no answer.
 func TestArmed(t *testing.T) {
 	for _, version := range versions() {
 		for _, s := range settings {

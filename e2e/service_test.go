@@ -105,7 +105,7 @@ type services struct {
 const watcherLog = "/run/log/mirrorcred.log"
 
 // startServices starts a systemd that has mirrorcred's units, as "mirrorcred units"
-// installs them, and the kubelet in a unit of the name given. Where refused is
+// installs them, and the kubelet in a unit of the name given. If refused is
 // not "", that kubelet does not come up with a configuration that names it.
 func startServices(t *testing.T, unit, refused string) services {
 	t.Helper()

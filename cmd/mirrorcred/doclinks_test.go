@@ -57,7 +57,7 @@ func TestDocLinks(t *testing.T) {
 				case !resolves(m[1]):
 					t.Errorf("%s: [%s] names nothing", at, m[1])
 				case d.isExported && p.declared[m[1]] && !token.IsExported(last):
-					t.Errorf("%s: [%s] is no link in go doc, which does not show that name", at, m[1])
+					t.Errorf("%s: [%s] is not a link in go doc, which does not show that name", at, m[1])
 				}
 			}
 		}

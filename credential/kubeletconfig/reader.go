@@ -52,8 +52,8 @@ func (r *Reader) remembered(key string, merge func() ([]byte, error)) ([]byte, e
 	return data, nil
 }
 
-// mergeKey returns all that the result of config depends on, as text. Of Stale
-// that is what it says of the providers that are there.
+// mergeKey returns all that the result of config depends on, as text. For Stale
+// that is what it returns for the providers that are there.
 func (o Desired) mergeKey(old []byte) string {
 	var key strings.Builder
 	add := func(kind string, lines []string) {

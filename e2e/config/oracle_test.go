@@ -204,8 +204,8 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// Where a credential would be answered, containerd reads exactly mirrorcred's directory;
-// and where it does, hardly any is refused.
+// If a credential would be answered, containerd reads exactly mirrorcred's directory;
+// and if it does, hardly any is refused.
 func TestTrees(t *testing.T) {
 	seed := seedOf(t)
 	loaders, examples := startLoaders(t), readExamples(t)

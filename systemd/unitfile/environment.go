@@ -67,7 +67,7 @@ type environment struct {
 	list     []assignment
 	state    state
 	at, from int // where the reader is, and where the value began
-	// noText is where the first assignment ends that is no UTF-8, 0 if none is.
+	// noText is where the first assignment ends that is not UTF-8, 0 if none is.
 	noText     int
 	key, value []byte
 	// kept is how much of value stays when blanks at its end are cut off.

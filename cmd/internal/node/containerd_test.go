@@ -127,7 +127,7 @@ func TestArmedAgain(t *testing.T) {
 }
 
 // TestNotArmedWithABadMap checks that a map with a fault does not keep the
-// routes of the one before where containerd does not read mirrorcred's tree any more,
+// routes of the one before if containerd no longer reads mirrorcred's tree,
 // also when the manager was started anew meanwhile and knows of that map only
 // what is on the disk.
 func TestNotArmedWithABadMap(t *testing.T) {

@@ -42,7 +42,7 @@ func handOver(t testing.TB, n *Node, key string, v handover.Value) {
 }
 
 // TestDelivered follows a credential in hosts.toml on a disk: pending until it is handed
-// over, written closed to others and for its host alone, left out when it has ended, and
+// over, written closed to others and for its host alone, left out when it has expired, and
 // written anew when it is renewed. The plugin returns nothing at any time.
 func TestDelivered(t *testing.T) {
 	n, host := newNode(t, deliverMap)
@@ -85,7 +85,7 @@ func TestDelivered(t *testing.T) {
 	}
 	none()
 
-	// harbor.corp, which serves itself, has ended too, and has no source to fall back to.
+	// harbor.corp, which serves itself, has expired too, and has no source to fall back to.
 	now = now.Add(2 * time.Hour)
 	p := apply(t, n)
 	if len(p.Faults) != 2 || !strings.Contains(p.Faults[0].Reason, "left out until it is renewed") || strings.Contains(hostsOf(t, n, "quay.io"), "harbor.corp") {

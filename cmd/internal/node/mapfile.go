@@ -145,7 +145,7 @@ func (n *Node) isBelowDelivered(path string) bool {
 	return false
 }
 
-// readMapFile reads the map that counts. A delivered map is no link: the
+// readMapFile reads the map that takes effect. A delivered map is not a link: the
 // directory is shared with a pod, which must not show another file.
 func (n *Node) readMapFile() ([]byte, fs.FileInfo, error) {
 	if err := n.choose(); err != nil {

@@ -129,7 +129,7 @@ func TestRenewals(t *testing.T) {
 			}
 			list, faults := r.found()
 			if len(faults) > 0 {
-				t.Errorf("it has ended: %v", faults)
+				t.Errorf("it has expired: %v", faults)
 			}
 			text, repair, _ := strings.Cut(local(test.want), "|")
 			switch {

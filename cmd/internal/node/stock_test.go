@@ -420,7 +420,7 @@ func TestStockIdentity(t *testing.T) {
 	}
 }
 
-// TestStockUnarmed takes the mirrors away where containerd does not read mirrorcred's
+// TestStockUnarmed takes the mirrors away if containerd does not read mirrorcred's
 // tree, and says which kubelet still has them.
 func TestStockUnarmed(t *testing.T) {
 	n, host := newNode(t, stockMap)

@@ -29,7 +29,7 @@ func (n *Node) wantDeliver(m *mirror.Map) {
 }
 
 // NeedsRegistries reports whether registries must be asked for the map, by a process that
-// has the network: it has a credential that stands in hosts.toml, or a mirror whose first
+// has the network: it has a credential that is in hosts.toml, or a mirror whose first
 // target has not answered since the start of the machine.
 func (n *Node) NeedsRegistries(m *mirror.Map) bool {
 	if m.Delivers() {

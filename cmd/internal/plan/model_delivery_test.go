@@ -174,7 +174,7 @@ func (m *model) checkEnded(held string) {
 			}
 			isOut := m.given[at].ended(m.wall) && slices.Contains(list, itsSource)
 			if got := slices.Contains(headersIn(file), name); got == isOut {
-				m.errorf("%s has the credential of %s: %t; it has ended and the source is in the list: %t", source, name, got, isOut)
+				m.errorf("%s has the credential of %s: %t; it has expired and the source is in the list: %t", source, name, got, isOut)
 			}
 		}
 	}
@@ -219,7 +219,7 @@ func TestModelFindsDelivered(t *testing.T) {
 				s.Drains[name] = d
 			}
 		}},
-		"what has ended stays in front of the source": {desired: func(d *Desired) {
+		"what has expired stays in front of the source": {desired: func(d *Desired) {
 			if d.Full == nil || len(d.Files) == 0 {
 				return
 			}

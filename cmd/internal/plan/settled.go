@@ -12,7 +12,7 @@ import (
 // them. It goes by the order of the map; nil says that none is known to be.
 type settled []settlement
 
-// A settlement is what [settled] says of one mirror. The mirror of "*" is never settled:
+// A settlement is what [settled] returns for one mirror. The mirror of "*" is never settled:
 // what belongs in its route is not known yet.
 type settlement struct {
 	isSettled   bool

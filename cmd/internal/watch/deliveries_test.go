@@ -52,7 +52,7 @@ func TestDeliveries(t *testing.T) {
 	if list := ReadDeliveries(filepath.Join(dir, "none"), nil); len(list) != 0 {
 		t.Errorf("without a directory: %+v", list)
 	}
-	// What an earlier map wanted has ended for no mirror.
+	// What an earlier map wanted has expired for no mirror.
 	if list := ReadDeliveries(dir, map[string]bool{"b": true, "e": true}); len(list) != 1 || list[0].Registry != "ecr.corp" {
 		t.Errorf("of the wanted ones there are %+v", list)
 	}

@@ -109,6 +109,9 @@ Prints the version of this program.
 
       --json  print it as JSON, with the commit and the Go that it was built with
   -h, --help  print this text
+
+Example:
+  mirrorcred version --json
 `
 
 // runVersion is the command version.

@@ -108,3 +108,25 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 		}
 	}
 }
+
+// TestHelpExamples holds that each command's help has an example that the command
+// understands, and that each command which writes to a node, and then ends, has -n.
+func TestHelpExamples(t *testing.T) {
+	writes := []string{"apply", "deliver", "units", "plugin", "bootstrap", "install"}
+	for _, c := range commands() {
+		_, example, _ := strings.Cut(c.usage, "\nExample")
+		lines := commandLines(strings.ReplaceAll(example, "\n  ", "\n"))
+		if len(lines) == 0 && c.name != "help" {
+			t.Errorf("the help of %s has no example", c.name)
+		}
+		for _, args := range lines {
+			if err := run(t.Context(), append(args, "--help"), new(strings.Builder)); err != nil {
+				t.Errorf("the example of %s: %v", c.name, err)
+			}
+		}
+		hasDryRun := slices.ContainsFunc(flagsOf(c), func(f flagHelp) bool { return f.short == "n" && f.long == "dry-run" })
+		if hasDryRun != slices.Contains(writes, c.name) {
+			t.Errorf("%s has -n: %v", c.name, hasDryRun)
+		}
+	}
+}

@@ -49,6 +49,9 @@ before stays, also when the pod is deleted.
 
 The pod is ready while the host does what this pod's map says: its status names that
 map, without a fault and without a conflict. The log goes to standard error.
+
+Example:
+  mirrorcred courier --map /map/mirrors.toml --ring canary --report-lease
 `
 
 // courierFlags are the flags of the command courier.

@@ -29,7 +29,7 @@ const deliverUsage = `Usage: mirrorcred deliver [FLAGS]
 
 Asks registries for "mirrorcred watch", which has no network: it fetches the
 credentials that the map delivers with deliver = "hosts", tries each at its
-registry, and renews it before it ends. The watcher then writes it into
+registry, and renews it before it expires. The watcher then writes it into
 hosts.toml. It runs until the map needs it no longer; systemd starts it again
 when the map does (mirrorcred-deliver.path).
 
@@ -42,6 +42,10 @@ when the map does (mirrorcred-deliver.path).
 Exit code: 0 the map needs it no longer, or --once has all credentials; 1 an
 error, or a registry has no credential. The log goes to standard error, and has
 no secret.
+
+Example:
+  mirrorcred deliver -n         # look first
+  mirrorcred deliver --once
 `
 
 // deliverLock is held by the process that asks registries. It is in one of the two

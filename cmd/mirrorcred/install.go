@@ -21,23 +21,26 @@ a DaemonSet. It writes both programs to /usr/local/lib/mirrorcred and units to
 Then it has the node's systemd run "mirrorcred bootstrap join" on the node, waits
 for its end, and prints what it printed.
 
-  --map FILE        the map for a node that has none yet; later the courier
-                    delivers it
-  --allowed FILE    what a delivered map may name, for /etc/mirrorcred/allowed.toml
-                    (default: the node's own stays)
-  --bake            run "mirrorcred bootstrap bake" before, which sets containerd's
-                    config_path and restarts containerd if it was not set
-  --watch-flags FLAGS
-                    flags of "mirrorcred watch" on the node, in one string
-  --undo            run "mirrorcred bootstrap undo" on the node instead, and remove
-                    the programs, the units and the delivered map
-  --stay            when all is done, wait to be stopped: for a pod's container
-  --wait TIME       how long to wait for the node (default 10m)
-  -h, --help        print this text
+  -n, --dry-run       change nothing; print which files would be written, and what
+                      would be run
+      --map FILE      the map for a node that has none yet; later the courier
+                      delivers it
+      --allowed FILE  what a delivered map may name, for /etc/mirrorcred/allowed.toml
+                      (default: the node's own stays)
+      --bake          run "mirrorcred bootstrap bake" before, which sets containerd's
+                      config_path and restarts containerd if it was not set
+      --watch-flags FLAGS
+                      flags of "mirrorcred watch" on the node, in one string
+      --undo          run "mirrorcred bootstrap undo" on the node instead, and remove
+                      the programs, the units and the delivered map
+      --stay          when all is done, wait to be stopped: for a pod's container
+      --wait TIME     how long to wait for the node (default 10m)
+  -h, --help          print this text
 
 Exit code: 0 done; 1 an error, or with --undo, something still drains: run it again.
 
 Example:
+  mirrorcred install -n --map /map/mirrors.toml            # look first
   mirrorcred install --map /map/mirrors.toml --watch-flags=--restart-kubelet
 `
 
@@ -45,6 +48,7 @@ Example:
 func runInstall(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := pflag.NewFlagSet("install", pflag.ContinueOnError)
 	i := installer.Installer{Out: stdout, Connect: connectBus}
+	flags.BoolVarP(&i.DryRun, "dry-run", "n", false, "")
 	flags.StringVar(&i.Map, "map", "", "")
 	flags.StringVar(&i.Allowed, "allowed", "", "")
 	flags.BoolVar(&i.Bake, "bake", false, "")
@@ -71,7 +75,7 @@ func runInstall(ctx context.Context, args []string, stdout io.Writer) error {
 	if err := work(limited); err != nil {
 		return bySignal(ctx, err)
 	}
-	if *stay {
+	if *stay && !i.DryRun {
 		<-ctx.Done()
 	}
 	return nil

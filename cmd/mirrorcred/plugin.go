@@ -21,21 +21,24 @@ Shows where this node has the plugin: the entries of kubelet configurations that
 name it, and the copies in the kubelets' directories. It looks where the map, the
 running kubelets and the files that start them point, and in the usual places.
 
-  --unused        exit with 1 if a kubelet configuration names the plugin; a
-                  package asks this before it is removed
-  --refresh FILE  put the plugin FILE in the place of each copy, whole or not at
-                  all; other programs and links stay. A package does this when it
-                  is installed
-  --json          print what was found as JSON
-  --map FILE      the mirror map (default /etc/mirrorcred/mirrors.toml, or else
-                  /etc/mirrorcred/delivered/mirrors.toml)
-  --root DIR      take all paths but FILE as below DIR
-  -h, --help      print this text
+      --unused        exit with 1 if a kubelet configuration names the plugin; a
+                      package asks this before it is removed
+      --refresh FILE  put the plugin FILE in the place of each copy, whole or not at
+                      all; other programs and links stay. A package does this when it
+                      is installed
+  -n, --dry-run       with --refresh, change nothing; print which copies would be
+                      replaced
+      --json          print what was found as JSON
+      --map FILE      the mirror map (default /etc/mirrorcred/mirrors.toml, or else
+                      /etc/mirrorcred/delivered/mirrors.toml)
+      --root DIR      take all paths but FILE as below DIR
+  -h, --help          print this text
 
 Exit code: 0 done; 1 an error, or with --unused, it is in use.
 
 Example:
-  mirrorcred plugin --refresh /usr/libexec/mirrorcred/mirror-credential-provider
+  mirrorcred plugin
+  mirrorcred plugin -n --refresh /usr/libexec/mirrorcred/mirror-credential-provider
 `
 
 // runPlugin is the command plugin.
@@ -43,6 +46,7 @@ func runPlugin(_ context.Context, args []string, stdout io.Writer) error {
 	flags := pflag.NewFlagSet("plugin", pflag.ContinueOnError)
 	unused := flags.Bool("unused", false, "")
 	refresh := flags.String("refresh", "", "")
+	dryRun := flags.BoolP("dry-run", "n", false, "")
 	asJSON := flags.Bool("json", false, "")
 	mapFile := flags.String("map", "", "")
 	flags.String("root", "", "")
@@ -57,8 +61,10 @@ func runPlugin(_ context.Context, args []string, stdout io.Writer) error {
 	switch {
 	case *unused && flags.Changed("refresh"):
 		return errors.New("--unused and --refresh are two questions; give one of them")
+	case *dryRun && !flags.Changed("refresh"):
+		return errors.New("-n is for --refresh; without that, plugin changes nothing")
 	case flags.Changed("refresh"):
-		return refreshPlugin(n, *refresh, stdout)
+		return refreshPlugin(n, *refresh, *dryRun, stdout)
 	}
 	found, err := n.Placement()
 	if err != nil {
@@ -91,18 +97,22 @@ func runPlugin(_ context.Context, args []string, stdout io.Writer) error {
 const mostPlugin = 128 << 20
 
 // refreshPlugin is plugin --refresh.
-func refreshPlugin(n *node.Node, file string, stdout io.Writer) error {
+func refreshPlugin(n *node.Node, file string, dryRun bool, stdout io.Writer) error {
 	program, err := input.ReadFile(file, mostPlugin)
 	if err != nil {
 		return err
 	}
-	changed, err := n.RefreshPlugin(program)
+	refresh, did := n.RefreshPlugin, "wrote"
+	if dryRun {
+		refresh, did = n.StalePlugins, "would write"
+	}
+	changed, err := refresh(program)
 	if errors.Is(err, node.ErrNotPlugin) {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	p := printer{w: stdout}
 	for _, place := range changed {
-		p.printf("wrote %s\n", place)
+		p.printf("%s %s\n", did, place)
 	}
 	return errors.Join(err, p.err)
 }

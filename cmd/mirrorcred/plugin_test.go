@@ -92,6 +92,9 @@ func TestPluginRefresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer running.Close()
+	if out, err := p.run("-n", "--refresh", p.installed); err != nil || out != "would write /opt/plugins/acr-credential-provider\nwould write "+usualCopy+"\n" || bytes.Equal(p.read(usualCopy), p.built) {
+		t.Errorf("a dry run printed %q, %v, or wrote", out, err)
+	}
 	out, err := p.run("--refresh", p.installed)
 	if want := "wrote /opt/plugins/acr-credential-provider\nwrote " + usualCopy + "\n"; err != nil || out != want {
 		t.Errorf("refresh printed %q, %v; want %q", out, err, want)
@@ -145,6 +148,9 @@ func TestPluginRefreshRefuses(t *testing.T) {
 	}
 	if !bytes.Equal(p.read(usualCopy), before) {
 		t.Error("the plugin was replaced")
+	}
+	if _, err := p.run("-n"); err == nil {
+		t.Error("-n alone: no error")
 	}
 	if _, err := p.run("--refresh", p.installed, "--unused"); err == nil {
 		t.Error("--refresh and --unused together: no error")

@@ -22,15 +22,18 @@ boot, for nodes that want no daemon. A node enables one of the two. Both have no
 network: mirrorcred-deliver.path starts "mirrorcred deliver" for them while the
 map needs registries to be asked.
 
-  --install        write them instead of printing them; an edited one stays (use
-                   drop-ins for changes)
-  --program PATH   the path of mirrorcred on the node (default /usr/local/bin/mirrorcred)
-  --root DIR       write them below DIR
-  -h, --help       print this text
+      --install       write them instead of printing them; an edited one stays (use
+                      drop-ins for changes)
+  -n, --dry-run       with --install, change nothing; print which files would be
+                      written
+      --program PATH  the path of mirrorcred on the node (default /usr/local/bin/mirrorcred)
+      --root DIR      write them below DIR
+  -h, --help          print this text
 
 Exit code: 0 all are installed; 1 an error, or an edited one stays.
 
 Example:
+  mirrorcred units --install -n                            # look first
   mirrorcred units --install && systemctl daemon-reload &&
     systemd-tmpfiles --create && systemctl enable --now mirrorcred
 `
@@ -39,6 +42,7 @@ Example:
 func runUnits(_ context.Context, args []string, stdout io.Writer) error {
 	flags := pflag.NewFlagSet("units", pflag.ContinueOnError)
 	install := flags.Bool("install", false, "")
+	dryRun := flags.BoolP("dry-run", "n", false, "")
 	program := flags.String("program", "", "")
 	flags.String("root", "", "")
 	if done, err := parse(flags, unitsUsage, args, stdout); done || err != nil {
@@ -48,12 +52,15 @@ func runUnits(_ context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if *dryRun && !*install {
+		return errors.New("-n is for --install; without that, units only prints")
+	}
 	units, err := systemd.Units(*program)
 	if err != nil {
 		return err
 	}
 	n := node.New(root, "", false)
-	p := unitPrinter{printer: printer{w: stdout}}
+	p := unitPrinter{printer: printer{w: stdout}, dryRun: *dryRun}
 	for _, unit := range units {
 		if !*install {
 			p.printf("# %s\n%s\n", unit.Path, unit.Data)
@@ -87,6 +94,10 @@ func installUnit(n *node.Node, p *unitPrinter, unit systemd.Unit, place string) 
 		p.keep("%s: it was edited, or another program wrote it, so it stays; %s, remove the file and run this again\n", place, dropIn(unit))
 		return nil
 	}
+	if p.dryRun {
+		p.printf("would write %s\n", place)
+		return nil
+	}
 	if err := n.Install(unit.Path, unit.Data, 0o644); err != nil {
 		return err
 	}
@@ -105,7 +116,7 @@ func dropIn(unit systemd.Unit) string {
 // A unitPrinter remembers whether an outdated unit was kept.
 type unitPrinter struct {
 	printer
-	kept bool
+	dryRun, kept bool
 }
 
 func (p *unitPrinter) keep(format string, args ...any) {

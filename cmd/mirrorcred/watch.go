@@ -49,6 +49,9 @@ applied before stays.
   -h, --help              print this text
 
 SIGHUP triggers a reconcile. The log goes to standard error.
+
+Example:
+  mirrorcred watch --restart-kubelet --metrics-address=127.0.0.1:9469
 `
 
 // statusSocket is where the watcher serves its status, metrics and events. It has

@@ -55,6 +55,8 @@ type Installer struct {
 	Allowed string
 	// Bake sets containerd's config_path too, if it is not set.
 	Bake bool
+	// DryRun prints to Out what would be done, and does nothing.
+	DryRun bool
 	// WatchFlags are flags of "mirrorcred watch".
 	WatchFlags string
 	// Connect connects to the node's systemd.
@@ -92,6 +94,9 @@ func (i *Installer) Install(ctx context.Context) error {
 	if err := i.putSettings(); err != nil {
 		return err
 	}
+	if i.DryRun {
+		return i.would("run %s on the node, and restart %s if its program or its flags are new", systemd.BootstrapUnit, systemd.WatchUnit)
+	}
 	bus, err := i.Connect(ctx)
 	if err != nil {
 		return err
@@ -124,6 +129,9 @@ func (i *Installer) Undo(ctx context.Context) error {
 func (i *Installer) undo(ctx context.Context) error {
 	if err := i.put(); err != nil {
 		return err
+	}
+	if i.DryRun {
+		return i.would("run %s on the node", systemd.UndoUnit)
 	}
 	bus, err := i.Connect(ctx)
 	if err != nil {

@@ -82,6 +82,9 @@ func (i *Installer) write(name string, data []byte, mode fs.FileMode) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if i.DryRun {
+		return i.would("write %s", i.at(name))
+	}
 	if err := i.tree.MkdirAll(path.Dir(i.at(name)), 0o755); err != nil {
 		return err
 	}
@@ -93,9 +96,21 @@ func (i *Installer) writeOrRemove(name string, data []byte) error {
 	if data != nil {
 		return i.write(name, data, 0o644)
 	}
+	if i.DryRun {
+		if _, err := i.tree.Lstat(i.at(name)); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return i.would("remove %s", i.at(name))
+	}
 	err := i.tree.Remove(i.at(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	return err
+}
+
+// would prints what a run would do that is not a dry one.
+func (i *Installer) would(format string, args ...any) error {
+	_, err := fmt.Fprintf(i.Out, "would "+format+"\n", args...)
 	return err
 }

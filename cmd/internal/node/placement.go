@@ -229,6 +229,16 @@ var ErrNotPlugin = errors.New("this file is not a build of " + plan.PluginName +
 // mirrorcred's, whole or not at all, and returns the paths of those that it changed.
 // The error is [ErrNotPlugin] for another program.
 func (n *Node) RefreshPlugin(program []byte) (changed []string, err error) {
+	return n.refreshPlugin(program, func(path string) error { return n.Install(path, program, 0o755) })
+}
+
+// StalePlugins returns the paths of the copies that [Node.RefreshPlugin] would change. It
+// changes nothing.
+func (n *Node) StalePlugins(program []byte) ([]string, error) {
+	return n.refreshPlugin(program, func(string) error { return nil })
+}
+
+func (n *Node) refreshPlugin(program []byte, install func(path string) error) (changed []string, err error) {
 	if built, err := buildinfo.Read(bytes.NewReader(program)); err != nil || built.Path != pluginPackage {
 		return nil, ErrNotPlugin
 	}
@@ -247,7 +257,7 @@ func (n *Node) RefreshPlugin(program []byte) (changed []string, err error) {
 		if bytes.Equal(old, program) {
 			continue
 		}
-		if err := n.Install(c.Path, program, 0o755); err != nil {
+		if err := install(c.Path); err != nil {
 			return changed, err
 		}
 		changed = append(changed, n.path(c.Path))

@@ -193,7 +193,7 @@ func TestVersionsOddTables(t *testing.T) {
 		"with a table behind it":           a + b + "[mirror.header]\nX-Meta-A = \"b\"\n",
 		"twice":                            a + b + a,
 		"without the end of its line":      a + strings.TrimSuffix(b, "\n"),
-		"after a mirror that is none":      "mirror = 1\n" + a + b,
+		"after a mirror of another kind":   "mirror = 1\n" + a + b,
 		"among others that are spelt":      "[[ mirror ]]\nsource = \"x.example\"\ntargets = [\"x.corp\"]\n" + a + b,
 		"with a key more":                  a + b + "ready = \"60s\"\n",
 		"with a registry of its own":       a + b + "[registry.\"contoso.azurecr.io\"]\ncredential = \"anonymous\"\n",

@@ -79,7 +79,7 @@ var layers = map[string][]string{
 	"cmd/internal/containerd": {
 		"cmd/internal/armed", "cmd/internal/clock", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/process", "internal/input", "mirror", "hosts", "hosts/containerdconfig", "credential", "systemd/unitfile",
 	},
-	"cmd/internal/watch":    {"cmd/internal/audit", "cmd/internal/deliver/handover", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/node", "cmd/internal/plan", "internal/input"},
+	"cmd/internal/watch":    {"cmd/internal/audit", "cmd/internal/deliver/handover", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/episode", "cmd/internal/node", "cmd/internal/plan", "internal/input"},
 	"cmd/internal/importer": {"internal/input", "mirror", "hosts", "credential", "credential/kubeletconfig"},
 	"cmd/internal/explain":  {"cmd/internal/armed", "cmd/internal/plan", "cmd/internal/provider", "internal/input", "mirror", "hosts", "credential/kubeletconfig", "credential/route"},
 	"cmd/internal/check": {
@@ -88,7 +88,7 @@ var layers = map[string][]string{
 	},
 	"cmd/mirrorcred": {
 		"cmd/internal/armed", "cmd/internal/audit", "cmd/internal/bootstrap", "cmd/internal/check", "cmd/internal/client", "cmd/internal/containerd", "cmd/internal/courier", "cmd/internal/deliver", "cmd/internal/deliver/handover", "cmd/internal/deliver/prove", "cmd/internal/deliver/ready",
-		"cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/explain", "cmd/internal/importer", "cmd/internal/installer", "cmd/internal/node", "cmd/internal/plan", "cmd/internal/probe", "cmd/internal/process", "cmd/internal/provider", "cmd/internal/pull", "cmd/internal/sources", "cmd/internal/watch",
+		"cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/episode", "cmd/internal/explain", "cmd/internal/importer", "cmd/internal/installer", "cmd/internal/node", "cmd/internal/plan", "cmd/internal/probe", "cmd/internal/process", "cmd/internal/provider", "cmd/internal/pull", "cmd/internal/sources", "cmd/internal/watch",
 		"internal/input", "mirror", "hosts", "credential/azure", "credential/route", "systemd",
 	},
 

@@ -29,7 +29,15 @@ go test -count=1 -timeout 60m -run '^$' .
 log=$(mktemp)
 go test -count=1 -timeout 60m "$@" . >"$log" 2>&1 &
 nodes=$!
-trap 'kill $nodes 2>/dev/null || true; rm -f "$log"' EXIT
+finish() {
+	status=$?
+	wait $nodes || { code=$?; [ $status != 0 ] || status=$code; } # also if another test failed
+	cat "$log"
+	rm -f "$log"
+	exit $status
+}
+trap finish EXIT
+trap 'trap - EXIT; kill $nodes 2>/dev/null || true; rm -f "$log"; exit 143' INT TERM
 if [ -z "${E2E_KUBELET:-}" ]; then
 	# Another vendor's credential provider, as a program.
 	(cd ecr && GOFLAGS=-buildvcs=false go test -count=1 -timeout 30m "$@" .)
@@ -54,7 +62,3 @@ if [ -z "${E2E_KUBELET:-}" ]; then
 		go test -v -count=1 -timeout 30m "$@" ./config
 	fi
 fi
-status=0
-wait $nodes || status=$?
-cat "$log"
-exit $status

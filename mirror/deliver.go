@@ -27,11 +27,11 @@ func (m *Map) Delivers() bool {
 	})
 }
 
-// DeliveryKey names one credential of one registry where it is handed over as a header
+// deliveryKey names one credential of one registry where it is handed over as a header
 // (cmd/internal/deliver/handover). It depends on all that the header may depend on, so
 // that the value of another registry, or of an earlier definition, is never taken for
 // this one's.
-func DeliveryKey(t Target, c Credential) string {
+func deliveryKey(t Target, c Credential) string {
 	of := struct {
 		Scheme, Host, Base, Prefix, TokenHost string
 		Credential                            Credential
@@ -150,7 +150,7 @@ func (p *parser) deliverTo(m *Mirror, t *Target, headers []Header, seen map[int]
 		return
 	}
 	if c, ok := p.m.Credential(t.Credentials[0]); ok && !hasAuthorization(t.Settings.Header) {
-		t.Settings = t.Settings.with([]Header{{Name: authorization, Delivered: DeliveryKey(*t, c)}})
+		t.Settings = t.Settings.with([]Header{{Name: authorization, Delivered: deliveryKey(*t, c)}})
 	}
 }
 

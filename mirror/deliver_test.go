@@ -33,8 +33,8 @@ func TestDeliver(t *testing.T) {
 	target := mirror.Targets[0]
 	c, _ := m.Credential("harbor")
 	key, ok := target.Delivery()
-	if !ok || key != DeliveryKey(target, c) {
-		t.Errorf("Delivery() = %q, %t; want %q", key, ok, DeliveryKey(target, c))
+	if !ok || key != deliveryKey(target, c) {
+		t.Errorf("Delivery() = %q, %t; want %q", key, ok, deliveryKey(target, c))
 	}
 	want := []Header{{Name: "Authorization", Delivered: key}, {Name: "X-Forwarded-For", Values: []string{"docker.io"}}}
 	if got := fmt.Sprint(target.Settings.Header); got != fmt.Sprint(want) {
@@ -107,20 +107,20 @@ func TestDeliveryKey(t *testing.T) {
 	}
 	keys := map[string]string{}
 	for name, key := range map[string]string{
-		"base":       DeliveryKey(target("a.io/x", ""), c),
-		"host":       DeliveryKey(target("b.io/x", ""), c),
-		"port":       DeliveryKey(target("a.io:8443/x", ""), c),
-		"scheme":     DeliveryKey(target("http://a.io/x", ""), c),
-		"prefix":     DeliveryKey(target("a.io/y", ""), c),
-		"path":       DeliveryKey(target("https://a.io/x/v2", ""), c),
-		"token host": DeliveryKey(target("a.io/x", "b.io"), c),
-		"name":       DeliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.Name = "d" })),
-		"kind":       DeliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.Kind = DockerConfig })),
-		"file":       DeliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.File = "/f" })),
-		"command":    DeliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.Command = "/d" })),
-		"arguments":  DeliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.Args = []string{"b"} })),
-		"variables":  DeliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.Env = nil })),
-		"token":      DeliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.Token = &Token{Audience: "a"} })),
+		"base":       deliveryKey(target("a.io/x", ""), c),
+		"host":       deliveryKey(target("b.io/x", ""), c),
+		"port":       deliveryKey(target("a.io:8443/x", ""), c),
+		"scheme":     deliveryKey(target("http://a.io/x", ""), c),
+		"prefix":     deliveryKey(target("a.io/y", ""), c),
+		"path":       deliveryKey(target("https://a.io/x/v2", ""), c),
+		"token host": deliveryKey(target("a.io/x", "b.io"), c),
+		"name":       deliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.Name = "d" })),
+		"kind":       deliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.Kind = DockerConfig })),
+		"file":       deliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.File = "/f" })),
+		"command":    deliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.Command = "/d" })),
+		"arguments":  deliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.Args = []string{"b"} })),
+		"variables":  deliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.Env = nil })),
+		"token":      deliveryKey(target("a.io/x", ""), with(func(c *Credential) { c.Token = &Token{Audience: "a"} })),
 	} {
 		if other, twice := keys[key]; twice || len(key) != 32 {
 			t.Errorf("%s and %s have the key %q", name, other, key)
@@ -130,7 +130,7 @@ func TestDeliveryKey(t *testing.T) {
 	settings := target("a.io/x", "")
 	settings.Settings.CA = []string{"/ca"}
 	azure := Credential{Name: "azure", Kind: Azure}
-	if keys[DeliveryKey(settings, c)] != "base" || DeliveryKey(target("a.io/x", ""), azure) != DeliveryKey(target("a.io/y", ""), azure) {
+	if keys[deliveryKey(settings, c)] != "base" || deliveryKey(target("a.io/x", ""), azure) != deliveryKey(target("a.io/y", ""), azure) {
 		t.Error("a key depends on what the header does not depend on")
 	}
 }

@@ -95,7 +95,7 @@ type Header struct {
 	Values []string // empty if the value is elsewhere
 	File   string   // path of a file that holds the value, or ""
 	// Delivered is the key of a credential that is handed over for this header
-	// ([DeliveryKey]), or "".
+	// ([Target.Delivery]), or "".
 	Delivered string
 }
 

@@ -8,7 +8,6 @@ import (
 	"unicode"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"golang.org/x/sys/unix"
 )
 
 // maxStatus is how long a status line may be, in bytes. systemd drops a notice
@@ -18,7 +17,7 @@ const maxStatus = 1024
 // A Notifier reports the state of the program to systemd. If NOTIFY_SOCKET is not set,
 // because an operator runs the program by hand, its methods do nothing.
 type Notifier struct {
-	interval time.Duration
+	interval time.Duration // half of the time that systemd allows; 0 without a watchdog
 }
 
 // NewNotifier reads from the environment what systemd expects of this process.
@@ -30,8 +29,7 @@ func NewNotifier() (Notifier, error) {
 	return Notifier{interval: watchdog / 2}, nil
 }
 
-// Ready tells systemd that the program is ready: after its start, and after each
-// [Notifier.Reloading].
+// Ready tells systemd that the program is ready, after its start.
 func (n Notifier) Ready(status string) error {
 	return n.send("ready", daemon.SdNotifyReady+"\n"+statusLine(status))
 }
@@ -41,35 +39,18 @@ func (n Notifier) Status(status string) error {
 	return n.send("status", statusLine(status))
 }
 
-// Reloading tells systemd that the program got SIGHUP; [Notifier.Ready] must
-// follow.
-func (n Notifier) Reloading() error {
-	// With Type=notify-reload, which a drop-in may set, systemd compares this time
-	// with that of its signal.
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return fmt.Errorf("read the monotonic clock: %w", err)
-	}
-	return n.send("reloading", fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, now.Nano()/1000))
-}
-
 // Stopping tells systemd that the program is about to end.
 func (n Notifier) Stopping(status string) error {
 	return n.send("stopping", daemon.SdNotifyStopping+"\n"+statusLine(status))
 }
 
-// Alive resets the watchdog.
-func (n Notifier) Alive() error {
+// alive resets the watchdog.
+func (n Notifier) alive() error {
 	return n.send("watchdog", daemon.SdNotifyWatchdog)
 }
 
-// Interval returns how often to call [Notifier.Alive]: half of the time that
-// systemd allows; 0 if there is no watchdog.
-func (n Notifier) Interval() time.Duration { return n.interval }
-
-// KeepAlive calls [Notifier.Alive] at each interval if alive reports true, until ctx is
-// done. It returns at once if there is no watchdog. A program with a loop of its own
-// should call Alive from that loop, to prove that the loop runs.
+// KeepAlive resets the watchdog twice in the time that systemd allows, each time if alive
+// reports true, until ctx is done. It returns at once if there is no watchdog.
 //
 // If a notice cannot be sent, KeepAlive goes on: a later one may succeed, and if none
 // does, systemd acts. The error is that of the last notice.
@@ -86,7 +67,7 @@ func (n Notifier) KeepAlive(ctx context.Context, alive func() bool) error {
 			return err
 		case <-ticker.C:
 			if alive() {
-				err = n.Alive()
+				err = n.alive()
 			}
 		}
 	}

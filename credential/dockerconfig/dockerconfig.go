@@ -41,12 +41,8 @@ var _ credential.Source = (*Source)(nil)
 
 // Read reads a config.json, which must be a regular file of at most 1 MiB that
 // only its owner can read: it holds passwords in clear text; base64 hides
-// nothing.
-func Read(file string) (*Source, error) { return ReadBy(input.Read, file) }
-
-// ReadBy is [Read] with another function than [input.Read], such as one that
-// stays below a root.
-func ReadBy(read func(path string, max int64) ([]byte, fs.FileInfo, error), file string) (*Source, error) {
+// nothing. It reads by read: [input.Read], or a function that stays below a root.
+func Read(read func(path string, max int64) ([]byte, fs.FileInfo, error), file string) (*Source, error) {
 	data, info, err := read(file, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/mirrorcred/mirrorcred/credential"
+	"github.com/mirrorcred/mirrorcred/internal/input"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -258,7 +259,7 @@ func TestReadOwner(t *testing.T) {
 // a.io.
 func checkRead(t *testing.T, path, want string) {
 	t.Helper()
-	s, err := Read(path)
+	s, err := Read(input.Read, path)
 	if got := fmt.Sprint(err); (want == "") != (err == nil) || !strings.Contains(got, want) {
 		t.Errorf("Read(%s) = %s; want %s", path, got, want)
 	}

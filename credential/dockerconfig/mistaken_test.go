@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
 // TestNotAConfigJSON checks the errors for files that are given for a config.json, and
@@ -61,13 +63,13 @@ func TestRemediesWork(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Read(file)
+		_, err := Read(input.Read, file)
 		if err == nil {
 			t.Fatalf("%s: no error", name)
 		}
 		_, command, _ := strings.Cut(err.Error(), ": ")
 		runShell(t, command)
-		if _, err := Read(file); err != nil {
+		if _, err := Read(input.Read, file); err != nil {
 			t.Errorf("%s: after %s: %v", name, command, err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// FileName is the file that [Dir] writes.
+// FileName is the file that [Reader.Dir] writes.
 const FileName = "mirrorcred.yaml"
 
 // A File is a file of the kubelet's configuration. Name is for messages and, in
@@ -92,9 +92,6 @@ func (r *Reader) Read(files ...File) ([]Entry, error) {
 
 // Find returns the provider of a name in files as the kubelet reads it, and
 // false if there is none. The error holds the faults of the file that it is in.
-func Find(files []File, name string) (Provider, bool, error) { return new(Reader).Find(files, name) }
-
-// Find is the function [Find], with what the Reader remembers.
 func (r *Reader) Find(files []File, name string) (Provider, bool, error) {
 	for _, file := range files {
 		doc, faults := r.decode(file.Data)
@@ -112,11 +109,6 @@ func (r *Reader) Find(files []File, name string) (Provider, bool, error) {
 // the file to write, always [FileName], and its bytes. A fault in any of the
 // files is an error. So is an entry of mirrorcred's in another file, because
 // the kubelet rejects a second one.
-func Dir(files map[string][]byte, desired Desired) (name string, data []byte, err error) {
-	return new(Reader).Dir(files, desired)
-}
-
-// Dir is the function [Dir], with what the Reader remembers.
 func (r *Reader) Dir(files map[string][]byte, desired Desired) (name string, data []byte, err error) {
 	desired.reader = r
 	if desired, err = desired.checked(); err != nil {

@@ -50,7 +50,7 @@ func TestReadFaults(t *testing.T) {
 
 func TestDir(t *testing.T) {
 	others := []byte(head + "providers:\n" + other)
-	name, data, err := Dir(nil, only(ours))
+	name, data, err := new(Reader).Dir(nil, only(ours))
 	if err != nil || name != FileName {
 		t.Fatalf("Dir = %q, %v", name, err)
 	}
@@ -59,7 +59,7 @@ func TestDir(t *testing.T) {
 		t.Errorf("Dir of none = %s; want %s", data, again)
 	}
 	full := map[string][]byte{"a.yaml": others, FileName: data, "broken.conf": []byte("{")}
-	if _, same, err := Dir(full, only(ours)); err != nil || string(same) != string(data) {
+	if _, same, err := new(Reader).Dir(full, only(ours)); err != nil || string(same) != string(data) {
 		t.Errorf("Dir = %s, %v; want it unchanged", same, err)
 	}
 	for want, files := range map[string]map[string][]byte{
@@ -69,7 +69,7 @@ func TestDir(t *testing.T) {
 		"\"other\" is a provider in a.yaml too":                                          {FileName: others, "a.yaml": others},
 		"a.json: the file begins as JSON":                                                {"a.json": []byte("{")},
 	} {
-		if _, _, err := Dir(files, only(ours)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := new(Reader).Dir(files, only(ours)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Dir = %v; want %q", err, want)
 		}
 	}

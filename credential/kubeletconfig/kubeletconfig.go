@@ -32,7 +32,7 @@ type Desired struct {
 	// accepts all of their patterns.
 	Providers []Provider
 	// Shared are entries of other programs that mirrorcred changes, as they
-	// should become; see [Find]. They get no mark of mirrorcred's.
+	// should become; see [Reader.Find]. They get no mark of mirrorcred's.
 	Shared []Provider
 	// Stale reports by its name whether a provider that is not among Providers is
 	// mirrorcred's too and must be removed; nil means that there is none.

@@ -9,7 +9,7 @@ import (
 // parses the same bytes only once: to plan a change, the same few files are read
 // many times. It forgets nothing, so it should not live longer than the work it
 // is used for. The zero Reader is ready to use, by one goroutine at a time; a nil
-// one remembers nothing. [Read], [Find], [Config] and [Dir] use a Reader once.
+// one remembers nothing. [Read] and [Config] use a Reader once.
 type Reader struct {
 	documents map[string]*document // by their bytes
 	merged    map[string][]byte    // the results of config, by what they were made of

@@ -27,7 +27,7 @@ const theirs = `  # of the cluster
 // of the file as it was.
 func TestShared(t *testing.T) {
 	old := head + "providers:\n" + theirs + other
-	p, ok, err := Find([]File{{"a", []byte(head + "providers:\n" + other)}, {"b", []byte(old)}}, "acr-credential-provider")
+	p, ok, err := new(Reader).Find([]File{{"a", []byte(head + "providers:\n" + other)}, {"b", []byte(old)}}, "acr-credential-provider")
 	if !ok || err != nil || len(p.MatchImages) != 2 || len(p.Args) != 2 || p.TokenAttributes == nil {
 		t.Fatalf("Find = %+v, %v, %v", p, ok, err)
 	}
@@ -56,20 +56,20 @@ func TestShared(t *testing.T) {
 	if again, err := Config(data, Desired{Providers: []Provider{ours}, Shared: []Provider{p}}); err != nil || !strings.HasPrefix(string(again), string(data)) {
 		t.Errorf("Config with mirrorcred's beside it = %s, %v", again, err)
 	}
-	if _, _, err := Find([]File{{"b", []byte(strings.Replace(old, "    args", "    argz", 1))}}, p.Name); err == nil || !strings.Contains(err.Error(), "argz") {
+	if _, _, err := new(Reader).Find([]File{{"b", []byte(strings.Replace(old, "    args", "    argz", 1))}}, p.Name); err == nil || !strings.Contains(err.Error(), "argz") {
 		t.Errorf("Find with an unknown field: %v", err)
 	}
 }
 
 func TestSharedInADirectory(t *testing.T) {
-	p, _, _ := Find([]File{{"b", []byte(head + "providers:\n" + theirs)}}, "acr-credential-provider")
+	p, _, _ := new(Reader).Find([]File{{"b", []byte(head + "providers:\n" + theirs)}}, "acr-credential-provider")
 	p.Args = p.Args[:1]
 	dir := map[string][]byte{"00-aks.yaml": []byte(head + "providers:\n" + theirs)}
-	if _, _, err := Dir(dir, Desired{Shared: []Provider{p}}); err == nil || !strings.Contains(err.Error(), `00-aks.yaml:5: providers[0].name: "acr-credential-provider" must change`) {
+	if _, _, err := new(Reader).Dir(dir, Desired{Shared: []Provider{p}}); err == nil || !strings.Contains(err.Error(), `00-aks.yaml:5: providers[0].name: "acr-credential-provider" must change`) {
 		t.Errorf("Dir with the entry in another file: %v", err)
 	}
 	dir = map[string][]byte{FileName: dir["00-aks.yaml"]}
-	if name, data, err := Dir(dir, Desired{Shared: []Provider{p}}); err != nil || name != FileName || strings.Contains(string(data), "--registry-mirror") {
+	if name, data, err := new(Reader).Dir(dir, Desired{Shared: []Provider{p}}); err != nil || name != FileName || strings.Contains(string(data), "--registry-mirror") {
 		t.Errorf("Dir = %s, %s, %v", name, data, err)
 	}
 }
@@ -80,7 +80,7 @@ func TestSharedJSON(t *testing.T) {
 		return `{"name":"` + name + `","matchImages":["a.io"],"defaultCacheDuration":"10m","apiVersion":"` + execVersion + `"` + more + `}`
 	}
 	old := `{"apiVersion":"kubelet.config.k8s.io/v1","kind":"CredentialProviderConfig","providers":[` + entry("acr-credential-provider", `,"args":["/a"]`) + "," + entry("other", "") + "]}"
-	p, ok, err := Find([]File{{"f", []byte(old)}}, "acr-credential-provider")
+	p, ok, err := new(Reader).Find([]File{{"f", []byte(old)}}, "acr-credential-provider")
 	if !ok || err != nil {
 		t.Fatal(p, ok, err)
 	}

@@ -16,8 +16,8 @@ import (
 // plugin of that time still reads it. More than one are a list of objects.
 type Credentials []mirror.Credential
 
-// NewCredentials returns the credentials of a map with the names of a target.
-func NewCredentials(m *mirror.Map, names []string) Credentials {
+// newCredentials returns the credentials of a map with the names of a target.
+func newCredentials(m *mirror.Map, names []string) Credentials {
 	var list Credentials // nil if there are no names
 	for _, name := range names {
 		c, ok := m.Credential(name)

@@ -79,9 +79,9 @@ func NewGeneration(m *mirror.Map, one mirror.Mirror, hash string) Generation {
 			g.Targets[i].Delivered, g.Targets[i].Realm = true, t.Realm
 			continue
 		}
-		g.Targets[i].Credentials = NewCredentials(m, t.Credentials)
+		g.Targets[i].Credentials = newCredentials(m, t.Credentials)
 		for _, below := range t.Below {
-			g.Targets[i].Below = append(g.Targets[i].Below, Below{below.Prefix, NewCredentials(m, below.Credentials)})
+			g.Targets[i].Below = append(g.Targets[i].Below, Below{below.Prefix, newCredentials(m, below.Credentials)})
 		}
 	}
 	return g

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -86,8 +85,6 @@ const (
 	FlagsDifferFromFiles  = "flags-differ-from-files"
 	ConfigNotLoaded       = "config-not-loaded"
 	ConfigRefused         = "config-refused"
-	ProviderNameTwice     = kubeletconfig.NameTwice
-	APIVersion            = kubeletconfig.BadAPIVersion
 	TokenAttributesEarly  = "token-attributes-too-early"
 	TokenRBAC             = "token-rbac"
 	PluginMissing         = "plugin-missing"

@@ -61,8 +61,8 @@ type choice struct {
 // replaces it. Meanwhile the delivered map does not take its place.
 const renaming = 2 * time.Second
 
-// NoMap is the error of a map that is not there.
-func NoMap(path string) error {
+// noMap is the error of a map that is not there.
+func noMap(path string) error {
 	return fmt.Errorf("no map at %s; create it (the smallest is: version = 1), or pass --map FILE", path)
 }
 
@@ -162,7 +162,7 @@ func (n *Node) readMapFile() ([]byte, fs.FileInfo, error) {
 	case errors.Is(err, fs.ErrNotExist) && n.source.Delivered && n.choice.isOpen:
 		return nil, nil, fmt.Errorf("the map from the cluster, %s, is gone; its mirrors stay as they are until it is delivered again, or until you create %s", n.Map, n.path(DefaultMap))
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil, &missingMapError{NoMap(n.Map)}
+		return nil, nil, &missingMapError{noMap(n.Map)}
 	case err != nil:
 		return nil, nil, describe(err)
 	}

@@ -75,7 +75,7 @@ func withUnmapped(t *testing.T, n *Node, host *fake) {
 // stockOf returns the entry of acr-credential-provider.
 func stockOf(t testing.TB, data []byte) (kubeletconfig.Provider, bool) {
 	t.Helper()
-	p, ok, err := kubeletconfig.Find([]kubeletconfig.File{{Name: "config.yaml", Data: data}}, mirror.Stock)
+	p, ok, err := new(kubeletconfig.Reader).Find([]kubeletconfig.File{{Name: "config.yaml", Data: data}}, mirror.Stock)
 	if err != nil {
 		t.Error(err)
 	}

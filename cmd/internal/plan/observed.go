@@ -49,7 +49,7 @@ type Observed struct {
 	// by [mirror.Mirror.ReadyKey].
 	Ready map[string]bool
 	// Deliveries are the credentials that were handed over for hosts.toml, by their
-	// keys (mirror.DeliveryKey).
+	// keys ([mirror.Target.Delivery]).
 	Deliveries map[string]Delivery
 	// Containerd is the version of the containerd that runs, or of the one that is
 	// installed; the zero Version if that is not known.

@@ -51,7 +51,7 @@ func Open(c mirror.Credential, o Options) (credential.Source, error) {
 		}
 		return source, nil
 	case mirror.DockerConfig:
-		source, err := dockerconfig.ReadBy(o.Tree.Read, o.path(c.File))
+		source, err := dockerconfig.Read(o.Tree.Read, o.path(c.File))
 		if err != nil {
 			return nil, err
 		}

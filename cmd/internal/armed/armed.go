@@ -11,7 +11,7 @@
 // marker in /run, which overrides every record.
 //
 // The package knows neither routes nor what the files mean. Start at
-// [Record.Holds] and [Stopped].
+// [Record.holds] and [Stopped].
 package armed
 
 import (
@@ -69,8 +69,8 @@ func (r Record) Encode() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// Decode parses a file that [Record.Encode] made.
-func Decode(data []byte) (Record, error) {
+// decode parses a file that [Record.Encode] made.
+func decode(data []byte) (Record, error) {
 	var s sealed
 	if err := json.Unmarshal(data, &s); err != nil || s.SHA256 != sumOf(s.Record) {
 		return Record{}, errors.New("it is cut short or was changed; run \"mirrorcred apply\"")
@@ -101,18 +101,18 @@ func Check(root, routes, hostsDir string) error {
 	if err != nil {
 		return err
 	}
-	r, err := Decode(data)
+	r, err := decode(data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if r.HostsDir != hostsDir {
 		return fmt.Errorf("containerd reads %s, but the route is for %s; run \"mirrorcred apply\"", r.HostsDir, hostsDir)
 	}
-	return r.Holds(root)
+	return r.holds(root)
 }
 
-// Holds returns why containerd may read something else by now, nil if it cannot.
-func (r Record) Holds(root string) error {
+// holds returns why containerd may read something else by now, nil if it cannot.
+func (r Record) holds(root string) error {
 	if root == "" && r.Process.runs() {
 		return nil
 	}

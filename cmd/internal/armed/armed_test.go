@@ -19,7 +19,7 @@ func TestEncode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := Decode(data)
+	got, err := decode(data)
 	if err != nil || got.HostsDir != r.HostsDir || got.Process != r.Process || !got.Alone || len(got.Files) != 1 || got.Files[0] != r.Files[0] {
 		t.Errorf("Decode(%s) = %+v, %v; want %+v", data, got, err, r)
 	}
@@ -29,7 +29,7 @@ func TestEncode(t *testing.T) {
 		"changed": strings.Replace(string(data), "true", "null", 1),
 		"later":   strings.Replace(string(data), `{"hosts_dir"`, `{"later":1,"hosts_dir"`, 1),
 	} {
-		if _, err := Decode([]byte(text)); err == nil {
+		if _, err := decode([]byte(text)); err == nil {
 			t.Errorf("%s: Decode(%q) succeeds", name, text)
 		}
 	}
@@ -53,12 +53,12 @@ func TestProcess(t *testing.T) {
 	r := Record{Process: Process{boot, cmd.Process.Pid, start}}
 	holds := func(what string, r Record, want bool) {
 		t.Helper()
-		if err := r.Holds(""); (err == nil) != want {
+		if err := r.holds(""); (err == nil) != want {
 			t.Errorf("%s: Holds = %v; want it to hold %t", what, err, want)
 		}
 	}
 	holds("it runs", r, true)
-	if err := r.Holds("/"); err == nil {
+	if err := r.holds("/"); err == nil {
 		t.Error("below another root: Holds succeeds; want no process to count there")
 	}
 	other := r
@@ -129,7 +129,7 @@ func TestFiles(t *testing.T) {
 			NewContent("/etc/link/main.toml", []byte("one")), NewProgram("/bin/containerd", info), NewMatches("/etc/conf.d/*.toml", []string{"/etc/conf.d/a.toml"}))}
 		change()
 		path, _, _ := strings.Cut(name, " ")
-		err = r.Holds(root)
+		err = r.holds(root)
 		if same := name == "" || name == "touched"; same != (err == nil) || !same && !strings.Contains(err.Error(), path) {
 			t.Errorf("%q: Holds = %v; want %q in it, or nil if nothing differs", name, err, path)
 		}

@@ -61,7 +61,7 @@ func (b *Baking) PlanBake(ctx context.Context) (BakePlan, error) {
 		return p, err
 	}
 	leaveToJoin(&p.Mirrors)
-	p.Plan, err = b.Finish(p.Plan)
+	p.Plan, err = b.finish(p.Plan)
 	return p, err
 }
 

@@ -64,7 +64,7 @@ const waitsForNodeadm = "the mirrors wait for the next boot, when nodeadm sets c
 
 // edit adds the step of an edited configuration file.
 func (b *Baking) edit(p *Plan, e configEdit) error {
-	name, err := b.Resolve(e.path)
+	name, err := b.resolve(e.path)
 	if err != nil {
 		return err
 	}
@@ -72,6 +72,6 @@ func (b *Baking) edit(p *Plan, e configEdit) error {
 	if err != nil {
 		return err
 	}
-	p.Steps = append(p.Steps, Step{Text: e.text, Path: name, Old: old, New: old.With(e.data, 0o644), Part: e.part})
+	p.Steps = append(p.Steps, Step{Text: e.text, Path: name, Old: old, New: old.with(e.data, 0o644), Part: e.part})
 	return nil
 }

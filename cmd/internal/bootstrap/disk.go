@@ -71,9 +71,9 @@ func (d *disk) put(path string, old, new *File) error {
 	switch now, err := d.observe(path); {
 	case err != nil:
 		return err
-	case now.Equal(new):
+	case now.equal(new):
 		return nil
-	case !now.Equal(old):
+	case !now.equal(old):
 		return &ChangedError{Path: d.at(path)}
 	}
 	var err error

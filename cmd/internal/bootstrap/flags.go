@@ -57,7 +57,7 @@ func (j *Joining) planFlags(p *JoinPlan, m *mirror.Map) error {
 
 // flagStep returns the step of a file that gives the kubelet its flags.
 func (j *Joining) flagStep(c kubeletflags.Change, paths kubeletflags.Paths) (Step, error) {
-	name, err := j.Resolve(c.Path)
+	name, err := j.resolve(c.Path)
 	if err != nil {
 		return Step{}, err
 	}
@@ -68,7 +68,7 @@ func (j *Joining) flagStep(c kubeletflags.Change, paths kubeletflags.Paths) (Ste
 	if (old == nil) != (c.Old == nil) || old != nil && string(old.Data) != string(c.Old) {
 		return Step{}, &ChangedError{Path: j.disk.at(name)}
 	}
-	s := Step{Text: fmt.Sprintf("the kubelet's --%s=%s and --%s=%s", kubeletflags.ConfigFlag, paths.Config, kubeletflags.BinDirFlag, paths.BinDir), Path: name, Old: old, New: old.With(c.New, 0o644)}
+	s := Step{Text: fmt.Sprintf("the kubelet's --%s=%s and --%s=%s", kubeletflags.ConfigFlag, paths.Config, kubeletflags.BinDirFlag, paths.BinDir), Path: name, Old: old, New: old.with(c.New, 0o644)}
 	if path.Ext(name) == ".yaml" {
 		s.Text = "the kubelet's flags"
 	}

@@ -108,7 +108,7 @@ func (j *Joining) PlanJoin(ctx context.Context) (JoinPlan, error) {
 	if err := j.planRestart(&p, p.Mirrors); err != nil {
 		return p, err
 	}
-	p.Flags, err = j.Finish(p.Flags)
+	p.Flags, err = j.finish(p.Flags)
 	return p, err
 }
 
@@ -121,7 +121,7 @@ func (j *Joining) planProvider(p *JoinPlan, m *mirror.Map) error {
 	if !p.hasFlags() || slices.ContainsFunc(p.Mirrors.Changes, isConfig) {
 		return nil
 	}
-	name, err := j.Resolve(m.Kubelet.Config)
+	name, err := j.resolve(m.Kubelet.Config)
 	if err != nil {
 		return err
 	}

@@ -91,11 +91,11 @@ func thePlan(t testing.TB, n *Node) Plan {
 		step("starts it", "/etc/systemd/system/multi-user.target.wants/mirrorcred.service", &File{Link: "../mirrorcred.service"}),
 		step("out of force", "/etc/gone.toml", nil),
 	}}
-	p.Steps = slices.DeleteFunc(p.Steps, func(s Step) bool { return s.Old.Equal(s.New) })
+	p.Steps = slices.DeleteFunc(p.Steps, func(s Step) bool { return s.Old.equal(s.New) })
 	if len(p.Steps) > 0 {
 		p.Steps = append(p.Steps, Step{Command: []string{"systemctl", "daemon-reload"}})
 	}
-	p, err := n.Finish(p)
+	p, err := n.finish(p)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,8 +50,8 @@ func hasSystemd() bool {
 // follow a link.
 func (n *Node) Observe(path string) (*File, error) { return n.disk.observe(path) }
 
-// Resolve follows the links of a path of the node. The file at the end need not exist.
-func (n *Node) Resolve(name string) (string, error) {
+// resolve follows the links of a path of the node. The file at the end need not exist.
+func (n *Node) resolve(name string) (string, error) {
 	at := name
 	for range 40 {
 		f, err := n.disk.observe(at)
@@ -95,9 +95,9 @@ func runCommand(ctx context.Context, command []string) error {
 	return fmt.Errorf("%s: %w%s; everything before it is done, so repair the cause and run this again", strings.Join(command, " "), err, text)
 }
 
-// Finish completes a plan with what every plan needs: the directories of its files, and
+// finish completes a plan with what every plan needs: the directories of its files, and
 // the commands that an earlier run did not get to.
-func (n *Node) Finish(p Plan) (Plan, error) {
+func (n *Node) finish(p Plan) (Plan, error) {
 	steps, err := n.withDirs(p.Steps)
 	if err != nil {
 		return p, err

@@ -56,17 +56,17 @@ type Undone struct {
 // Undo restores the node to its state before bake and join, in the safe order. It can be
 // run again if it was killed, or if something waits. The caller holds the lock.
 func (j *Joining) Undo(ctx context.Context) (u Undone, err error) {
-	if err := j.StopService(ctx); err != nil {
+	if err := j.stopService(ctx); err != nil {
 		return u, err
 	}
-	if _, _, err = j.Drain(ctx); err != nil {
+	if _, _, err = j.drain(ctx); err != nil {
 		return u, err
 	}
 	if err := j.back(ctx, stageKubelet, &u); err != nil {
 		return u, err
 	}
 	// The second time the kubelet has been restarted, and hosts.toml can go.
-	applied, waiting, err := j.Drain(ctx)
+	applied, waiting, err := j.drain(ctx)
 	if u.Waiting = waiting; err != nil || len(waiting) > 0 {
 		return u, err
 	}
@@ -87,7 +87,7 @@ func (j *Joining) Undo(ctx context.Context) (u Undone, err error) {
 	if len(u.Kept) > 0 {
 		return u, nil
 	}
-	u.Copies, err = j.Forget()
+	u.Copies, err = j.forgetAll()
 	return u, err
 }
 

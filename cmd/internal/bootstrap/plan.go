@@ -66,9 +66,9 @@ type File struct {
 	UID, GID int
 }
 
-// Equal reports whether two files are the same, or both nil. It does not compare
+// equal reports whether two files are the same, or both nil. It does not compare
 // what a directory holds.
-func (f *File) Equal(g *File) bool {
+func (f *File) equal(g *File) bool {
 	if f == nil || g == nil {
 		return f == g
 	}
@@ -76,9 +76,9 @@ func (f *File) Equal(g *File) bool {
 		(f.Link != "" || f.Mode == g.Mode) && f.UID == g.UID && f.GID == g.GID
 }
 
-// With returns a file with other bytes and the same mode and owner. A nil file
+// with returns a file with other bytes and the same mode and owner. A nil file
 // gets the mode and belongs to root.
-func (f *File) With(data []byte, mode fs.FileMode) *File {
+func (f *File) with(data []byte, mode fs.FileMode) *File {
 	if f == nil {
 		return &File{Data: data, Mode: mode}
 	}

@@ -17,7 +17,7 @@ const Plugin = "mirror-credential-provider"
 
 // install adds the step of a file of mirrorcred's, unless it is there already.
 func (b *Baking) install(p *Plan, text, name string, data []byte, mode fs.FileMode) error {
-	name, err := b.Resolve(name)
+	name, err := b.resolve(name)
 	if err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (b *Baking) install(p *Plan, text, name string, data []byte, mode fs.FileMo
 	if old != nil {
 		next.UID, next.GID = old.UID, old.GID
 	}
-	if !old.Equal(next) {
+	if !old.equal(next) {
 		p.Steps = append(p.Steps, Step{Text: text, Path: name, Old: old, New: next})
 	}
 	return nil

@@ -132,7 +132,7 @@ func without(f *File, part Part) (*File, error) {
 	if err != nil || data == nil {
 		return nil, err
 	}
-	return f.With(data, 0), nil
+	return f.with(data, 0), nil
 }
 
 func (r record) encode() ([]byte, error) {

@@ -15,9 +15,9 @@ import (
 	"github.com/mirrorcred/mirrorcred/systemd"
 )
 
-// StopService stops mirrorcred's services, which would restore what undo removes. It
+// stopService stops mirrorcred's services, which would restore what undo removes. It
 // does nothing if no systemd runs or no unit is installed.
-func (n *Node) StopService(ctx context.Context) error {
+func (n *Node) stopService(ctx context.Context) error {
 	if n.offline {
 		return nil
 	}
@@ -84,11 +84,11 @@ func restartOf(start containerd.Start) Step {
 	return Step{Text: "containerd reads its configuration when it starts", Command: []string{"systemctl", "restart", unit}}
 }
 
-// Drain removes all mirrors, as an empty map does, and returns those that must still
+// drain removes all mirrors, as an empty map does, and returns those that must still
 // drain. Nothing else may be undone before they have: a pull that has a credential would
 // offer it to the source. Drain records what apply replaces, as [Baking.Bake] does. The
 // caller holds the lock.
-func (b *Baking) Drain(ctx context.Context) (applied plan.Plan, waiting []string, err error) {
+func (b *Baking) drain(ctx context.Context) (applied plan.Plan, waiting []string, err error) {
 	b.Mirrors.Empty = true
 	defer func() { b.Mirrors.Empty = false }()
 	if err := b.noteMirrors(ctx); err != nil {
@@ -115,13 +115,13 @@ const (
 	logDir = "/var/log/mirrorcred"
 )
 
-// Forget removes what mirrorcred keeps on the node, once everything else is undone:
+// forgetAll removes what mirrorcred keeps on the node, once everything else is undone:
 // cached tokens, the plugin's log, and last its state, with the lock that the caller
 // holds: while that is there, undo can be run again. Two things stay: copies of
 // files that undo left alone, with their record; and copies that "apply --adopt" kept
 // of files that are not back in their place. It returns the directory of the latter,
 // "" if there are none.
-func (b *Baking) Forget() (stays string, err error) {
+func (b *Baking) forgetAll() (stays string, err error) {
 	r, err := b.record()
 	if err != nil || len(r.Entries) > 0 || len(r.Owed) > 0 {
 		return "", err

@@ -55,7 +55,7 @@ func (u undoing) entry(e entry) (*Step, string, error) {
 	}
 	now := u.now[e.Path]
 	switch {
-	case now.Equal(old):
+	case now.equal(old):
 		return nil, "", nil
 	case slices.Contains(e.Wrote, now.print()), now == nil && e.Restore, u.isRefreshed(e, now):
 		return &Step{Text: "as it was before", Path: e.Path, Old: now, New: old, Restore: true}, "", nil
@@ -70,7 +70,7 @@ func (u undoing) entry(e entry) (*Step, string, error) {
 	switch {
 	case err != nil:
 		return nil, err.Error(), nil
-	case rest.Equal(now):
+	case rest.equal(now):
 		return nil, "", nil
 	}
 	return &Step{Text: "without mirrorcred's part; another program has edited the rest", Path: e.Path, Old: now, New: rest}, "", nil

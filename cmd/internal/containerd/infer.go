@@ -86,7 +86,7 @@ func (o Observer) mainFile(p Process) (string, error) {
 	file, given := configFlag(p.args)
 	switch {
 	case !given:
-		return DefaultConfig, nil
+		return defaultConfig, nil
 	case path.IsAbs(file):
 		return path.Clean(file), nil
 	}

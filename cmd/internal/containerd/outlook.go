@@ -69,7 +69,7 @@ func (o Observer) nextStart(now *running) nextStart {
 		if now.process.unit != "" {
 			name = now.process.unit
 		}
-		b.program, b.main = now.process.args[0], DefaultConfig
+		b.program, b.main = now.process.args[0], defaultConfig
 		if file, given := configFlag(now.process.args); given {
 			b.main, b.named = file, true
 		}
@@ -81,10 +81,10 @@ func (o Observer) nextStart(now *running) nextStart {
 	}
 	file, given := configFlag(argv)
 	if !given {
-		file = DefaultConfig
+		file = defaultConfig
 	}
 	switch {
-	case now != nil && now.process.unit == name, now == nil && (file == o.Wanted.Config || o.Wanted.Config == DefaultConfig):
+	case now != nil && now.process.unit == name, now == nil && (file == o.Wanted.Config || o.Wanted.Config == defaultConfig):
 		b = nextStart{main: file, named: given, program: argv[0], known: true}
 	case now != nil:
 		// This unit did not start it, but may do so next time.

@@ -103,9 +103,9 @@ func (s *system) workingDir(pid int) (string, error) {
 	return os.Readlink(filepath.Join(s.proc, strconv.Itoa(pid), "cwd"))
 }
 
-// DefaultConfig is the file that containerd reads if its command line names
+// defaultConfig is the file that containerd reads if its command line names
 // none.
-const DefaultConfig = "/etc/containerd/config.toml"
+const defaultConfig = "/etc/containerd/config.toml"
 
 // takesValue are the flags of containerd that are followed by a value.
 var takesValue = map[string]bool{

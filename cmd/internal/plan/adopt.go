@@ -45,7 +45,7 @@ func (t tree) replaced(m mirror.Mirror) (string, share) {
 			return "", t.leavesDefault(m)
 		}
 	}
-	if which.Owner() == hosts.Ours || !which.IsUsed() || exists && which.Certs.None() {
+	if which.Owner() == hosts.Ours || !which.isUsed() || exists && which.Certs.None() {
 		return "", share{}
 	}
 	uses := t.readsCerts(which)
@@ -81,7 +81,7 @@ func (t tree) namesCerts(m mirror.Mirror, name string, certs hosts.Certs) bool {
 // That is containerd's own order of precedence, and no conflict.
 func (t tree) leavesDefault(m mirror.Mirror) share {
 	ns := t.namespaces[hosts.Default]
-	if m.Source.Any() || t.wanted[hosts.Default] || !ns.IsUsed() || ns.Owner() == hosts.Ours {
+	if m.Source.Any() || t.wanted[hosts.Default] || !ns.isUsed() || ns.Owner() == hosts.Ours {
 		return share{}
 	}
 	return share{leavesDefault: []string{m.Source.String()}}
@@ -116,7 +116,7 @@ func (t tree) ignored(m mirror.Mirror, ns Namespace) share {
 		}
 	}
 	name, other := t.shadowed(m.Source)
-	if name == "" || !other.IsUsed() || other.Owner() == hosts.Ours {
+	if name == "" || !other.isUsed() || other.Owner() == hosts.Ours {
 		return s
 	}
 	adopted := t.adoption(name, treeSum(other))

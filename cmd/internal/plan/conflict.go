@@ -48,7 +48,7 @@ func (t tree) shadowConflict(m mirror.Mirror) (Conflict, []adoption) {
 		return Conflict{}, nil
 	case other.Unusable != "" && other.Unusable != SymbolicLink:
 		return Conflict{Path: t.path(name), Reason: fmt.Sprintf("%s, and containerd looks there for %q; remove it, or remove the source from the map", other.Unusable, m.Source)}, nil
-	case !other.IsUsed() || other.Owner() == hosts.Ours:
+	case !other.isUsed() || other.Owner() == hosts.Ours:
 		return Conflict{}, nil
 	}
 	adopted := t.adoption(name, treeSum(other))

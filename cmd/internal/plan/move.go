@@ -66,7 +66,7 @@ func (t tree) conflictsWith(name string, ns Namespace) bool {
 		return false
 	}
 	_, other := t.shadowed(source)
-	return other.IsUsed()
+	return other.isUsed()
 }
 
 // isOwnedByOther reports whether a namespace has files of another program, which stay. An

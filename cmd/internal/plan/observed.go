@@ -127,6 +127,6 @@ type Version struct {
 	Files   []string // on this machine
 }
 
-// IsUsed reports whether containerd reads anything in a namespace, or will once
+// isUsed reports whether containerd reads anything in a namespace, or will once
 // another program has finished writing it.
-func (ns Namespace) IsUsed() bool { return !ns.Dangling && (len(ns.Hosts) > 0 || !ns.Certs.None()) }
+func (ns Namespace) isUsed() bool { return !ns.Dangling && (len(ns.Hosts) > 0 || !ns.Certs.None()) }

@@ -70,7 +70,7 @@ func (t Table) Find(names ...string) (own []Process, unknown string, err error) 
 		v, err := t.Judge(pid)
 		var p Process
 		if err == nil && v.Owner == Node {
-			p, err = t.Read(pid)
+			p, err = t.read(pid)
 		}
 		switch {
 		case gone(err):
@@ -86,8 +86,8 @@ func (t Table) Find(names ...string) (own []Process, unknown string, err error) 
 	return own, unknown, nil
 }
 
-// Read returns a process. The error is [fs.ErrNotExist] if it has ended.
-func (t Table) Read(pid int) (Process, error) {
+// read returns a process. The error is [fs.ErrNotExist] if it has ended.
+func (t Table) read(pid int) (Process, error) {
 	var text [4][]byte
 	for i, file := range []string{"comm", "stat", "cmdline", "cgroup"} {
 		data, err := t.read(pid, file)
@@ -99,7 +99,7 @@ func (t Table) Read(pid int) (Process, error) {
 		}
 		text[i] = data
 	}
-	started, ok := StartTime(text[1])
+	started, ok := startTime(text[1])
 	if !ok {
 		return Process{}, fmt.Errorf("process %d: its stat in %s cannot be read", pid, t.dir)
 	}
@@ -138,9 +138,9 @@ func trimName(comm []byte) string { return strings.TrimSuffix(string(comm), "\n"
 // gone reports whether an error says that a process has ended.
 func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) }
 
-// StartTime reads field 22 of /proc/PID/stat (proc_pid_stat(5)): the start in
+// startTime reads field 22 of /proc/PID/stat (proc_pid_stat(5)): the start in
 // clock ticks since boot, 100 per second in user space.
-func StartTime(stat []byte) (time.Duration, bool) {
+func startTime(stat []byte) (time.Duration, bool) {
 	// The name in parentheses may hold spaces and parentheses.
 	_, rest, ok := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
 	fields := strings.Fields(string(rest))

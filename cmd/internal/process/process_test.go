@@ -23,7 +23,7 @@ func TestStartTime(t *testing.T) {
 		")":                 -1,
 	}
 	for stat, want := range tests {
-		got, ok := StartTime([]byte(stat))
+		got, ok := startTime([]byte(stat))
 		if ok != (want >= 0) || ok && got != want {
 			t.Errorf("StartTime(%q) = %v, %t; want %v", stat, got, ok, want)
 		}
@@ -210,7 +210,7 @@ func TestFind(t *testing.T) {
 		t.Errorf("Find = %+v; want %+v", p, want)
 	}
 	for _, ask := range []func(int) error{
-		func(pid int) error { _, err := table.Read(pid); return err },
+		func(pid int) error { _, err := table.read(pid); return err },
 		func(pid int) error { _, err := table.Judge(pid); return err },
 	} {
 		if err := ask(99); !errors.Is(err, fs.ErrNotExist) {

@@ -26,14 +26,14 @@ type layer struct {
 	active        bool
 }
 
-// NewProgress returns the progress of downloads that begin from now on.
-func NewProgress(now time.Time) *Progress {
+// newProgress returns the progress of downloads that begin from now on.
+func newProgress(now time.Time) *Progress {
 	return &Progress{since: now, layers: map[string]layer{}}
 }
 
-// Add takes the layers that are being written now. A layer that is no longer among them
+// add takes the layers that are being written now. A layer that is no longer among them
 // is complete.
-func (p *Progress) Add(now []containerd.Ingest) {
+func (p *Progress) add(now []containerd.Ingest) {
 	for ref, l := range p.layers {
 		if l.active {
 			p.layers[ref] = layer{l.total, l.total, false}
@@ -70,7 +70,7 @@ func Watch(ctx context.Context, ingests func(context.Context) ([]containerd.Inge
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		p := NewProgress(time.Now())
+		p := newProgress(time.Now())
 		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
@@ -80,7 +80,7 @@ func Watch(ctx context.Context, ingests func(context.Context) ([]containerd.Inge
 			case <-tick.C:
 			}
 			if now, err := ingests(ctx); err == nil {
-				p.Add(now)
+				p.add(now)
 				draw(p.String())
 			}
 		}

@@ -136,11 +136,11 @@ func TestPauses(t *testing.T) {
 // TestProgress adds up what the content store reports.
 func TestProgress(t *testing.T) {
 	now := time.Unix(1000, 0)
-	p := NewProgress(now)
+	p := newProgress(now)
 	if p.String() != "" {
 		t.Errorf("before a layer it says %q", p)
 	}
-	p.Add([]containerd.Ingest{
+	p.add([]containerd.Ingest{
 		{Ref: "layer-a", Started: now, Offset: 1 << 20, Total: 4 << 20},
 		{Ref: "layer-b", Started: now, Offset: 512, Total: 1024},
 		{Ref: "manifest-c", Started: now, Offset: 1, Total: 1},
@@ -149,11 +149,11 @@ func TestProgress(t *testing.T) {
 	if got, want := p.String(), "1.0 MiB of 4.0 MiB, 0 of 2 layers so far"; got != want {
 		t.Errorf("it says %q; want %q", got, want)
 	}
-	p.Add([]containerd.Ingest{{Ref: "layer-a", Started: now, Offset: 2 << 20, Total: 4 << 20}})
+	p.add([]containerd.Ingest{{Ref: "layer-a", Started: now, Offset: 2 << 20, Total: 4 << 20}})
 	if got, want := p.String(), "2.0 MiB of 4.0 MiB, 1 of 2 layers so far"; got != want {
 		t.Errorf("it says %q; want %q", got, want)
 	}
-	p.Add(nil)
+	p.add(nil)
 	if got, want := p.String(), "4.0 MiB of 4.0 MiB, 2 of 2 layers so far"; got != want {
 		t.Errorf("it says %q; want %q", got, want)
 	}

@@ -88,7 +88,7 @@ func exposeStatus(e *exposition, s Status) {
 	e.labelled(gauge, "mirrorcred_sources",
 		"Sources by state: active, pending (waits for the kubelet), draining (removed, but running pulls may still use it), held (removed or without its credential, waits for a stable map), conflict (another program's file blocks it), failed (has its own fault, such as an invalid CA).",
 		"state", map[string]float64{
-			"active": float64(s.Active()), "pending": float64(len(s.Pending)), "draining": float64(len(s.Draining)), "held": float64(len(s.Held)),
+			"active": float64(s.active()), "pending": float64(len(s.Pending)), "draining": float64(len(s.Draining)), "held": float64(len(s.Held)),
 			"conflict": float64(s.ConflictingSources), "failed": float64(len(s.Faults)),
 		})
 	value(float64(len(s.Conflicts)), "conflicting_files", "Files not written by mirrorcred that block a mirror.")

@@ -159,8 +159,8 @@ func (s *StatusStore) lastPlan() lastPlan {
 	return s.last
 }
 
-// Active returns how many sources of the map are active.
-func (s Status) Active() int {
+// active returns how many sources of the map are active.
+func (s Status) active() int {
 	return max(0, s.Sources-len(s.Pending)-len(s.Faults)-s.ConflictingSources)
 }
 

@@ -72,9 +72,9 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Request asks a registry whether it is up. It is if it answers as a registry does: it lets
+// request asks a registry whether it is up. It is if it answers as a registry does: it lets
 // anybody in, or wants a login, or refuses this caller.
-func Request(ctx context.Context, e hosts.Endpoint, o Options) error {
+func request(ctx context.Context, e hosts.Endpoint, o Options) error {
 	c, err := client.New(client.Files{Root: o.Root}, e, o.Proxy)
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (r *round) request(ctx context.Context, wants []Want) (left []Want) {
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			err := Request(ctx, list[0].Endpoint, o)
+			err := request(ctx, list[0].Endpoint, o)
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			for _, w := range list {

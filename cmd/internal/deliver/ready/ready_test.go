@@ -60,7 +60,7 @@ func TestAsk(t *testing.T) {
 	want := mirrors(t, one("docker.io", s.URL+"/v2/hub", ""))[0]
 	for code, ready := range map[int64]bool{200: true, 401: true, 403: true, 201: false, 302: false, 404: false, 429: false, 500: false, 502: false, 503: false} {
 		status.Store(code)
-		err := Request(t.Context(), want.Endpoint, Options{})
+		err := request(t.Context(), want.Endpoint, Options{})
 		if (err == nil) != ready {
 			t.Errorf("a registry that answers %d: Ask = %v; want ready %t", code, err, ready)
 		}
@@ -70,11 +70,11 @@ func TestAsk(t *testing.T) {
 	}
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>sign in</html>") }))
 	defer page.Close()
-	if err := Request(t.Context(), mirrors(t, one("docker.io", page.URL, ""))[0].Endpoint, Options{}); err == nil {
+	if err := request(t.Context(), mirrors(t, one("docker.io", page.URL, ""))[0].Endpoint, Options{}); err == nil {
 		t.Error("a web page is taken for a registry")
 	}
 	s.Close()
-	if err := Request(t.Context(), want.Endpoint, Options{}); err == nil || strings.Contains(err.Error(), "/v2/") {
+	if err := request(t.Context(), want.Endpoint, Options{}); err == nil || strings.Contains(err.Error(), "/v2/") {
 		t.Errorf("nothing listens, and Ask = %v; want the reason without the address", err)
 	}
 }
@@ -86,7 +86,7 @@ func TestAskSlow(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	defer s.Close()
 	defer close(release)
-	err := Request(t.Context(), mirrors(t, one("docker.io", s.URL, ""))[0].Endpoint, Options{Limit: 50 * time.Millisecond})
+	err := request(t.Context(), mirrors(t, one("docker.io", s.URL, ""))[0].Endpoint, Options{Limit: 50 * time.Millisecond})
 	if err == nil || err.Error() != "no answer within 50ms" {
 		t.Errorf("Ask = %v; want the time", err)
 	}
@@ -105,7 +105,7 @@ func TestAskTLS(t *testing.T) {
 	}
 	ask := func(settings string) error {
 		table := fmt.Sprintf("[registry.%q]\n%s", host, settings)
-		return Request(t.Context(), mirrors(t, one("docker.io", host, table))[0].Endpoint, Options{})
+		return request(t.Context(), mirrors(t, one("docker.io", host, table))[0].Endpoint, Options{})
 	}
 	if err := ask(""); err == nil {
 		t.Error("a certificate of an unknown CA is accepted")

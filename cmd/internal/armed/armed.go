@@ -10,8 +10,8 @@
 // mirrors, and have not changed. If the manager finds the opposite, it writes a
 // marker in /run, which overrides every record.
 //
-// The package knows neither routes nor what the files mean. Start at
-// [Record.holds] and [Stopped].
+// The package knows neither routes nor what the files mean. Start at [Record],
+// [Check] and [Stopped].
 package armed
 
 import (

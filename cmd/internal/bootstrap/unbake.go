@@ -86,7 +86,7 @@ func restartOf(start containerd.Start) Step {
 
 // drain removes all mirrors, as an empty map does, and returns those that must still
 // drain. Nothing else may be undone before they have: a pull that has a credential would
-// offer it to the source. Drain records what apply replaces, as [Baking.Bake] does. The
+// offer it to the source. drain records what apply replaces, as [Baking.Bake] does. The
 // caller holds the lock.
 func (b *Baking) drain(ctx context.Context) (applied plan.Plan, waiting []string, err error) {
 	b.Mirrors.Empty = true

@@ -70,7 +70,7 @@ func (t Table) Find(names ...string) (own []Process, unknown string, err error) 
 		v, err := t.Judge(pid)
 		var p Process
 		if err == nil && v.Owner == Node {
-			p, err = t.read(pid)
+			p, err = t.process(pid)
 		}
 		switch {
 		case gone(err):
@@ -86,8 +86,8 @@ func (t Table) Find(names ...string) (own []Process, unknown string, err error) 
 	return own, unknown, nil
 }
 
-// read returns a process. The error is [fs.ErrNotExist] if it has ended.
-func (t Table) read(pid int) (Process, error) {
+// process returns a process. The error is [fs.ErrNotExist] if it has ended.
+func (t Table) process(pid int) (Process, error) {
 	var text [4][]byte
 	for i, file := range []string{"comm", "stat", "cmdline", "cgroup"} {
 		data, err := t.read(pid, file)

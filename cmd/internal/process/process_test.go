@@ -210,7 +210,7 @@ func TestFind(t *testing.T) {
 		t.Errorf("Find = %+v; want %+v", p, want)
 	}
 	for _, ask := range []func(int) error{
-		func(pid int) error { _, err := table.read(pid); return err },
+		func(pid int) error { _, err := table.process(pid); return err },
 		func(pid int) error { _, err := table.Judge(pid); return err },
 	} {
 		if err := ask(99); !errors.Is(err, fs.ErrNotExist) {

@@ -40,7 +40,7 @@ func TestDeliver(t *testing.T) {
 	if got := fmt.Sprint(target.Settings.Header); got != fmt.Sprint(want) {
 		t.Errorf("headers %v; want %v", got, want)
 	}
-	if !target.DeliverHosts || target.TokenHost != "auth.corp" || len(target.Below) > 0 || target.AsksCredential() || target.CredentialsFor("hub/x") != nil || !mirror.Secret() {
+	if !target.DeliverHosts || target.TokenHost != "auth.corp" || len(target.Below) > 0 || target.NeedsCredential() || target.CredentialsFor("hub/x") != nil || !mirror.Secret() {
 		t.Errorf("target %+v of a mirror that is secret: %t", target, mirror.Secret())
 	}
 	if names := fmt.Sprint(mirror.CredentialNames()); names != "[harbor]" {
@@ -83,7 +83,7 @@ path = "/b.json"
 		t.Errorf("keys %q and %q", hub, quay)
 	}
 	own := m.Mirrors[2].Targets[0]
-	if _, ok := own.Delivery(); ok || own.AsksCredential() {
+	if _, ok := own.Delivery(); ok || own.NeedsCredential() {
 		t.Errorf("the registry itself is %+v", own)
 	}
 }

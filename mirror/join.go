@@ -164,9 +164,9 @@ func isBelow(repository, prefix string) bool {
 	return ok && (prefix == "" || rest == "" || rest[0] == '/')
 }
 
-// AsksCredential reports whether the plugin returns a credential for any of the
+// NeedsCredential reports whether the plugin returns a credential for any of the
 // target's repositories.
-func (t Target) AsksCredential() bool {
+func (t Target) NeedsCredential() bool {
 	if t.DeliverHosts {
 		return false
 	}
@@ -180,7 +180,7 @@ func (p *parser) checkMatchable(m Mirror) {
 		p.add(m.Line, "source %q: images name hosts with a dot or a port, and %q means docker.io/%s; write the whole host name", name, name+"/x", name+"/x")
 		return
 	}
-	if !strings.HasSuffix(m.Source.name, "]") || !slices.ContainsFunc(m.Targets, Target.AsksCredential) {
+	if !strings.HasSuffix(m.Source.name, "]") || !slices.ContainsFunc(m.Targets, Target.NeedsCredential) {
 		return
 	}
 	p.add(m.Line, "source %q: the kubelet matches an IPv6 address only with a port, so it would never ask for this credential; add the port, here and in the images, or use a host name", m.Source)

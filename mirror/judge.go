@@ -191,7 +191,7 @@ func (p *parser) judgeCommands(all *value) {
 func (p *parser) judgePlainHTTP() {
 	for _, m := range p.m.Mirrors {
 		for _, t := range m.Targets {
-			if t.scheme != "http" || !t.AsksCredential() && !slices.ContainsFunc(t.Settings.Header, func(h Header) bool { return h.File != "" }) {
+			if t.scheme != "http" || !t.NeedsCredential() && !slices.ContainsFunc(t.Settings.Header, func(h Header) bool { return h.File != "" }) {
 				continue
 			}
 			allowed := targetNames(p.allowed.find("mirror\x00" + m.Source.name + "\x00targets"))

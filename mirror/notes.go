@@ -36,7 +36,7 @@ func (p *parser) noteAnonymous(declared []Mirror) {
 	seen := map[string]bool{}
 	for _, m := range declared {
 		for _, t := range m.Targets {
-			if t.self || t.anonymous || t.DeliverHosts || t.AsksCredential() || seen[t.host.name] {
+			if t.self || t.anonymous || t.DeliverHosts || t.NeedsCredential() || seen[t.host.name] {
 				continue
 			}
 			seen[t.host.name] = true

@@ -13,7 +13,7 @@ func (p *parser) checkShared(m Mirror) {
 		return
 	}
 	// If a fault leaves open how the credential is delivered, it may be the cause.
-	owner := slices.IndexFunc(m.Targets, func(t Target) bool { return t.AsksCredential() && !p.tableOf(t).isUnclear })
+	owner := slices.IndexFunc(m.Targets, func(t Target) bool { return t.NeedsCredential() && !p.tableOf(t).isUnclear })
 	if owner < 0 {
 		return
 	}

@@ -17,7 +17,7 @@ const Stock = "acr-credential-provider"
 // new prefix must not need a restart of the kubelet.
 func (m Mirror) Mapping() (Host, bool) {
 	for _, t := range m.Targets {
-		if t.AsksCredential() && !t.self {
+		if t.NeedsCredential() && !t.self {
 			return t.host, true
 		}
 	}
@@ -85,7 +85,7 @@ func (p *parser) checkStockMirror(m Mirror) {
 	refuse := func(text string, args ...any) {
 		p.add(m.Line, "mirror of %q: "+text, append([]any{m.Source}, args...)...)
 	}
-	asks := slices.ContainsFunc(m.Targets, Target.AsksCredential)
+	asks := slices.ContainsFunc(m.Targets, Target.NeedsCredential)
 	elsewhere := slices.ContainsFunc(m.Targets, func(t Target) bool { return !t.self })
 	_, mapped := m.Mapping()
 	_, acr := m.Source.Host().ACRSuffix()
@@ -105,7 +105,7 @@ func (p *parser) checkStockMirror(m Mirror) {
 		refuse("%s returns the credential of %q as soon as the kubelet knows of it, and containerd would offer it to the source until the mirror is ready; remove ready, or %s", Stock, m.Targets[0], useOwnPlugin)
 	}
 	for _, t := range m.Targets {
-		if t.scheme != "https" && t.AsksCredential() {
+		if t.scheme != "https" && t.NeedsCredential() {
 			refuse("%s asks %q by https only; write https://, or %s", Stock, t, useOwnPlugin)
 		}
 		if slices.ContainsFunc(t.Below, func(b PathCredential) bool { return !slices.Equal(b.Credentials, t.Credentials) }) {
@@ -118,7 +118,7 @@ func (p *parser) checkStockMirror(m Mirror) {
 // two an image gets is then a matter of chance, since neither the order nor the
 // end of a name counts.
 func (p *parser) checkStockPrefix(m Mirror, sources map[string]Mirror) {
-	if !slices.ContainsFunc(m.Targets, Target.AsksCredential) {
+	if !slices.ContainsFunc(m.Targets, Target.NeedsCredential) {
 		return
 	}
 	for i := range len(m.Source.name) {

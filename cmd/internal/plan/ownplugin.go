@@ -115,7 +115,7 @@ func (p ownPlugin) stillAnswers(c *configuring, m mirror.Mirror, provider string
 
 // needsPlugin reports whether the kubelet must run the plugin for a target.
 func needsPlugin(t mirror.Target) bool {
-	return t.DeliverHosts && t.Realm || t.AsksCredential()
+	return t.DeliverHosts && t.Realm || t.NeedsCredential()
 }
 
 // onlyOwn is what mirrors need if no credential needs a token.

@@ -22,8 +22,8 @@ const pulling = node.KubeletRoot + "/image_manager/pulling"
 // stays until that pull is done: the source is not shown the credential, and
 // the pull does not fail.
 //
-// It takes more than a minute, which is how long apply lets a credential be on
-// its way before it trusts the kubelet's notes.
+// It takes more than a minute, which is how long apply waits for pulls that may have
+// the credential before it trusts the kubelet's notes.
 func TestRemovedWhileAPullIsQueued(t *testing.T) {
 	freshNode(t)
 	c := startContainerd(t, versions()[0])

@@ -11,7 +11,7 @@ import "time"
 // A Map is a parsed mirror map. [Parse] returns it, and it does not change.
 type Map struct {
 	// Mirrors are the mirror tables in their order. After them come the
-	// tables of registries that are no mirror's source; each serves
+	// tables of registries that are the source of no mirror; each serves
 	// itself. No two mirrors have the same source.
 	Mirrors []Mirror
 	// Credentials are the credential tables in their order, and the one that

@@ -217,7 +217,7 @@ func audience(t *testing.T, answer, key string) string {
 	return host
 }
 
-// TestDeliveredEntry checks what the plugin returns for a source whose credential stands
+// TestDeliveredEntry checks what the plugin returns for a source whose credential is
 // in hosts.toml: an attempt without one if the registry wants its token realm, whatever
 // containerd reads, and else nothing.
 func TestDeliveredEntry(t *testing.T) {

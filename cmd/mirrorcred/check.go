@@ -16,7 +16,7 @@ import (
 const checkUsage = `Usage: mirrorcred check [--probe [--image IMAGE]] [FLAGS]
 
 Looks at everything on this node that would make a pull go wrong: the map, how
-containerd is configured, every hosts.toml whoever wrote it, the kubelet's
+containerd is configured, every hosts.toml of any program, the kubelet's
 providers, the plugin, and the files of the credentials. Each finding has a name
 that does not change, a place, what it does to pulls, and the one thing to do. It
 changes nothing. Run it as root to see everything.

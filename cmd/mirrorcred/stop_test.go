@@ -332,8 +332,8 @@ func TestStopDryRun(t *testing.T) {
 	}
 }
 
-// TestUnreadOutput leaves the output of apply unread: the node is in sync all
-// the same, its lock is free, and a signal ends the run.
+// TestUnreadOutput leaves the output of apply unread: the node is in sync anyway,
+// its lock is free, and a signal ends the run.
 func TestUnreadOutput(t *testing.T) {
 	n := newTree(t)
 	n.write(mapPath, stopMap(2, someStops))

@@ -94,17 +94,33 @@ func isFirst(text, item string) bool {
 // stilted are words that people do not say to a colleague, and what to write
 // instead.
 var stilted = map[string]string{
-	`\bshall\b`:             "must, should, or the plain present",
-	`\b(somebody|nobody)\b`: "another program, no program, or its name",
-	`\b(is|are) none\b`:     "is not",
-	`\bmend(s|ed)?\b`:       "repair",
-	`\bastray\b`:            "misconfigured",
-	`\bin the way\b`:        "conflicting",
-	`\b(files?|entr(y|ies)|plugin) of ours\b`: "mirrorcred's",
-	`\bin step\b`:                 "in sync",
-	`\b(is|are|has|have) to be\b`: "must be",
-	`\bat hand\b`:                 "ready",
-	`\bwithout a word\b`:          "silently",
+	`\bshall\b`:                       "must, should, or the plain present",
+	`\b(somebody|nobody)\b`:           "another program, no program, or its name",
+	`\b(is|are) none\b`:               "is not",
+	`\b(is|are|was|were) no [a-z]+\b`: "is not a",
+	`\bmend(s|ed)?\b`:                 "repair",
+	`\bastray\b`:                      "misconfigured",
+	`\bin the way\b`:                  "conflicting",
+	`\b(files?|entr(y|ies)|plugins?|programs?|units?) of ours\b`:     "mirrorcred's",
+	`\b(files?|entr(y|ies)|plugins?|programs?|provider) of others\b`: "another program's",
+	`\bin step\b`:                             "in sync",
+	`\b(is|are|has|have) to be\b`:             "must be",
+	`\bat hand\b`:                             "ready",
+	`\bwithout a word\b`:                      "silently",
+	`\b(says?|said) of\b`:                     "reports for, says about",
+	`\bof before\b`:                           "previous",
+	`\ball the same\b`:                        "anyway",
+	`\b(can|cannot|could|to) (not )?be had\b`: "be read, be fetched",
+	`\bno time ends\b`:                        "until it restarts",
+	`\bout of force\b`:                        "ignore",
+	`\bon (its|their) way\b`:                  "in progress",
+	`\bthe way out\b`:                         "the remedy",
+	`\bspeaks? of\b`:                          "names",
+	`\bwhoever wrote it\b`:                    "of any program",
+	`\bstands? (in hosts\.toml|behind)\b`:     "is in, follows",
+	`(\bonly|\bnil|\bnone|"") where\b`:        "if",
+	`(?-i:(^|\. )Where (it|there|the map|the kubelet|containerd|no|that|this)) (\w+ )?(is|has|does|runs|names|cannot|can)\b`: "if",
+	`\b(credential|certificate|password|login|token)s? (ends|ended|has ended|have ended)\b`:                                  "expires, expired",
 }
 
 // TestPlainEnglish holds the documents, and what the code says in comments and
@@ -124,6 +140,9 @@ func TestPlainEnglish(t *testing.T) {
 		}
 	}
 	for file, text := range documents(t) {
+		check(file, text)
+	}
+	for file, text := range otherProse(t) {
 		check(file, text)
 	}
 	files := token.NewFileSet()
@@ -158,10 +177,65 @@ func TestPlainEnglish(t *testing.T) {
 	}
 }
 
-// isUsual reports whether a stilted word is in its usual place: "there is none", and
-// the name of the user without rights.
+// otherProse returns what people read in files that are neither documents nor Go: units,
+// the chart, alerts, dashboards, the comments of scripts, and the list of planted faults
+// without their code.
+func otherProse(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for pattern, lines := range map[string]*regexp.Regexp{
+		"../../systemd/mirrorcred*":                   nil,
+		"../../deploy/chart/*.yaml":                   nil,
+		"../../deploy/chart/templates/*":              nil,
+		"../../deploy/kustomize/base/*":               nil,
+		"../../deploy/alerts/*.yaml":                  nil,
+		"../../deploy/dashboards/*.json":              nil,
+		"../../deploy/examples/*":                     nil,
+		"../../deploy/packages/*/*":                   nil,
+		"../../.github/ISSUE_TEMPLATE/*":              nil,
+		"../../Makefile":                              nil,
+		"../../.ci/run":                               regexp.MustCompile(`(?m)^#.*$`),
+		"testdata/script/*.txtar":                     regexp.MustCompile(`(?m)^#.*$`),
+		"../../credential/kubeletconfig/testdata/*":   regexp.MustCompile(`\A[^\n]*`),
+		"../../e2e/*.sh":                              regexp.MustCompile(`(?m)^\s*#.*$`),
+		"../../e2e/mutate/mutations.txt":              regexp.MustCompile(`(?m)^(#|==|breaks:).*$`),
+		"../../hosts/containerdconfig/testdata/*.txt": regexp.MustCompile(`(?m)^(#|===).*$`),
+		"../../mirror/testdata/faults.txt":            regexp.MustCompile(`(?m)^===.*$`),
+		"../../cmd/internal/kubeletflags/testdata/*":  nil,
+		"../../deploy/chart/values.schema.json":       nil,
+	} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s is no longer there: %v", pattern, err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				if info, statErr := os.Stat(file); statErr == nil && info.IsDir() {
+					continue
+				}
+				t.Fatal(err)
+			}
+			text := string(data)
+			if lines != nil {
+				text = strings.Join(lines.FindAllString(text, -1), "\n")
+			}
+			found[file] = text
+		}
+	}
+	return found
+}
+
+// isUsual reports whether a stilted word is in its usual place: "there is none", "is no
+// longer", "is no reason to", and the name of the user without rights.
 func isUsual(before, found string) bool {
 	before = strings.ToLower(before)
-	return strings.HasSuffix(found, "none") && strings.HasSuffix(before, "there ") ||
-		found == "nobody" && (before == `"` || strings.HasSuffix(before, "="))
+	there := strings.HasSuffix(strings.TrimRight(before, " \n#"), "there")
+	switch _, after, isNo := strings.Cut(found, " no "); {
+	case strings.HasSuffix(found, "none"):
+		return there
+	case isNo:
+		return there || slices.Contains([]string{"longer", "more", "reason", "pulls", "services"}, after)
+	}
+	return found == "nobody" && (before == `"` || strings.HasSuffix(before, "="))
 }

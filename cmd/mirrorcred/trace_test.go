@@ -25,8 +25,8 @@ type call struct {
 }
 
 // trace runs a program under ptrace(2) and returns what it did to files below a
-// directory, in its order: what the kernel was asked, whatever the program says
-// of itself.
+// directory, in its order: what the kernel was asked, whatever the program
+// reports.
 func trace(t *testing.T, cmd *exec.Cmd, dir string) []call {
 	t.Helper()
 	return traceOpens(t, cmd, dir, func(string) {})

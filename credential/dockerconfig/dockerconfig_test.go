@@ -163,7 +163,7 @@ func TestNoEntry(t *testing.T) {
 }
 
 // TestLacksUnusable checks that an entry that gives no username and password is
-// no entry, with the reason that the plugin gives.
+// treated as missing, with the reason that the plugin gives.
 func TestLacksUnusable(t *testing.T) {
 	for in, want := range map[string]string{
 		login("u", canary):                    "",

@@ -252,7 +252,7 @@ func randomCase(rnd *rand.Rand) randomOne {
 
 // leaks returns why offers must not be made, "" if they may.
 func (c randomOne) leaks(offers []Offer) string {
-	var given []*Route // those that speak of the bytes in force
+	var given []*Route // those that have the bytes in force
 	for _, r := range []*Route{c.own, c.wildcard} {
 		if r == nil || r.HostsDir != c.now.Dir {
 			continue

@@ -89,7 +89,7 @@ func thePlan(t testing.TB, n *Node) Plan {
 		step("hosts_dir", "/etc/containerd/config.toml", &File{Data: []byte("version = 2\nmore\n"), Mode: 0o600}),
 		step("the unit", "/etc/systemd/system/mirrorcred.service", &File{Data: []byte("new unit\n"), Mode: 0o600}),
 		step("starts it", "/etc/systemd/system/multi-user.target.wants/mirrorcred.service", &File{Link: "../mirrorcred.service"}),
-		step("out of force", "/etc/gone.toml", nil),
+		step("no longer read", "/etc/gone.toml", nil),
 	}}
 	p.Steps = slices.DeleteFunc(p.Steps, func(s Step) bool { return s.Old.equal(s.New) })
 	if len(p.Steps) > 0 {

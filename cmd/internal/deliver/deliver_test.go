@@ -233,7 +233,7 @@ func TestLateResult(t *testing.T) {
 				d.Prove = func(_ context.Context, w Want, a credential.Secret) (prove.Proof, error) {
 					running++
 					most = max(most, running)
-					time.Sleep(10 * time.Second) // whoever ends it: the answer is on its way
+					time.Sleep(10 * time.Second) // whatever ends it: the answer is still coming
 					running--
 					return prove.Proof{Certain: true}, nil
 				}

@@ -190,7 +190,7 @@ func remove(dir int, base string) error {
 }
 
 // RemoveAll removes what is at a path with all it contains. A missing path is
-// no error. It follows no link.
+// not an error. It follows no link.
 func (t Tree) RemoveAll(path string) error {
 	err := t.at("remove", path, removeAll)
 	if errors.Is(err, fs.ErrNotExist) {

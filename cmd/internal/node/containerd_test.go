@@ -223,7 +223,7 @@ func ageState(t *testing.T, n *Node) {
 }
 
 // TestTreesOfRoutes checks that routes go if containerd does not read the
-// tree that they themselves speak of, such as after a kill on the way from one
+// tree that they name, such as after a kill on the way from one
 // tree to another.
 func TestTreesOfRoutes(t *testing.T) {
 	n, host := newNode(t, oneMap)

@@ -357,7 +357,7 @@ func TestMovedWhileDraining(t *testing.T) {
 }
 
 // TestMovedKilled kills the change of hosts_dir at each step: where the routes
-// speak of the new tree, it has all of the old one.
+// name the new tree, it has all of the old one.
 func TestMovedKilled(t *testing.T) {
 	for k := 1; ; k++ {
 		n, host := newNode(t, retargetMap("", "harbor.corp"))

@@ -171,7 +171,7 @@ func TestRecallLooksAtLinks(t *testing.T) {
 }
 
 // After another mirrorcred had the lock, all files are looked at: the events of what it
-// wrote may still be on their way.
+// wrote may still come.
 func TestRecallAfterTheLock(t *testing.T) {
 	n, _, _ := recalling(t)
 	n.Changes = &reported{covers: func(string) bool { return true }}

@@ -65,7 +65,7 @@ func TestNotTouched(t *testing.T) {
 	w.onlyAt("mcr.microsoft.com/app:v1", "contoso.azurecr.io", digest)
 
 	// --adopt replaces the hosts.toml and keeps a copy; certificates and the
-	// other directory stay, out of force.
+	// other directory stay, but containerd no longer reads them.
 	if run, err := w.node.Apply(t.Context(), "--adopt"); err != nil || run.Code != 0 {
 		t.Fatalf("apply --adopt exits with %d, %v: %s%s", run.Code, err, run.Stdout, run.Stderr)
 	}

@@ -66,7 +66,7 @@ func (s *source) answer(generations []route.Generation) share {
 	return s.staysWithdrawn().and(s.route(StageAnswer, generations))
 }
 
-// staysWithdrawn returns the share of a withdrawn route that speaks of the hosts_dir
+// staysWithdrawn returns the share of a withdrawn route that names the hosts_dir
 // that containerd reads now.
 func (s *source) staysWithdrawn() share {
 	return s.routes.write(StageRoutes, s.file.Namespace, s.file.Secret, s.own)

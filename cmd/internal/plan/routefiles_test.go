@@ -7,8 +7,8 @@ import (
 	"github.com/mirrorcred/mirrorcred/credential/route"
 )
 
-// TestHostsDirs has routes speak of trees: those that are whole count, whichever of
-// them is read first, and whatever is odd about the others.
+// TestHostsDirs has routes that name trees: those that are whole count, whichever of
+// them is read first, and whatever is wrong with the others.
 func TestHostsDirs(t *testing.T) {
 	encode := func(r route.Route) []byte {
 		data, err := r.Encode()

@@ -62,7 +62,7 @@ func leaveAll(d *Desired, why string) share {
 	return s
 }
 
-// moveAll has all routes speak of the hosts_dir that containerd reads now, if it was
+// moveAll has all routes name the hosts_dir that containerd reads now, if it was
 // another before: what a kubelet still asks mirrorcred's plugin is answered as before.
 func moveAll(r routes, t tree) share {
 	var s share

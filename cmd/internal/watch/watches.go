@@ -82,8 +82,8 @@ func (e *Events) set(dir string, id identity) (bool, error) {
 }
 
 // confirm drops the watches, of those that were just set, that fsnotify has under another
-// path, and returns how many are left. It has a directory once only: under the path of
-// before if it was renamed a moment ago, or if it is mounted at two of the paths. Until it is
+// path, and returns how many are left. It has a directory once only: under its previous
+// path if it was renamed a moment ago, or if it is mounted at two of the paths. Until it is
 // watched under this path, it counts as not watched.
 func (e *Events) confirm(added []string) int {
 	missing := e.unconfirmed(added)

@@ -118,12 +118,12 @@ func (j *Joining) PlanUndo(ctx context.Context) (all Plan, kept []Kept, err erro
 			}
 			all.Steps, kept = append(all.Steps, steps...), append(kept, edited...)
 		}
-		p, kept, err := j.planStage(ctx, s)
+		p, more, err := j.planStage(ctx, s)
 		if err != nil {
 			return all, kept, err
 		}
 		all.Steps, all.Notes = append(all.Steps, p.Steps...), append(all.Notes, p.Notes...)
-		kept = append(kept, kept...)
+		kept = append(kept, more...)
 	}
 	return all, kept, nil
 }

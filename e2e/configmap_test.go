@@ -45,7 +45,7 @@ func TestMapInAConfigMap(t *testing.T) {
 	if to, err := os.Readlink(delivered); err != nil || to != "..data/mirrors.toml" {
 		t.Fatalf("%s leads to %q, %v; want ..data/mirrors.toml", delivered, to, err)
 	}
-	if out, err := exec.CommandContext(t.Context(), program("mirrorcred"), "apply", "--map", delivered).CombinedOutput(); err == nil || !strings.Contains(string(out), "has mode 0777") {
+	if out, err := exec.CommandContext(t.Context(), program("mirrorcred"), "apply", "--map", delivered).CombinedOutput(); err == nil || !strings.Contains(string(out), "mode 0777") {
 		t.Errorf("mirrorcred apply takes a map from the volume, whose mode is 0777: %v\n%s", err, out)
 	}
 	startWatcher(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -122,16 +121,7 @@ func printFindings(w io.Writer, found []check.Finding) error {
 // folded prints a text in lines of at most 80 columns, the first behind a label.
 // A longer word, such as a path, is not cut.
 func (p *printer) folded(label, text string) {
-	line := label
-	for _, word := range strings.Fields(text) {
-		if len(line)+1+len(word) > 80 && strings.TrimSpace(line) != "" && line != label {
-			p.printf("%s\n", line)
-			line = strings.Repeat(" ", len(label))
-		}
-		if line != label && strings.TrimSpace(line) != "" {
-			line += " "
-		}
-		line += word
+	for _, line := range fold(label, text, 80) {
+		p.printf("%s\n", line)
 	}
-	p.printf("%s\n", line)
 }

@@ -43,6 +43,7 @@ var layers = map[string][]string{
 	"cmd/internal/armed":             {"cmd/internal/durable", "internal/input"},
 	"cmd/internal/audit":             {"internal/input"},
 	"cmd/internal/deliver/handover":  {"cmd/internal/durable", "credential", "internal/input"},
+	"cmd/internal/fault":             {},
 	"cmd/internal/doctor":            {"mirror", "credential", "credential/kubeletconfig", "hosts"},
 	"cmd/internal/durable":           {"internal/input"},
 	"cmd/internal/episode":           {},
@@ -58,10 +59,10 @@ var layers = map[string][]string{
 	"cmd/internal/tokens":            {"credential", "internal/input"},
 	"cmd/mirror-credential-provider": {"cmd/internal/plugin"},
 	"cmd/internal/plan": {
-		"cmd/internal/doctor", "cmd/internal/tlsfiles", "mirror", "hosts", "credential/kubeletconfig", "credential/route",
+		"cmd/internal/doctor", "cmd/internal/fault", "cmd/internal/tlsfiles", "mirror", "hosts", "credential/kubeletconfig", "credential/route",
 	},
 	"cmd/internal/node": {
-		"cmd/internal/armed", "cmd/internal/clock", "cmd/internal/containerd", "cmd/internal/deliver/handover", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/plan",
+		"cmd/internal/armed", "cmd/internal/clock", "cmd/internal/containerd", "cmd/internal/deliver/handover", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/fault", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/plan",
 		"cmd/internal/process", "cmd/internal/tlsfiles", "internal/input", "mirror", "hosts",
 		"credential/azure/azurejson", "credential/dockerconfig", "credential/kubeletconfig", "systemd", "systemd/unitfile",
 	},
@@ -72,23 +73,23 @@ var layers = map[string][]string{
 	"cmd/internal/installer":     {"cmd/internal/durable", "cmd/internal/node", "internal/input", "mirror", "systemd"},
 	"cmd/internal/courier":       {"cmd/internal/audit", "cmd/internal/durable", "cmd/internal/episode", "cmd/internal/node", "cmd/internal/watch", "hosts", "internal/input", "mirror"},
 	"cmd/internal/bootstrap": {
-		"cmd/internal/containerd", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/node", "cmd/internal/plan",
+		"cmd/internal/containerd", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/fault", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/node", "cmd/internal/plan",
 		"internal/input", "mirror", "hosts", "hosts/containerdconfig", "credential/kubeletconfig", "systemd", "systemd/unitfile",
 	},
 	"cmd/internal/clock": {"cmd/internal/armed", "cmd/internal/durable", "systemd"},
 	"cmd/internal/containerd": {
-		"cmd/internal/armed", "cmd/internal/clock", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/process", "internal/input", "mirror", "hosts", "hosts/containerdconfig", "credential", "systemd/unitfile",
+		"cmd/internal/armed", "cmd/internal/clock", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/fault", "cmd/internal/process", "internal/input", "mirror", "hosts", "hosts/containerdconfig", "credential", "systemd/unitfile",
 	},
-	"cmd/internal/watch":    {"cmd/internal/audit", "cmd/internal/deliver/handover", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/episode", "cmd/internal/node", "cmd/internal/plan", "internal/input"},
+	"cmd/internal/watch":    {"cmd/internal/audit", "cmd/internal/deliver/handover", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/episode", "cmd/internal/fault", "cmd/internal/node", "cmd/internal/plan", "internal/input"},
 	"cmd/internal/importer": {"internal/input", "mirror", "hosts", "credential", "credential/kubeletconfig"},
 	"cmd/internal/explain":  {"cmd/internal/armed", "cmd/internal/plan", "cmd/internal/provider", "internal/input", "mirror", "hosts", "credential/kubeletconfig", "credential/route"},
 	"cmd/internal/check": {
-		"cmd/internal/audit", "cmd/internal/containerd", "cmd/internal/deliver/handover", "cmd/internal/deliver/prove", "cmd/internal/doctor", "cmd/internal/kubelet", "cmd/internal/node", "cmd/internal/plan", "cmd/internal/process", "cmd/internal/tlsfiles",
+		"cmd/internal/audit", "cmd/internal/containerd", "cmd/internal/deliver/handover", "cmd/internal/deliver/prove", "cmd/internal/doctor", "cmd/internal/fault", "cmd/internal/kubelet", "cmd/internal/node", "cmd/internal/plan", "cmd/internal/process", "cmd/internal/tlsfiles",
 		"internal/input", "mirror", "hosts", "hosts/containerdconfig", "credential/kubeletconfig", "systemd", "systemd/unitfile",
 	},
 	"cmd/mirrorcred": {
 		"cmd/internal/armed", "cmd/internal/audit", "cmd/internal/bootstrap", "cmd/internal/check", "cmd/internal/client", "cmd/internal/containerd", "cmd/internal/courier", "cmd/internal/deliver", "cmd/internal/deliver/handover", "cmd/internal/deliver/prove", "cmd/internal/deliver/ready",
-		"cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/episode", "cmd/internal/explain", "cmd/internal/importer", "cmd/internal/installer", "cmd/internal/node", "cmd/internal/plan", "cmd/internal/probe", "cmd/internal/process", "cmd/internal/provider", "cmd/internal/pull", "cmd/internal/sources", "cmd/internal/watch",
+		"cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/episode", "cmd/internal/explain", "cmd/internal/fault", "cmd/internal/importer", "cmd/internal/installer", "cmd/internal/node", "cmd/internal/plan", "cmd/internal/probe", "cmd/internal/process", "cmd/internal/provider", "cmd/internal/pull", "cmd/internal/sources", "cmd/internal/watch",
 		"internal/input", "mirror", "hosts", "credential/azure", "credential/route", "systemd",
 	},
 
@@ -104,7 +105,7 @@ var layers = map[string][]string{
 }
 
 // pure are the packages that touch neither a file nor the network nor a log.
-var pure = []string{"mirror", "hosts", "hosts/release", "hosts/containerdconfig", "credential", "credential/internal/jsontext", "credential/route", "credential/azure/azurejson", "credential/kubeletconfig", "cmd/internal/doctor", "cmd/internal/kubeletflags", "cmd/internal/plan", "cmd/internal/tlsfiles", "systemd/unitfile"}
+var pure = []string{"mirror", "hosts", "hosts/release", "hosts/containerdconfig", "credential", "credential/internal/jsontext", "credential/route", "credential/azure/azurejson", "credential/kubeletconfig", "cmd/internal/doctor", "cmd/internal/fault", "cmd/internal/kubeletflags", "cmd/internal/plan", "cmd/internal/tlsfiles", "systemd/unitfile"}
 
 var impure = []string{"os", "os/exec", "net", "net/http", "log", "log/slog", "syscall", "golang.org/x/sys/unix"}
 

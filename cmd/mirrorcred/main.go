@@ -60,7 +60,7 @@ func main() {
 	switch {
 	case err == nil:
 	case errors.As(err, &end):
-		fmt.Fprintf(stderr, "mirrorcred: %s\n", report(err))
+		fmt.Fprintf(stderr, "mirrorcred: %s\n", report(err, lineWidth(os.Stderr)))
 		os.Exit(end.code())
 	case errors.As(err, &code) && onlyExit(err):
 		os.Exit(int(code))
@@ -68,7 +68,7 @@ func main() {
 		if wantsJSON(os.Args[1:]) {
 			_ = json.NewEncoder(stdout).Encode(map[string]string{"error": withoutExits(err).Error()}) // it is on stderr too
 		}
-		fmt.Fprintf(stderr, "mirrorcred: %s\n", report(withoutExits(err)))
+		fmt.Fprintf(stderr, "mirrorcred: %s\n", report(withoutExits(err), lineWidth(os.Stderr)))
 		os.Exit(1)
 	}
 }

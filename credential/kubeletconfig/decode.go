@@ -35,7 +35,8 @@ type Fault struct {
 	File  string // "" if the caller gave no name
 	Line  int    // 0 if unknown
 	Field string // such as "providers[0].matchImages", or "" for the file
-	Text  string // the fault and what to do
+	Text  string // the fault
+	Fix   string // what to do
 	Name  string // a stable name, such as NameTwice; "" for most
 	// Starts says that the kubelet starts with the file as it is.
 	Starts bool
@@ -49,7 +50,7 @@ const (
 
 // Error returns the place, the fault, and what to do.
 func (f *Fault) Error() string {
-	s := f.Text
+	s := f.Text + "; " + f.Fix
 	if f.Field != "" {
 		s = f.Field + ": " + s
 	}
@@ -103,7 +104,7 @@ func decode(data []byte) *document {
 // decode fills the config and returns the faults.
 func (d *document) decode(data []byte) []*Fault {
 	if !utf8.Valid(data) {
-		return []*Fault{{Text: "the file is not UTF-8; save it as UTF-8"}}
+		return []*Fault{{Text: "the file is not UTF-8", Fix: "save it as UTF-8"}}
 	}
 	text, faults := data, []*Fault(nil)
 	if !isJSON(data) {
@@ -158,14 +159,14 @@ func yamlFaults(data []byte, err error) []*Fault {
 	var faults []*Fault
 	for _, m := range yamlPlace.FindAllStringSubmatch(err.Error(), -1) {
 		line, _ := strconv.Atoi(m[1])
-		text := m[2] + "; fix the YAML here"
+		text, fix := m[2], "fix the YAML here"
 		if tab := tabNear(data, line); tab > 0 {
-			line, text = tab, "YAML takes no tab before a key or a value; write spaces"
+			line, text, fix = tab, "YAML takes no tab before a key or a value", "write spaces"
 		}
-		faults = append(faults, &Fault{Line: line, Text: text})
+		faults = append(faults, &Fault{Line: line, Text: text, Fix: fix})
 	}
 	if faults == nil {
-		faults = []*Fault{{Text: strings.TrimPrefix(err.Error(), "yaml: ") + "; fix the YAML"}}
+		faults = []*Fault{{Text: strings.TrimPrefix(err.Error(), "yaml: "), Fix: "fix the YAML"}}
 	}
 	return faults
 }
@@ -175,13 +176,13 @@ func (d *document) checkType(text []byte) *Fault {
 	var head typeMeta
 	err := kjson.UnmarshalCaseSensitivePreserveInts(text, &head)
 	if ok, _ := kjson.SyntaxErrorOffset(err); ok {
-		return &Fault{Text: fmt.Sprintf("the file begins as JSON and is not: %v; fix the JSON, or write block YAML", err)}
+		return &Fault{Text: fmt.Sprintf("the file begins as JSON and is not: %v", err), Fix: "fix the JSON, or write block YAML"}
 	}
 	if err != nil || head == (typeMeta{}) {
-		return &Fault{Text: fmt.Sprintf("the file is not a %s; begin it with \"apiVersion: %s\" and \"kind: %s\"", kind, versions[0], kind)}
+		return &Fault{Text: "the file is not a " + kind, Fix: fmt.Sprintf("begin it with \"apiVersion: %s\" and \"kind: %s\"", versions[0], kind)}
 	}
 	if head.Kind != kind {
-		return &Fault{Line: d.line("kind"), Field: "kind", Text: fmt.Sprintf("%q is not what the kubelet reads here; write \"kind: %s\"", head.Kind, kind)}
+		return &Fault{Line: d.line("kind"), Field: "kind", Text: fmt.Sprintf("%q is not what the kubelet reads here", head.Kind), Fix: fmt.Sprintf("write \"kind: %s\"", kind)}
 	}
 	for _, v := range versions {
 		if head.APIVersion == v {
@@ -189,7 +190,7 @@ func (d *document) checkType(text []byte) *Fault {
 			return nil
 		}
 	}
-	return &Fault{Name: BadAPIVersion, Line: d.line("apiVersion"), Field: "apiVersion", Text: fmt.Sprintf("%q is not what the kubelet reads here; write \"apiVersion: %s\"", head.APIVersion, versions[0])}
+	return &Fault{Name: BadAPIVersion, Line: d.line("apiVersion"), Field: "apiVersion", Text: fmt.Sprintf("%q is not what the kubelet reads here", head.APIVersion), Fix: fmt.Sprintf("write \"apiVersion: %s\"", versions[0])}
 }
 
 // decodeProviders fills the config and reports unknown fields, duplicate ones,
@@ -209,11 +210,11 @@ func (d *document) decodeProviders(text []byte) []*Fault {
 	}
 	var faults []*Fault
 	for _, err := range strict {
-		fault := &Fault{Text: err.Error() + "; take it out"}
+		fault := &Fault{Text: err.Error(), Fix: "take it out"}
 		if at, ok := err.(kjson.FieldError); ok {
 			what := strings.TrimSuffix(err.Error(), " "+strconv.Quote(at.FieldPath()))
 			fault = &Fault{Line: d.line(at.FieldPath()), Field: at.FieldPath()}
-			fault.Text = fmt.Sprintf("%s in %s; take it out or fix its spelling", what, d.config.APIVersion)
+			fault.Text, fault.Fix = fmt.Sprintf("%s in %s", what, d.config.APIVersion), "take it out or fix its spelling"
 		}
 		faults = append(faults, fault)
 	}
@@ -230,12 +231,12 @@ func (d *document) typeFault(text []byte) *Fault {
 				one, _ := json.Marshal(map[string]json.RawMessage{key: provider[key]})
 				if kjson.UnmarshalCaseSensitivePreserveInts(one, &Provider{}) != nil {
 					field := fmt.Sprintf("providers[%d].%s", i, key)
-					return &Fault{Line: d.line(field), Field: field, Text: "the value has the wrong type; " + typeHint(key)}
+					return &Fault{Line: d.line(field), Field: field, Text: "the value has the wrong type", Fix: typeHint(key)}
 				}
 			}
 		}
 	}
-	return &Fault{Line: d.line("providers"), Field: "providers", Text: "the value has the wrong type; write a list of providers"}
+	return &Fault{Line: d.line("providers"), Field: "providers", Text: "the value has the wrong type", Fix: "write a list of providers"}
 }
 
 func typeHint(key string) string {

@@ -72,7 +72,7 @@ func (r *Reader) Read(files ...File) ([]Entry, error) {
 		for i, p := range doc.config.Providers {
 			field := fmt.Sprintf("providers[%d]", i)
 			if first, ok := seen[p.Name]; ok && first != n {
-				faults = append(faults, &Fault{Name: NameTwice, Line: doc.line(field), Field: field + ".name", Text: fmt.Sprintf("%q is a provider in %s too; take one out", p.Name, files[first].Name)})
+				faults = append(faults, &Fault{Name: NameTwice, Line: doc.line(field), Field: field + ".name", Text: fmt.Sprintf("%q is a provider in %s too", p.Name, files[first].Name), Fix: "take one out"})
 			}
 			seen[p.Name] = n
 			entries = append(entries, Entry{file.Name, doc.line(field), p})
@@ -82,7 +82,7 @@ func (r *Reader) Read(files ...File) ([]Entry, error) {
 		}
 	}
 	if len(entries) == 0 && errs == nil {
-		errs = append(errs, &Fault{Text: "there is no provider, and the kubelet does not start without one; write one, or take its flags --image-credential-provider-config and --image-credential-provider-bin-dir away"})
+		errs = append(errs, &Fault{Text: "there is no provider, and the kubelet does not start without one", Fix: "write one, or take its flags --image-credential-provider-config and --image-credential-provider-bin-dir away"})
 	}
 	if errs != nil {
 		return nil, errors.Join(errs...)
@@ -120,17 +120,17 @@ func (r *Reader) Dir(files map[string][]byte, desired Desired) (name string, dat
 		}
 		doc, _ := r.decode(file.Data)
 		for i, other := range doc.config.Providers {
-			text := ""
+			text, fix := "", ""
 			switch {
 			case desired.owns(other.Name):
-				text = fmt.Sprintf("%q is mirrorcred's, and the kubelet refuses a second; take this one out, and %s will have it", other.Name, FileName)
+				text, fix = fmt.Sprintf("%q is mirrorcred's, and the kubelet refuses a second", other.Name), fmt.Sprintf("take this one out, and %s will have it", FileName)
 			case has(desired.Shared, other.Name):
-				text = fmt.Sprintf("%q must change, but of these files mirrorcred writes only %s; move the entry there", other.Name, FileName)
+				text, fix = fmt.Sprintf("%q must change, but of these files mirrorcred writes only %s", other.Name, FileName), "move the entry there"
 			default:
 				continue
 			}
 			field := fmt.Sprintf("providers[%d]", i)
-			return "", nil, &Fault{File: file.Name, Line: doc.line(field), Field: field + ".name", Text: text, Starts: true}
+			return "", nil, &Fault{File: file.Name, Line: doc.line(field), Field: field + ".name", Text: text, Fix: fix, Starts: true}
 		}
 	}
 	data, err = config(FileName, files[FileName], desired)

@@ -123,8 +123,8 @@ func has(list []Provider, name string) bool {
 
 func check(p Provider) []error {
 	var errs []error
-	report := func(field, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("provider %q: %s: %s", p.Name, field, fmt.Sprintf(format, args...)))
+	report := func(field, text, fix string) {
+		errs = append(errs, fmt.Errorf("provider %q: %s: %s; %s", p.Name, field, text, fix))
 	}
 	validateProvider(p, report)
 	if p.TokenAttributes != nil {

@@ -3,7 +3,6 @@ package kubeletconfig
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -15,7 +14,11 @@ import (
 
 // errLayout is the fault of a text that can neither be edited nor rewritten
 // without changing the meaning of the other entries.
-var errLayout = errors.New("mirrorcred cannot add to a file with this layout without changing the rest; write it as one document of block YAML, without anchors, merge keys or tabs")
+var errLayout error = &Fault{
+	Text:   "mirrorcred cannot add to a file with this layout without changing the rest",
+	Fix:    "write it as one document of block YAML, without anchors, merge keys or tabs",
+	Starts: true,
+}
 
 // merge puts mirrorcred's providers into old, removes stale ones, and returns
 // the result only if it proves right.
@@ -76,7 +79,7 @@ func put(file string, old []byte, name string, p *Provider, desired Desired) ([]
 		return nil, joinFaults(file, faults)
 	}
 	if p != nil && p.TokenAttributes != nil && doc.config.APIVersion != versions[0] {
-		return nil, &Fault{File: file, Line: doc.line("apiVersion"), Field: "apiVersion", Starts: true, Text: fmt.Sprintf("%q knows no tokenAttributes, which %q has; write \"apiVersion: %s\"", doc.config.APIVersion, name, versions[0])}
+		return nil, &Fault{File: file, Line: doc.line("apiVersion"), Field: "apiVersion", Starts: true, Text: fmt.Sprintf("%q knows no tokenAttributes, which %q has", doc.config.APIVersion, name), Fix: fmt.Sprintf("write \"apiVersion: %s\"", versions[0])}
 	}
 	at := slices.IndexFunc(doc.config.Providers, func(e Provider) bool { return e.Name == name })
 	if p != nil && at >= 0 && has(desired.Shared, name) && reflect.DeepEqual(doc.config.Providers[at], *p) {

@@ -39,6 +39,13 @@ type Files interface {
 	Glob(pattern string) ([]string, error)
 }
 
+// A Namer is [Files] that a person knows by other paths than the node does, such as
+// those below another root.
+type Namer interface {
+	// Name returns the path of a file for a person.
+	Name(path string) string
+}
+
 // A Config is the part of containerd's configuration that its pulls use.
 type Config struct {
 	// Version is the configuration version in force. From containerd 2.3 each

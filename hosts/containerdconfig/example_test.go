@@ -39,13 +39,15 @@ config_path = "/etc/containerd/certs.d"
 		}
 		fmt.Printf("containerd %s: %q, set on line %d\n", v, c.ConfigPath, c.Set.Line)
 		if r := c.NotReading("/etc/containerd/certs.d"); r != nil {
-			fmt.Println(r.Text)
+			fmt.Println(r.What)
+			fmt.Println(r.Found())
 			fmt.Println(r.Repair)
 		}
 	}
 	// Output:
 	// containerd 1.7: "", set on line 0
-	// is a table of containerd 2, which containerd 1.7 does not read
+	// containerd 1.7 does not read the table in which config_path is set
+	// [plugins."io.containerd.cri.v1.images".registry] is a table of containerd 2, which containerd 1.7 does not read
 	// set config_path = "/etc/containerd/certs.d" under [plugins."io.containerd.grpc.v1.cri".registry] in /etc/containerd/config.toml
 	// containerd 2.4: "/etc/containerd/certs.d", set on line 3
 }

@@ -21,6 +21,14 @@ type load struct {
 	read   []*file
 }
 
+// name returns a path of the node as a person knows it.
+func (l *load) name(path string) string {
+	if n, ok := l.files.(Namer); ok {
+		return n.Name(path)
+	}
+	return path
+}
+
 // readAll reads the main file, what it imports, what those import, and so on. A
 // path is read once; links are not followed to find out that two are one file
 // (cmd/containerd/server/config/config.go LoadConfig, v2.4.2).
@@ -34,7 +42,7 @@ func (l *load) readAll() error {
 		}
 		seen[name] = true
 		if len(seen) > maxFiles {
-			return l.noStart(Position{File: l.main}, "import more imports", fmt.Sprintf("its imports lead to more than %d files", maxFiles))
+			return l.noStart(Position{File: l.main}, "import fewer files", fmt.Sprintf("its imports lead to more than %d files", maxFiles))
 		}
 		f, err := l.readFile(name)
 		if err != nil || f == nil {
@@ -62,12 +70,12 @@ func (l *load) readFile(name string) (*file, error) {
 		return nil, nil
 	case missing:
 		at := l.importer(name)
-		s := l.noStart(at, fmt.Sprintf("create the file, or remove it from imports in %s", at.File), fmt.Sprintf("imports %q, which does not exist", name))
+		s := l.noStart(at, fmt.Sprintf("create the file, or remove it from imports in %s", l.name(at.File)), fmt.Sprintf("imports %q, which does not exist", name))
 		s.Name = ImportMissing
 		return nil, s
 	case errors.Is(err, fs.ErrPermission):
 		// containerd is root and reads it; that others cannot is as it should be.
-		s := &StartError{Reason: *l.reason(Position{File: name}, "run this as root", "this was not looked at: permission denied").named(NotReadable)}
+		s := &StartError{Reason: *l.reason(Position{File: name}, "what containerd reads is not known", "run this as root", "permission denied").named(NotReadable)}
 		s.cause = err
 		return nil, s
 	case err != nil:

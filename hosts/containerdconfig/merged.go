@@ -51,7 +51,7 @@ func (l *load) whyDisabled(disabled []entry, plugins ...string) *Reason {
 	for _, e := range disabled {
 		for _, p := range plugins {
 			if e.name == p {
-				return l.reason(e.at, fmt.Sprintf("remove %q from disabled_plugins", p), fmt.Sprintf("disables the CRI plugin %q", p)).named(CRIDisabled)
+				return l.reason(e.at, "the CRI plugin is disabled, so the kubelet can pull no image", fmt.Sprintf("remove %q from disabled_plugins", p), fmt.Sprintf("disables the CRI plugin %q", p)).named(CRIDisabled)
 			}
 		}
 	}
@@ -67,7 +67,7 @@ func (l *load) checkRequired(m *merged, noCRI *Reason, plugins ...string) error 
 		for _, p := range plugins {
 			if e.name == p {
 				at := Position{File: noCRI.File, Line: noCRI.Line, Table: noCRI.Table}
-				return l.noStart(at, noCRI.Repair, noCRI.Text+", and "+e.at.File+" requires it")
+				return l.noStart(at, noCRI.Repair, noCRI.Text+", and "+l.name(e.at.File)+" requires it")
 			}
 		}
 	}

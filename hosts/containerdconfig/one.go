@@ -117,9 +117,9 @@ func (l *load) readOne(c *Config, f *file, name string) error {
 		where.Table = tableName(append(key, "containerd"))
 		repair = "add the runtime, or name another one in default_runtime_name"
 	}
-	c.NoCRI = l.reason(where, repair, why).named(CRIFails)
-	if slices.Contains(refused, "registry") {
-		c.NoCRI.Name = MirrorsBeside
+	c.NoCRI = l.noCRI(where, repair, why)
+	if slices.Contains(refused, "registry") && !slices.Contains(refused, "auths") {
+		c.NoCRI.Name, c.NoCRI.Repair = MirrorsBeside, l.importFirst(where.File)+repair
 	}
 	return nil
 }

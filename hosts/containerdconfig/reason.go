@@ -12,7 +12,8 @@ type Reason struct {
 	File   string // the file to look at, or ""
 	Line   int    // 0 if it is not about one line
 	Table  string // or ""
-	Text   string // what this containerd does with it
+	What   string // what is wrong, as a sentence without a full stop
+	Text   string // what stands there
 	Repair string // what to write, in which file
 }
 
@@ -44,14 +45,19 @@ func (r *Reason) String() string {
 	if b.Len() > 0 {
 		b.WriteString(": ")
 	}
-	if r.Table != "" {
-		fmt.Fprintf(&b, "[%s] ", r.Table)
-	}
-	b.WriteString(r.Text)
+	b.WriteString(r.What + ": " + r.Found())
 	if r.Repair != "" {
 		b.WriteString("; " + r.Repair)
 	}
 	return b.String()
+}
+
+// Found returns what stands at the place, after the name of its table.
+func (r *Reason) Found() string {
+	if r.Table == "" {
+		return r.Text
+	}
+	return "[" + r.Table + "] " + r.Text
 }
 
 // A StartError says why containerd does not start with these files, or that this user
@@ -67,8 +73,8 @@ func (e *StartError) Error() string { return e.String() }
 // Unwrap returns the error of reading a file, if that is the cause.
 func (e *StartError) Unwrap() error { return e.cause }
 
-func (l *load) reason(at Position, repair, text string) *Reason {
-	return &Reason{File: at.File, Line: at.Line, Table: at.Table, Text: text, Repair: repair}
+func (l *load) reason(at Position, what, repair, text string) *Reason {
+	return &Reason{File: at.File, Line: at.Line, Table: at.Table, What: what, Text: text, Repair: repair}
 }
 
 func (r *Reason) named(name string) *Reason {
@@ -76,8 +82,13 @@ func (r *Reason) named(name string) *Reason {
 	return r
 }
 
+// noCRI says why the CRI does not load.
+func (l *load) noCRI(at Position, repair, text string) *Reason {
+	return l.reason(at, "the CRI plugin of "+l.line.String()+" does not load, so the kubelet can pull no image", repair, text).named(CRIFails)
+}
+
 func (l *load) noStart(at Position, repair, text string) *StartError {
-	e := &StartError{Reason: *l.reason(at, repair, text+", so "+l.line.String()+" does not start")}
+	e := &StartError{Reason: *l.reason(at, l.line.String()+" does not start with its configuration", repair, text)}
 	e.Name = DoesNotStart
 	return e
 }

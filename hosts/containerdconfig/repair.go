@@ -17,10 +17,11 @@ type edit struct {
 
 func (e edit) table() string { return tableName([]string{"plugins", e.plugin, "registry"}) }
 
-func (e edit) String() string {
-	text := fmt.Sprintf("set config_path = %q under [%s] in %s", e.value, e.table(), e.file)
+// says says what to write for an edit, and in which file.
+func (l *load) says(e edit) string {
+	text := fmt.Sprintf("set config_path = %q under [%s] in %s", e.value, e.table(), l.name(e.file))
 	if e.version != 0 {
-		text = fmt.Sprintf("create it with version = %d, and config_path = %q under [%s]", e.version, e.value, e.table())
+		text = fmt.Sprintf("create %s with version = %d, and config_path = %q under [%s]", l.name(e.file), e.version, e.value, e.table())
 	}
 	return text
 }

@@ -47,9 +47,9 @@ func TestRepair(t *testing.T) {
 
 var (
 	setting  = regexp.MustCompile(`^set config_path = "(.*)" under \[(.*)\] in (\S+)$`)
-	creating = regexp.MustCompile(`^create it with version = (\d), and config_path = "(.*)" under \[(.*)\]$`)
-	moving   = regexp.MustCompile(`^move its settings to the mirror map, remove the table, and set config_path = "(.*)" in its place$`)
-	removing = regexp.MustCompile(`^remove the table \[(.*)\]$`)
+	creating = regexp.MustCompile(`^create \S+ with version = (\d), and config_path = "(.*)" under \[(.*)\]$`)
+	moving   = regexp.MustCompile(`^(?:run "mirrorcred import \S+" for a map with them, remove the table|remove the table .*), and set config_path = "(.*?)"(?: in its place)?$`)
+	removing = regexp.MustCompile(`^(?:run "mirrorcred import \S+" for a map with them, )?remove the table \[(.*)\]$`)
 	enabling = regexp.MustCompile(`^remove "(.*)" from disabled_plugins$`)
 )
 

@@ -26,7 +26,7 @@ func (l *load) evaluateTwo(files []*file) (Config, error) {
 		}
 	}
 	if !isSure {
-		c.chance = l.reason(m.twice[0], "remove one of the two tables",
+		c.chance = l.reason(m.twice[0], "which table "+l.line.String()+" reads is chance", "remove one of the two tables",
 			"is beside [plugins.cri] in a file without a version, and which of them is read changes from one start to the next").named(WrongTable)
 	}
 	return c, err
@@ -119,10 +119,10 @@ func (m *merger) checkVersion(f *file) error {
 	case f.version < 0 && m.line.migratesEach():
 		return m.noStart(at, "write version = 2", fmt.Sprintf("has version = %d", f.version))
 	case f.version > m.root && m.line.refusesNewerImports():
-		return m.noStart(at, fmt.Sprintf("write version = %d in %s too", f.version, m.main),
+		return m.noStart(at, fmt.Sprintf("write version = %d in %s too", f.version, m.name(m.main)),
 			fmt.Sprintf("has version = %d, which is above the main file's %d", f.version, m.root))
 	case (f.version == 0 || f.version == 1) && m.version > 3 && !m.line.migratesEach():
-		return m.noStart(at, "write version = 3 in it", fmt.Sprintf("has no version after %s with version = %d", m.versionAt.File, m.version))
+		return m.noStart(at, "write version = 3 in it", fmt.Sprintf("has no version after %s with version = %d", m.name(m.versionAt.File), m.version))
 	}
 	return nil
 }
@@ -240,14 +240,18 @@ func (l *load) refusalTwo(c *Config, images *imagesTwo, runtime *runtimePluginTw
 	}
 	if key, why := images.Registry.refusal(); why != "" {
 		at := last(plugins[imagesPlugin], "registry", key)
-		return l.reason(at, "remove the table ["+at.Table+"]", why).named(MirrorsBeside)
+		r := l.noCRI(at, "remove the table ["+at.Table+"]", why)
+		if key == "mirrors" {
+			r.Name, r.Repair = MirrorsBeside, l.importFirst(at.File)+r.Repair
+		}
+		return r
 	}
 	if !isDuration(images.PullProgressTimeout) {
 		at := last(plugins[imagesPlugin], "image_pull_progress_timeout")
-		return l.reason(at, "write one like \"5m0s\"", fmt.Sprintf("has image_pull_progress_timeout = %q, which is not a duration", images.PullProgressTimeout)).named(CRIFails)
+		return l.noCRI(at, "write one like \"5m0s\"", fmt.Sprintf("has image_pull_progress_timeout = %q, which is not a duration", images.PullProgressTimeout))
 	}
 	if key, why, repair := runtime.refusal(); why != "" {
-		return l.reason(last(plugins[runtimePlugin], key...), repair, why).named(CRIFails)
+		return l.noCRI(last(plugins[runtimePlugin], key...), repair, why)
 	}
 	return nil
 }

@@ -30,17 +30,23 @@ func Parse(s string) (Version, error) {
 	major, err := strconv.Atoi(first)
 	minor, err2 := strconv.Atoi(digits(second))
 	if err != nil || err2 != nil || major < 1 {
-		return Version{}, fmt.Errorf("containerd version %q is not a version; write it like \"2.2\"", s)
+		return Version{}, &Fault{fmt.Sprintf("containerd version %q is not a version", s), "write it like \"2.2\""}
 	}
 	v := Version{major, minor, anyPatch}
 	if patch, err := strconv.Atoi(digits(third)); err == nil {
 		v.patch = patch
 	}
 	if v.Before(1, 7, 0) {
-		return Version{}, fmt.Errorf("containerd version %q is older than 1.7, the oldest supported; update containerd", s)
+		return Version{}, &Fault{fmt.Sprintf("containerd version %q is older than 1.7, the oldest supported", s), "update containerd"}
 	}
 	return v, nil
 }
+
+// A Fault says why a text names no version, and what to do.
+type Fault struct{ Text, Fix string }
+
+// Error returns both in one line.
+func (f *Fault) Error() string { return f.Text + "; " + f.Fix }
 
 // digits returns the digits that s begins with.
 func digits(s string) string {

@@ -197,9 +197,5 @@ func refusalOf(r *containerdconfig.Reason) *Refusal {
 	if r == nil {
 		return &Refusal{Text: "it is not known which containerd is installed", Repair: "write its version under [containerd] in the map"}
 	}
-	text := r.Text
-	if r.Table != "" {
-		text = "[" + r.Table + "] " + text
-	}
-	return &Refusal{File: r.File, Line: r.Line, Text: text, Repair: r.Repair}
+	return &Refusal{File: r.File, Line: r.Line, Text: r.What + ": " + r.Found(), Repair: r.Repair}
 }

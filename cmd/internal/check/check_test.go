@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
@@ -42,8 +42,7 @@ var planned = []struct {
 	{plan.Plan{Draining: []plan.Pending{{Source: "quay.io", Reason: "its last pulls may still come; wait"}}}, nil, []string{"note source-draining"}},
 	{plan.Plan{Loss: "/etc/containerd/config.toml: no config_path; write it"}, nil, []string{"warning next-start-differs"}},
 	{plan.Plan{Warnings: []doctor.Finding{{Name: doctor.ClockUnknown, Where: "process 7", Text: "t", Repair: "r"}}}, nil, []string{"warning clock-unknown"}},
-	{plan.Plan{}, &node.NotArmedError{Reason: &containerd.Fault{Name: doctor.RestartPending, Found: "it has another", Fix: "run: systemctl restart containerd"}}, []string{"error restart-pending"}},
-	{plan.Plan{}, &node.NotArmedError{Reason: &containerd.ChangedError{Path: "/etc/containerd/config.toml"}}, []string{"error restart-pending"}},
+	{plan.Plan{}, &node.NotArmedError{Reason: &fault.Fault{Name: doctor.RestartPending, Found: "it has another", Fix: "run: systemctl restart containerd"}}, []string{"error restart-pending"}},
 	{plan.Plan{}, &node.NotArmedError{Reason: errors.New("no answer; see the journal")}, []string{"error containerd-unknown"}},
 	{plan.Plan{}, &fs.PathError{Op: "open", Path: "/etc/mirrorcred/mirrors.toml", Err: fs.ErrPermission}, []string{"warning not-looked-at"}},
 }

@@ -10,19 +10,18 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/prove"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
-	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // plan reports what "mirrorcred apply -n" would report.
 func (v *visit) plan(plan plan.Plan, err error) {
-	for _, one := range flatten(err) {
+	for _, one := range fault.Each(err) {
 		v.planError(one)
 	}
 	for _, one := range plan.Faults {
@@ -111,30 +110,20 @@ func nameOfFault(text string) string {
 
 // planError reports an error that prevents planning.
 func (v *visit) planError(err error) {
-	var fault *mirror.Fault
-	var reason *containerd.Fault
-	var unarmed *node.NotArmedError
-	var changed *containerd.ChangedError
-	var config *kubeletconfig.Fault
-	text, repair := split(err.Error())
-	switch {
-	case errors.As(err, &fault):
-		text, repair = split(fault.Text)
-		v.add(cmp.Or(fault.Name, doctor.MapInvalid), place(fault.File, fault.Line), text, repair)
-	case errors.As(err, &reason):
-		v.add(cmp.Or(reason.Name, doctor.ContainerdUnknown), reason.Where, reason.Found, reason.Fix)
-	case errors.As(err, &changed):
-		v.add(doctor.RestartPending, changed.Path, text, "systemctl restart containerd")
-	case errors.As(err, &unarmed):
-		v.add(doctor.ContainerdUnknown, "", text, repair)
-	case errors.As(err, &config):
-		text, repair = split(config.Text)
-		v.add(cmp.Or(config.Name, doctor.ConfigRefused), place(config.File, config.Line), strings.TrimPrefix(config.Field+": "+text, ": "), repair)
-	case errors.Is(err, fs.ErrPermission):
-		v.missed("", err)
-	default:
-		v.add(doctor.CannotApply, "", text, repair)
+	var ofMap *mirror.Fault
+	if errors.As(err, &ofMap) {
+		text, repair := split(ofMap.Text)
+		v.add(cmp.Or(ofMap.Name, doctor.MapInvalid), place(ofMap.File, ofMap.Line), text, repair)
+		return
 	}
+	f, usual := fault.Of(err), doctor.CannotApply
+	if unarmed := (*node.NotArmedError)(nil); errors.As(err, &unarmed) {
+		usual = doctor.ContainerdUnknown
+	} else if errors.Is(err, fs.ErrPermission) {
+		v.missed(f.Where, err)
+		return
+	}
+	v.add(cmp.Or(f.Name, usual), f.Where, f.Text(), f.Fix)
 }
 
 func place(file string, line int) string {
@@ -142,23 +131,6 @@ func place(file string, line int) string {
 		return file
 	}
 	return fmt.Sprintf("%s:%d", file, line)
-}
-
-// flatten returns the single errors of joined ones.
-func flatten(err error) []error {
-	if err == nil {
-		return nil
-	}
-	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-		if many, ok := inner.(interface{ Unwrap() []error }); ok {
-			var list []error
-			for _, one := range many.Unwrap() {
-				list = append(list, flatten(one)...)
-			}
-			return list
-		}
-	}
-	return []error{err}
 }
 
 // split cuts the remedy off a message.

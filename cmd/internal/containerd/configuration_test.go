@@ -99,7 +99,7 @@ func TestConfigPathOfMap(t *testing.T) {
 	for name, test := range map[string]struct{ file, says, want string }{
 		"no configuration":             {says: tree},
 		"no configuration, another":    {says: "/x", want: `the map sets config_path = "/x"`},
-		"no configuration, says not":   {want: "does not exist"},
+		"no configuration, says not":   {want: "no such file"},
 		"it is as the files say":       {file: "version = 3\n" + images + right, says: tree + "/"},
 		"the files say another":        {file: "version = 3\n" + images + wrong, says: tree, want: "config.toml:3"},
 		"the map says another":         {file: "version = 3\n" + images + right, says: "/x", want: `config.toml:3 has "/etc/containerd/certs.d"`},

@@ -15,11 +15,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/hosts/containerdconfig"
 	"github.com/mirrorcred/mirrorcred/internal/input"
@@ -104,7 +104,7 @@ func (o Observer) judge(ctx context.Context) (Verdict, error) {
 		var unknown *unknownError
 		switch now, err = o.query(ctx); {
 		case errors.As(err, &unknown):
-			return Verdict{NotArmed: err}, nil
+			return Verdict{NotArmed: unknown.Fault}, nil
 		case err != nil:
 			return Verdict{}, err
 		}
@@ -153,14 +153,14 @@ func (o Observer) notReading(now running, next outlook) error {
 	case containerdconfig.IsDir(now.configPath, o.Wanted.HostsDir):
 		return nil
 	case next.reason == nil:
-		return &Fault{Name: doctor.RestartPending, Found: fmt.Sprintf("%s has config_path = %q, although its configuration says %q", now, now.configPath, o.Wanted.HostsDir), Where: next.where, Fix: now.restart()}
+		return &fault.Fault{
+			Name: doctor.RestartPending, What: "containerd started before its configuration was changed", Where: next.where,
+			Found: fmt.Sprintf("%s has config_path = %q, although its configuration says %q", now, now.configPath, o.Wanted.HostsDir), Fix: now.restart(),
+		}
 	}
-	f := &Fault{Found: fmt.Sprintf("%s has config_path = %q, which is not hosts_dir = %q", now, now.configPath, o.Wanted.HostsDir), Fix: next.reason.Error()}
-	if file := (*Fault)(nil); errors.As(next.reason, &file) {
-		f.Found += "; " + file.Found
-		f.Name, f.Where, f.Fix = file.Name, file.Where, file.Fix
-	}
-	f.Fix += ", then " + now.restart()
+	f := fault.Of(next.reason)
+	f.Found = fmt.Sprintf("%s, and %s has config_path = %q", f.Found, now, now.configPath)
+	f.Fix = f.Then(now.restart())
 	return f
 }
 
@@ -170,7 +170,11 @@ func (o Observer) differs(configPath, where string) error {
 	if o.Wanted.ConfigPath == "" || where == "" || configPath == o.Wanted.ConfigPath || containerdconfig.IsDir(configPath, o.Wanted.ConfigPath) {
 		return nil
 	}
-	return fmt.Errorf("the map has config_path = %q under [containerd], but %s has %q; remove the line from the map", o.Wanted.ConfigPath, where, configPath)
+	return &fault.Fault{
+		What:  "config_path in the map is not the one that containerd has",
+		Found: fmt.Sprintf("the map has config_path = %q under [containerd], but %s has %q", o.Wanted.ConfigPath, where, configPath),
+		Fix:   "remove the line from the map",
+	}
 }
 
 // checkVersion returns an error if the map is rendered for a later containerd
@@ -181,15 +185,15 @@ func (o Observer) checkVersion(version, what string) error {
 	}
 	have, err := hosts.ParseVersion(version)
 	if err != nil {
-		text, fix, _ := strings.Cut(err.Error(), "; ")
-		return &Fault{Name: doctor.VersionTooOld, Found: fmt.Sprintf("containerd %s %s: %s", version, what, text), Fix: fix}
+		return unversioned(fmt.Sprintf("containerd %s %s", version, what), err)
 	}
 	wanted, err := hosts.ParseVersion(o.Wanted.Version)
 	if err == nil && have.OlderLine(wanted) {
-		return &Fault{
+		return &fault.Fault{
 			Name:  doctor.VersionTooOld,
-			Found: fmt.Sprintf("containerd %s %s, but the map has version = %q under [containerd], and it may refuse files for that version", version, what, o.Wanted.Version),
-			Fix:   fmt.Sprintf("write %q, or leave the key out", have),
+			What:  "containerd is older than the version in the map, and may refuse files for that",
+			Found: fmt.Sprintf("containerd %s %s, but the map has version = %q under [containerd]", version, what, o.Wanted.Version),
+			Fix:   fmt.Sprintf("write version = %q, or leave the key out", have),
 		}
 	}
 	return nil

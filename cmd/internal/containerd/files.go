@@ -41,6 +41,9 @@ func newFiles(at func(...string) string, tree *input.Root) *files {
 	return &files{tree: tree, at: at, read: map[string]content{}, globs: map[string]matches{}, programs: map[string]fs.FileInfo{}}
 }
 
+// Name returns the path on this machine of a file of the node.
+func (f *files) Name(path string) string { return f.at(path) }
+
 // ReadFile returns the bytes of a file of the node.
 func (f *files) ReadFile(name string) ([]byte, error) {
 	c, ok := f.read[name]

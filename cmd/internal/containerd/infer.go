@@ -2,12 +2,12 @@ package containerd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/clock"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/hosts/containerdconfig"
 )
 
@@ -27,7 +27,7 @@ func (o Observer) infer(ctx context.Context, now *running, v *Verdict) (string, 
 			return "", err
 		}
 		if err := o.store(memoryFile, known); err != nil {
-			return "", fmt.Errorf("%s: what the running containerd has read cannot be stored: %w; make the directory writable", o.path(memoryFile), err)
+			return "", &fault.Fault{What: "what the running containerd has read cannot be stored", Where: o.path(memoryFile), Found: err.Error(), Fix: "make the directory writable", Cause: err}
 		}
 	}
 	if known.Untold {
@@ -43,12 +43,11 @@ func (o Observer) infer(ctx context.Context, now *running, v *Verdict) (string, 
 
 // establish finds out what a process has read of its files.
 func (o Observer) establish(ctx context.Context, now *running) (memory, error) {
-	const untold = "this version does not report what it has read"
 	if now.broken != "" {
-		return memory{}, fmt.Errorf("%s did not load its image plugin, so it pulls nothing: %s; repair its configuration and restart containerd", now, now.broken)
+		return memory{}, &fault.Fault{What: "containerd did not load its image plugin, so it pulls nothing", Found: fmt.Sprintf("%s: %s", now, now.broken), Fix: "repair its configuration, then " + now.restart()}
 	}
 	if !now.process.isContainerd() {
-		return memory{}, fmt.Errorf("process %d, which listens on %s, is %q and not containerd, and %s; write containerd's own socket as address under [containerd] in the map", now.process.PID, o.Wanted.Address, now.process.args[0], untold)
+		return memory{}, unread(o.Wanted.Address, fmt.Sprintf("process %d listens there and is %q, not containerd", now.process.PID, now.process.args[0]), "write containerd's own socket as address under [containerd] in the map")
 	}
 	main, err := o.mainFile(now.process)
 	if err != nil {
@@ -56,7 +55,7 @@ func (o Observer) establish(ctx context.Context, now *running) (memory, error) {
 	}
 	version, err := containerdconfig.ParseVersion(now.version)
 	if err != nil {
-		return memory{}, fmt.Errorf("%s: %w", now, err)
+		return memory{}, unversioned(now.String(), err)
 	}
 	c, err := containerdconfig.Effective(o.files, main, version)
 	paths := make([]string, len(c.Read))
@@ -64,18 +63,18 @@ func (o Observer) establish(ctx context.Context, now *running) (memory, error) {
 		paths[i] = in.Path
 	}
 	how, clockErr := o.unchanged(ctx, now, paths)
-	var mount *mountError
 	switch {
-	case errors.As(clockErr, &mount):
-		return memory{}, fmt.Errorf("%w, and %s; unmount it, put the files there instead, and restart containerd", clockErr, untold)
 	case clockErr != nil:
-		return memory{}, fmt.Errorf("%w, and %s; restart containerd", clockErr, untold)
+		return memory{}, clockErr
 	case err != nil:
-		return memory{}, fmt.Errorf("%s, although it runs; restart containerd once this is repaired: %w", now, o.rooted(err))
+		f := fault.Of(o.rooted(err))
+		f.Found = fmt.Sprintf("%s, although %s runs", f.Found, now)
+		f.Fix = f.Then(now.restart())
+		return memory{}, f
 	}
 	if reason := o.notReadBy(c); reason != nil && (c.ConfigPath == "" || c.NotReading(c.ConfigPath) != nil) {
 		f := o.fault(*reason)
-		f.Fix += ", then " + now.restart()
+		f.Fix = f.Then(now.restart())
 		return memory{}, f
 	}
 	return memory{Process: now.process.Process, Version: now.version, ConfigPath: c.ConfigPath, Untold: how == clock.Untold}, nil
@@ -92,7 +91,7 @@ func (o Observer) mainFile(p Process) (string, error) {
 	}
 	dir, err := o.sys.workingDir(p.PID)
 	if err != nil {
-		return "", fmt.Errorf("containerd (process %d) was started with --config=%s, and its working directory cannot be read; start it with an absolute path", p.PID, file)
+		return "", unread("", fmt.Sprintf("containerd (process %d) was started with --config=%s, and its working directory cannot be read", p.PID, file), "start it with an absolute path")
 	}
 	return path.Join(dir, file), nil
 }
@@ -115,41 +114,21 @@ func (o Observer) unchanged(ctx context.Context, now *running, paths []string) (
 		return 0, err // systemd did not finish answering
 	}
 	if how == clock.Worthless {
-		return 0, errors.New("the wall clock was set after the running containerd started, so containerd may have read older versions of its files")
+		return 0, now.stale("", fmt.Sprintf("the wall clock was set after the running containerd (process %d) started", now.process.PID))
 	}
 	changed, err := o.changedAfter(paths, clocks.Latest(now.process.Start, drift))
 	if err != nil {
 		return 0, err
 	}
 	if changed != "" {
-		return 0, &ChangedError{o.path(changed), fmt.Sprintf("process %d, %s", now.process.PID, now.version)}
+		f := now.stale(o.path(changed), fmt.Sprintf("changed after %s started, or at the same moment", now))
+		f.Name = doctor.RestartPending
+		return 0, f
 	}
 	if mount := o.mounted(now.process.PID, paths); mount != "" {
-		return 0, &mountError{o.path(mount), now}
+		f := now.stale(o.path(mount), fmt.Sprintf("a mount point, and nothing shows whether it was mounted before %s started", now))
+		f.Fix = "unmount it and put the files there instead, then " + f.Fix
+		return 0, f
 	}
 	return how, nil
-}
-
-// A ChangedError says that a file was changed after containerd started, so that
-// containerd may not have read it.
-type ChangedError struct {
-	Path  string // on this machine
-	Which string // containerd it is, by process and version
-}
-
-// Error says which file, and which containerd.
-func (e *ChangedError) Error() string {
-	return fmt.Sprintf("%s was changed after the running containerd (%s) started, or at the same moment", e.Path, e.Which)
-}
-
-// A mountError says that a configuration is read from a mount. Restarting
-// containerd alone does not help.
-type mountError struct {
-	path string
-	now  *running
-}
-
-// Error says what is unknown because of the mount.
-func (e *mountError) Error() string {
-	return fmt.Sprintf("%s is a mount point, and nothing shows whether it was mounted before the running containerd (process %d, %s) started", e.path, e.now.process.PID, e.now.version)
 }

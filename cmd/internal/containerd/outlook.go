@@ -1,12 +1,12 @@
 package containerd
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"slices"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/hosts/containerdconfig"
 )
 
@@ -41,7 +41,7 @@ func (o Observer) outlook(now *running) outlook {
 	b := o.nextStart(now)
 	next := outlook{startKnown: b.known}
 	if !path.IsAbs(b.main) {
-		next.reason = fmt.Errorf("containerd is started with --config=%s, which depends on its working directory; start it with an absolute path", b.main)
+		next.reason = unread("", fmt.Sprintf("containerd is started with --config=%s, which depends on its working directory", b.main), "start it with an absolute path")
 		return next
 	}
 	lines, err := o.lines(&next, b.program, now)
@@ -106,12 +106,15 @@ func (o Observer) lines(next *outlook, program string, now *running) ([]containe
 	for _, p := range programs {
 		may, err := o.linesOf(p, now)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", o.path(p.path), err)
+			return nil, unversioned(o.path(p.path), err)
 		}
 		list = append(list, may...)
 	}
 	if len(programs) == 0 {
-		return o.linesOf(installation{}, now)
+		list, err = o.linesOf(installation{}, now)
+		if err != nil {
+			return nil, unversioned("the containerd of this node", err)
+		}
 	}
 	return list, nil
 }
@@ -205,7 +208,11 @@ func (o Observer) effective(main string, named bool, v containerdconfig.Version)
 	case err != nil:
 		return c, o.rooted(err)
 	case named && c.Read[0].Missing:
-		return c, fmt.Errorf("%s does not exist, and containerd does not start without it because of --config; create it, or remove --config from its command line", o.path(main))
+		return c, &fault.Fault{
+			What:  "containerd does not start without its configuration",
+			Where: o.path(main), Found: "no such file, and --config names it",
+			Fix: "create it, or remove --config from containerd's command line",
+		}
 	}
 	return c, nil
 }
@@ -217,7 +224,11 @@ func (next outlook) reasonWithMap(o Observer) error {
 	case !next.missing || o.Wanted.ConfigPath == "":
 		return next.reason
 	case !containerdconfig.IsDir(o.Wanted.ConfigPath, o.Wanted.HostsDir):
-		return fmt.Errorf("the map sets config_path = %q, which is not hosts_dir = %q; set both to the same directory", o.Wanted.ConfigPath, o.Wanted.HostsDir)
+		return &fault.Fault{
+			What:  "config_path in the map is not hosts_dir",
+			Found: fmt.Sprintf("the map sets config_path = %q, and hosts_dir is %q", o.Wanted.ConfigPath, o.Wanted.HostsDir),
+			Fix:   "set both to the same directory",
+		}
 	}
 	return nil
 }
@@ -253,21 +264,6 @@ func (o Observer) explain(r containerdconfig.Reason, right []containerdconfig.Ve
 	return f
 }
 
-// fault returns a reason as a fault with the paths of this machine.
-func (o Observer) fault(r containerdconfig.Reason) *Fault {
-	f := &Fault{Name: r.Name, Found: r.Text, Fix: r.Repair}
-	if r.Table != "" {
-		f.Found = fmt.Sprintf("[%s] %s", r.Table, r.Text)
-	}
-	if r.File != "" {
-		f.Where = o.path(r.File)
-	}
-	if r.Line > 0 {
-		f.Where = fmt.Sprintf("%s:%d", f.Where, r.Line)
-	}
-	return f
-}
-
 // where returns what sets the config_path in effect, "" if no file does.
 func (o Observer) where(c containerdconfig.Config, main string) string {
 	switch {
@@ -279,13 +275,4 @@ func (o Observer) where(c containerdconfig.Config, main string) string {
 		return o.path(c.Set.File)
 	}
 	return fmt.Sprintf("%s:%d", o.path(c.Set.File), c.Set.Line)
-}
-
-// rooted makes an error name its file by its path on this machine.
-func (o Observer) rooted(err error) error {
-	var start *containerdconfig.StartError
-	if errors.As(err, &start) {
-		return o.fault(start.Reason)
-	}
-	return err
 }

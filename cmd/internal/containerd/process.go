@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/process"
 	"github.com/mirrorcred/mirrorcred/internal/input"
 )
@@ -41,19 +42,15 @@ func peer(conn net.Conn) (*unix.Ucred, error) {
 
 // An unknownError says why the program that listens on a socket cannot be
 // trusted to be the node's containerd.
-type unknownError struct{ reason string }
+type unknownError struct{ *fault.Fault }
 
-func (e *unknownError) Error() string { return e.reason }
-
-func unknown(format string, args ...any) error {
-	return &unknownError{fmt.Sprintf(format, args...)}
-}
+func unknown(found, fix string) error { return &unknownError{unread("", found, fix)} }
 
 // process reads what the kernel reports about a process. The error is an
 // [unknownError] if it cannot be the node's containerd.
 func (s *system) process(pid int) (Process, error) {
 	if pid <= 0 {
-		return Process{}, unknown("the process that listens there is in a PID namespace that cannot be seen from here; run mirrorcred on the host, or in a pod with hostPID: true")
+		return Process{}, unknown("the process that listens there is in a PID namespace that cannot be seen from here", "run mirrorcred on the host, or in a pod with hostPID: true")
 	}
 	now, err := s.now()
 	if err != nil {
@@ -69,7 +66,7 @@ func (s *system) process(pid int) (Process, error) {
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return Process{}, fmt.Errorf("process %d, which listened there, has just ended; run this again", pid)
+		return Process{}, ended(pid)
 	}
 	if err != nil {
 		return Process{}, err
@@ -78,18 +75,23 @@ func (s *system) process(pid int) (Process, error) {
 	p.unit = s.unitOf(text[1])
 	switch owner, err := s.owner(pid); {
 	case errors.Is(err, fs.ErrNotExist):
-		return Process{}, fmt.Errorf("process %d, which listened there, has just ended; run this again", pid)
+		return Process{}, ended(pid)
 	case err != nil:
 		return Process{}, err
 	case owner.Owner == process.User:
-		return Process{}, unknown("%s, as the node's containerd does; a rootless containerd is not supported", owner.Reason)
+		return Process{}, unknown(owner.Reason+", and a rootless containerd is not supported", "run containerd as root")
 	case owner.Owner != process.Node:
-		return Process{}, unknown("%s, so it is unknown which files it reads; write the socket of the node's own containerd as address under [containerd] in the map", owner.Reason)
+		return Process{}, unknown(owner.Reason+", so it is unknown which files it reads", "write the socket of the node's own containerd as address under [containerd] in the map")
 	}
 	if pid == 1 && !p.isContainerd() {
-		return Process{}, unknown("process 1 listens there and passes the connections on, so the process that answers is unknown; let containerd create its own socket")
+		return Process{}, unknown("process 1 listens there and passes the connections on, so the process that answers is unknown", "let containerd create its own socket")
 	}
 	return p, nil
+}
+
+// ended returns the fault of a process that ended while it was looked at.
+func ended(pid int) error {
+	return &fault.Fault{What: "containerd cannot be asked", Found: fmt.Sprintf("process %d, which listened there, has just ended", pid), Fix: "run this again"}
 }
 
 // isContainerd reports whether a process has the name of containerd. Any

@@ -117,7 +117,7 @@ func TestInstalled(t *testing.T) {
 			b.write("/etc/systemd/system/containerd.service", "[Service]\nExecStart=/usr/bin/containerd -c /other.toml $ARGS\n")
 			b.write("/other.toml", "version = 3\n"+images+right)
 		}},
-		"which is not there": {file: "version = 3\n" + images + right, want: "containerd does not start without it because of --config; create it", setUp: func(b box) {
+		"which is not there": {file: "version = 3\n" + images + right, want: "containerd does not start without its configuration: ", setUp: func(b box) {
 			b.write("/etc/systemd/system/containerd.service", "[Service]\nExecStart=/usr/bin/containerd -c /other.toml\n")
 		}},
 	} {

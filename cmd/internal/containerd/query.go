@@ -19,6 +19,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 )
 
 // queryTimeout is how long a running containerd may take to answer.
@@ -51,8 +53,12 @@ func (o Observer) query(ctx context.Context) (*running, error) {
 	}
 	first.Close()
 	process, err := o.sys.process(int(d.pid.Load()))
+	if unknown := (*unknownError)(nil); errors.As(err, &unknown) {
+		unknown.Where = socket
+		return nil, unknown
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", socket, err)
+		return nil, at(socket, err)
 	}
 	conn, err := grpc.NewClient("passthrough:///containerd", grpc.WithContextDialer(d.dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -66,9 +72,16 @@ func (o Observer) query(ctx context.Context) (*running, error) {
 	// Another one may have answered, if it was restarted meanwhile.
 	again, err := o.sys.process(int(d.pid.Load()))
 	if err != nil || again.Process != process.Process {
-		return nil, fmt.Errorf("%s: containerd is being restarted; run this again", socket)
+		return nil, &fault.Fault{What: "containerd is being restarted", Where: socket, Found: "another process listens there than before", Fix: "run this again"}
 	}
 	return r, nil
+}
+
+// at returns an error of a socket with its path.
+func at(socket string, err error) error {
+	f := fault.Of(err)
+	f.Where = socket
+	return f
 }
 
 // noAnswer says what to do if the program that listens on the socket does not
@@ -78,9 +91,15 @@ func noAnswer(socket string, err error) error {
 	case codes.Canceled:
 		return fmt.Errorf("ask containerd on %s: %w", socket, err)
 	case codes.DeadlineExceeded, codes.Unavailable:
-		return fmt.Errorf("%s: the program that listens there does not answer; if it is containerd, see \"journalctl -u containerd\", restart it if it hangs, and run this again", socket)
+		return &fault.Fault{
+			What: "containerd cannot be asked", Where: socket, Found: "the program that listens there does not answer",
+			Fix: "if it is containerd, see \"journalctl -u containerd\", restart it if it hangs, and run this again",
+		}
 	default:
-		return fmt.Errorf("%s: the program that listens there does not answer as containerd does: %s; if it is another program, name containerd's socket by address under [containerd] in the map", socket, s.Message())
+		return &fault.Fault{
+			What: "containerd cannot be asked", Where: socket, Found: "the program that listens there does not answer as containerd does: " + s.Message(),
+			Fix: "if it is another program, name containerd's socket by address under [containerd] in the map",
+		}
 	}
 }
 

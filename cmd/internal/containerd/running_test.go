@@ -14,6 +14,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/clock"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd/containerdtest"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/process"
 	"github.com/mirrorcred/mirrorcred/systemd"
 )
@@ -35,29 +36,29 @@ func TestFilesChangedAfterStart(t *testing.T) {
 		"nothing": {},
 		"edited": {
 			after: func(b box) { b.write(mainFile, "version = 3\n"+images+right+"# edited\n") },
-			want:  "config.toml was changed after the running containerd (process ",
+			want:  "config.toml: changed after the running containerd (process ",
 		},
 		"put right": {
 			before: func(b box) { b.write(mainFile, "version = 3\n"+images+wrong) },
 			after:  func(b box) { b.write(mainFile, "version = 3\n"+images+right) },
-			want:   "config.toml was changed after",
+			want:   "config.toml: changed after",
 		},
 		"replaced by an old file": {
 			before: func(b box) { b.write("/etc/containerd/new.toml", "version = 3\n"+images+right) },
 			after:  func(b box) { b.do(os.Rename(b.path("/etc/containerd/new.toml"), b.path(mainFile))) },
-			want:   "config.toml was changed after",
+			want:   "config.toml: changed after",
 		},
 		"times set back": {
 			after: func(b box) {
 				b.write(mainFile, "version = 3\n"+images+right+"\n")
 				b.do(os.Chtimes(b.path(mainFile), time.Unix(1, 0), time.Unix(1, 0)))
 			},
-			want: "config.toml was changed after",
+			want: "config.toml: changed after",
 		},
 		"drop-in removed": {
 			before: func(b box) { b.write(mainFile, all+images+right); b.write(dropin, "version = 3\n"+images+wrong) },
 			after:  func(b box) { b.do(os.Remove(b.path(dropin))) },
-			want:   "/etc/containerd/conf.d was changed after",
+			want:   "/etc/containerd/conf.d: changed after",
 		},
 		"drop-in added": {
 			before: func(b box) {
@@ -70,7 +71,7 @@ func TestFilesChangedAfterStart(t *testing.T) {
 		"directory of drop-ins removed": {
 			before: func(b box) { b.write(mainFile, all+images+right); b.write(dropin, "version = 3\n"+images+wrong) },
 			after:  func(b box) { b.do(os.RemoveAll(b.path("/etc/containerd/conf.d"))) },
-			want:   "/etc/containerd was changed after",
+			want:   "/etc/containerd: changed after",
 		},
 		"directory of drop-ins swapped": {
 			before: func(b box) {
@@ -82,7 +83,7 @@ func TestFilesChangedAfterStart(t *testing.T) {
 				b.do(os.Rename(b.path("/etc/containerd/conf.d"), b.path("/etc/containerd/old.d")))
 				b.do(os.Rename(b.path("/etc/containerd/empty.d"), b.path("/etc/containerd/conf.d")))
 			},
-			want: "/etc/containerd/conf.d was changed after",
+			want: "/etc/containerd/conf.d: changed after",
 		},
 		"whole directory swapped": {
 			before: func(b box) { b.write("/etc/other/config.toml", "version = 3\n"+images+right) },
@@ -90,7 +91,7 @@ func TestFilesChangedAfterStart(t *testing.T) {
 				b.do(os.Rename(b.path("/etc/containerd"), b.path("/etc/before")))
 				b.do(os.Rename(b.path("/etc/other"), b.path("/etc/containerd")))
 			},
-			want: "/etc/containerd was changed after",
+			want: "/etc/containerd: changed after",
 		},
 		"link turned": {
 			before: func(b box) {
@@ -103,7 +104,7 @@ func TestFilesChangedAfterStart(t *testing.T) {
 				b.do(os.Remove(b.path(mainFile)))
 				b.do(os.Symlink("../../opt/containerd/two.toml", b.path(mainFile)))
 			},
-			want: "config.toml was changed after",
+			want: "config.toml: changed after",
 		},
 		"link to a directory turned": {
 			before: func(b box) {
@@ -116,7 +117,7 @@ func TestFilesChangedAfterStart(t *testing.T) {
 				b.do(os.Remove(b.path("/etc/containerd")))
 				b.do(os.Symlink("../opt/two", b.path("/etc/containerd")))
 			},
-			want: "/etc/containerd was changed after",
+			want: "/etc/containerd: changed after",
 		},
 		"socket touched after an edit": {
 			after: func(b box) {
@@ -124,7 +125,7 @@ func TestFilesChangedAfterStart(t *testing.T) {
 				time.Sleep(5 * armed.Tick)
 				b.do(os.Chmod(b.Wanted.Address, 0o666))
 			},
-			want: "config.toml was changed after",
+			want: "config.toml: changed after",
 		},
 		"another file beside it": {
 			after: func(b box) { b.write("/etc/containerd/certs.d/docker.io/hosts.toml", "server = 'https://a.b'\n") },
@@ -140,11 +141,11 @@ func TestFilesChangedAfterStart(t *testing.T) {
 		},
 		"a relative file on its command line": {
 			args: []string{"-c", "no/such.toml"},
-			want: "was changed after",
+			want: "changed after",
 		},
 		"configuration gone": {
 			after: func(b box) { b.do(os.Remove(b.path(mainFile))) },
-			want:  "/etc/containerd was changed after",
+			want:  "/etc/containerd: changed after",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -207,7 +208,7 @@ func TestDryVerdict(t *testing.T) {
 		t.Errorf("/run has %v; want nothing", entries)
 	}
 	b.write(mainFile, "version = 3\n"+images+right+"\n")
-	b.verdict("was changed after")
+	b.verdict("changed after")
 }
 
 // TestReportedConfigPath holds the versions that say their config_path themselves.
@@ -220,7 +221,7 @@ func TestReportedConfigPath(t *testing.T) {
 		"1.7":                    {is: "1.7.35", tells: tree, file: "version = 2\n" + oldTable + right},
 		"2.4":                    {is: "v2.4.2", tells: tree, file: "version = 3\n" + images + right},
 		"with a slash":           {is: "v2.4.2", tells: tree + "/", file: "version = 3\n" + images + right},
-		"2.4, another":           {is: "v2.4.2", tells: "/x", file: "version = 3\n" + images + "config_path = '/x'\n", want: `has config_path = "/x", which is not hosts_dir = "/etc/containerd/certs.d"`},
+		"2.4, another":           {is: "v2.4.2", tells: "/x", file: "version = 3\n" + images + "config_path = '/x'\n", want: `so containerd 2.4.2 does not read "/etc/containerd/certs.d"`},
 		"2.4, the list":          {is: "v2.4.2", tells: list, file: "version = 3\n", want: `has config_path = "` + list + `"`},
 		"files are right since":  {is: "v2.4.2", tells: "/x", file: "version = 3\n" + images + right, want: `although its configuration says "/etc/containerd/certs.d"; run: systemctl restart containerd`},
 		"files are wrong since":  {is: "v2.4.2", tells: tree, file: "version = 3\n" + images + wrong, loss: "config.toml"},
@@ -261,8 +262,8 @@ func TestReasonNames(t *testing.T) {
 			b := newBox(t)
 			b.write(mainFile, test.file)
 			b.start("v2.4.2", test.tells)
-			var fault *Fault
-			if v := b.verdict("has config_path"); !errors.As(v.NotArmed, &fault) || fault.Name != want {
+			var f *fault.Fault
+			if v := b.verdict("has config_path"); !errors.As(v.NotArmed, &f) || f.Name != want {
 				t.Errorf("the reason is %#v; want %s", v.NotArmed, want)
 			}
 		})
@@ -276,12 +277,12 @@ func TestRunsWithoutFile(t *testing.T) {
 	b.remove(mainFile)
 	b.Wanted.ConfigPath = tree
 	stop := b.start("v2.4.2", tree)
-	if v := b.verdict(""); !strings.Contains(v.Loss, "does not exist") {
+	if v := b.verdict(""); !strings.Contains(v.Loss, "no such file") {
 		t.Errorf("the coming loss is %q; want that there is no configuration", v.Loss)
 	}
 	stop()
 	b.start("v2.2.9", "")
-	b.verdict("does not exist")
+	b.verdict("no such file")
 }
 
 // TestListenerIsTheNodes checks that only a process of the node's is taken for its
@@ -313,9 +314,9 @@ func TestClock(t *testing.T) {
 		untold  bool
 	}{
 		"systemd says it was not set": {unit: started(0)},
-		"systemd says it was set":     {unit: started(-hour), want: "the wall clock was set after the running containerd started"},
+		"systemd says it was set":     {unit: started(-hour), want: "the wall clock was set after the running containerd (process "},
 		"set back":                    {unit: started(hour), want: "the wall clock was set after"},
-		"by less than a second":       {unit: started(900 * time.Millisecond), want: "config.toml was changed after"},
+		"by less than a second":       {unit: started(900 * time.Millisecond), want: "config.toml: changed after"},
 		"no systemd":                  {unit: nil, untold: true},
 		"set between two looks":       {unit: started(0), between: hour, want: "the wall clock was set after"},
 		"set back between two looks":  {unit: started(0), between: -hour, want: "the wall clock was set after"},
@@ -379,7 +380,7 @@ func TestNextStart(t *testing.T) {
 		b.start("v2.2.9", "")
 		time.Sleep(5 * armed.Tick)
 		b.write(mainFile, "version = 3\n"+images+text)
-		if v := b.verdict("was changed after"); v.Next != want {
+		if v := b.verdict("changed after"); v.Next != want {
 			t.Errorf("with %q for its next start: %t; want %t", text, v.Next, want)
 		}
 	}

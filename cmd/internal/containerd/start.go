@@ -25,6 +25,9 @@ type Start struct {
 	Files containerdconfig.Files
 }
 
+// onNode are the files by their paths on the node.
+type onNode struct{ containerdconfig.Files }
+
 // Start returns how containerd will be started next. Nothing is judged.
 func (o Observer) Start(ctx context.Context) (Start, error) {
 	if o.sys == nil {
@@ -44,7 +47,7 @@ func (o Observer) Start(ctx context.Context) (Start, error) {
 	if !path.IsAbs(b.main) {
 		return Start{}, fmt.Errorf("containerd is started with --config=%s; start it with an absolute path", b.main)
 	}
-	s := Start{Config: b.main, Named: b.named, Files: o.files, Runs: now != nil}
+	s := Start{Config: b.main, Named: b.named, Files: onNode{o.files}, Runs: now != nil}
 	if now != nil {
 		s.Unit = now.process.unit
 	}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -27,26 +27,26 @@ const (
 
 // adviseEKS does that for nodeadm: what is edited in its file is gone after a boot.
 func (n *Node) adviseEKS(c mirror.Containerd, err error) {
-	var fault *containerd.Fault
-	if !errors.As(err, &fault) || c.Config != mirror.DefaultContainerdConfig {
+	var f *fault.Fault
+	if !errors.As(err, &f) || c.Config != mirror.DefaultContainerdConfig {
 		return
 	}
 	if _, err := n.tree.Stat(n.path(nodeadmDir)); err != nil {
 		return
 	}
 	if _, err := n.tree.Stat(n.path(nodeadmBake)); err == nil {
-		fault.Fix = fmt.Sprintf("reboot: nodeadm writes this file at each boot, and then sets config_path by %s", nodeadmBake)
+		f.Fix = fmt.Sprintf("reboot: nodeadm writes this file at each boot, and then sets config_path by %s", nodeadmBake)
 		return
 	}
-	fault.Fix = "this is a node of EKS, where nodeadm writes this file at each boot: run \"mirrorcred bootstrap bake\", which has nodeadm set config_path (docs/nodes.md)"
+	f.Fix = "this is a node of EKS, where nodeadm writes this file at each boot: run \"mirrorcred bootstrap bake\", which has nodeadm set config_path (docs/nodes.md)"
 }
 
 // adviseRancher has a fault of containerd's configuration on a node of k3s or RKE2 say
 // what the map lacks there: their containerd has its files elsewhere, and writes them
 // itself.
 func (n *Node) adviseRancher(c mirror.Containerd, err error) {
-	var fault *containerd.Fault
-	if !errors.As(err, &fault) || c.Config != mirror.DefaultContainerdConfig || c.HostsDir != mirror.DefaultHostsDir {
+	var f *fault.Fault
+	if !errors.As(err, &f) || c.Config != mirror.DefaultContainerdConfig || c.HostsDir != mirror.DefaultHostsDir {
 		return
 	}
 	for _, r := range ranchers {
@@ -54,7 +54,7 @@ func (n *Node) adviseRancher(c mirror.Containerd, err error) {
 		if _, err := n.tree.Stat(n.path(dir)); err != nil {
 			continue
 		}
-		fault.Fix = fmt.Sprintf("this is a node of %s: write under [containerd] in the map hosts_dir = %q, config = %q and address = %q (docs/nodes.md)", r.name, r.data+rancherTree, dir+"/config.toml", rancherAddress)
+		f.Fix = fmt.Sprintf("this is a node of %s: write under [containerd] in the map hosts_dir = %q, config = %q and address = %q (docs/nodes.md)", r.name, r.data+rancherTree, dir+"/config.toml", rancherAddress)
 		return
 	}
 }

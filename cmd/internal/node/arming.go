@@ -10,6 +10,7 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/containerd"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -24,9 +25,19 @@ func (n *Node) checkArmed(ctx context.Context, c mirror.Containerd) (containerd.
 	n.inputs.containerd = v.Inputs
 	// Without mirrors nothing is answered, whatever containerd reads.
 	if err == nil && v.NotArmed != nil && !n.Empty {
-		err = &NotArmedError{v.NotArmed, v.Next}
+		err = &NotArmedError{unarmed(v.NotArmed), v.Next}
 	}
 	return v, err
+}
+
+// unarmed returns the reason as a fault, with what it means for the node.
+func unarmed(reason error) error {
+	f := fault.Of(reason)
+	f.Until = plan.MirrorsOff
+	if f.What == "" {
+		f.What = "containerd is not known to read mirrorcred's hosts.toml files"
+	}
+	return f
 }
 
 // stillArmed is [Node.checkArmed] for a node with a fault in its map: the

@@ -2,13 +2,13 @@ package node
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
@@ -25,7 +25,10 @@ func (n *Node) checkRoot() error {
 			return
 		}
 		if why := runs(n.Root, n.tree); why != "" {
-			n.rootErr = fmt.Errorf("%s is the root of a running machine (%s), and its programs cannot be asked from here; run mirrorcred on that machine, without --root", n.Root, why)
+			n.rootErr = &fault.Fault{
+				What: "--root names the root of a running machine, and its programs cannot be asked from here", Where: n.Root,
+				Found: why, Fix: "run mirrorcred on that machine, without --root", Until: "nothing is changed",
+			}
 		}
 	})
 	return n.rootErr

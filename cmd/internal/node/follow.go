@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
 // follow returns the file that a path on this machine leads to, so that an
@@ -28,7 +31,10 @@ func (n *Node) follow(path string) (string, error) {
 			at = filepath.Join(filepath.Dir(at), to)
 		}
 		if info, err := n.tree.Stat(filepath.Dir(at)); err != nil || !info.IsDir() {
-			return "", fmt.Errorf("%s is a symbolic link to %s, whose directory does not exist; create that, or remove the link", path, to)
+			return "", &fault.Fault{
+				What: "a symbolic link leads nowhere", Where: path, Found: fmt.Sprintf("it leads to %s, whose directory does not exist", to),
+				Fix: "create that, or remove the link", Until: plan.NotApplied,
+			}
 		}
 	}
 	return "", describe(&fs.PathError{Op: "readlink", Path: path, Err: unix.ELOOP})

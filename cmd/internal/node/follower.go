@@ -5,10 +5,10 @@ import (
 	"errors"
 	"path"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/internal/input"
@@ -86,16 +86,15 @@ func (n *Node) followStage(ctx context.Context, stage plan.Stage, changes []plan
 	}
 }
 
-// reasonOf returns an error without the path that it begins with, if the
-// message has that already.
+// reasonOf returns a fault of a path without what the reader knows by then: the path,
+// and what such a fault is called.
 func reasonOf(name string, err error) string {
-	text := err.Error()
-	for _, at := range []string{name, path.Dir(name)} {
-		if rest, ok := strings.CutPrefix(text, at+": "); ok {
-			return rest
-		}
+	f := fault.Of(err)
+	if f.Where != name && f.Where != path.Dir(name) {
+		return err.Error()
 	}
-	return text
+	f.What, f.Where = "", ""
+	return f.Error()
 }
 
 // obstacle returns why nothing can be changed in a namespace, "" if nothing

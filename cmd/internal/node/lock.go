@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 )
 
 // sayAfter is how long a run waits for the lock before it says so.
@@ -67,7 +69,10 @@ func (n *Node) wait(ctx context.Context, f *os.File) error {
 		case <-ctx.Done():
 			return &InterruptedError{}
 		case <-late:
-			return fmt.Errorf("%s: another mirrorcred%s holds the lock; wait for it, or end it", f.Name(), holder(f))
+			return &fault.Fault{
+				What: fmt.Sprintf("another mirrorcred%s holds the lock", holder(f)), Where: f.Name(),
+				Fix: "wait for it, or end it", Until: "nothing is changed",
+			}
 		case <-time.After(50 * time.Millisecond):
 		}
 		if free, err := tryLock(f); free || err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -61,9 +62,12 @@ type choice struct {
 // replaces it. Meanwhile the delivered map does not take its place.
 const renaming = 2 * time.Second
 
-// noMap is the error of a map that is not there.
+// noMap is the fault of a map that is not there: [fs.ErrNotExist].
 func noMap(path string) error {
-	return fmt.Errorf("no map at %s; create it (the smallest is: version = 1), or pass --map FILE", path)
+	return &fault.Fault{
+		What: "there is no map", Where: path, Found: "no such file", Cause: fs.ErrNotExist,
+		Fix: "create it (the smallest is: version = 1), or pass --map FILE", Until: plan.NotApplied,
+	}
 }
 
 // choose sets n.Map to the map that takes effect now.
@@ -86,7 +90,10 @@ func (n *Node) choose() error {
 	if isBack, err := n.mayComeBack(); err != nil {
 		return err
 	} else if isBack && isDelivered {
-		return fmt.Errorf("%s is gone; put it back, or wait: the map from the cluster takes effect if it stays away for %s", own, renaming)
+		return &fault.Fault{
+			What: "the node's own map is gone", Where: own, Found: "no such file", Until: plan.NotApplied,
+			Fix: fmt.Sprintf("put it back, or wait: the map from the cluster takes effect if it stays away for %s", renaming),
+		}
 	}
 	n.source.Delivered = isDelivered || n.Map == delivered // one that has vanished is missed
 	if n.Map = own; n.source.Delivered {
@@ -160,21 +167,18 @@ func (n *Node) readMapFile() ([]byte, fs.FileInfo, error) {
 	data, info, err := read(n.Map, most)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && n.source.Delivered && n.choice.isOpen:
-		return nil, nil, fmt.Errorf("the map from the cluster, %s, is gone; its mirrors stay as they are until it is delivered again, or until you create %s", n.Map, n.path(DefaultMap))
+		return nil, nil, &fault.Fault{
+			What: "the map from the cluster is gone", Where: n.Map, Found: "no such file",
+			Fix: "deliver it again, or create " + n.path(DefaultMap), Until: plan.NotApplied,
+		}
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil, &missingMapError{noMap(n.Map)}
+		return nil, nil, noMap(n.Map)
 	case err != nil:
 		return nil, nil, describe(err)
 	}
 	n.source.Hash = hosts.Hash(data)
 	return data, info, nil
 }
-
-// A missingMapError says that there is no map.
-type missingMapError struct{ error }
-
-// Is makes it [fs.ErrNotExist].
-func (*missingMapError) Is(target error) bool { return target == fs.ErrNotExist }
 
 // A parsing is all that decides what [Node.parseMap] returns.
 type parsing struct {
@@ -232,7 +236,7 @@ func (of parsing) parse(versions *mirror.Versions, data []byte, listFile string)
 func (n *Node) readAllowed() (list string, exists bool, err error) {
 	path := n.path(AllowedFile)
 	if err := n.newTrust().check(path); err != nil {
-		return "", false, fmt.Errorf("the list of what a map from the cluster may say: %w", err)
+		return "", false, untrusted("other users can change what a map from the cluster may say", err)
 	}
 	data, _, err := n.tree.Read(path, 0)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -27,7 +27,7 @@ func newFleetNode(t *testing.T) (*Node, *fake) {
 func TestWhichMap(t *testing.T) {
 	n, host := newFleetNode(t)
 	own, delivered := n.path(DefaultMap), n.path(DeliveredMap)
-	if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "no map at "+own) {
+	if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "there is no map: "+own) {
 		t.Fatalf("without a map: %v", err)
 	}
 	want := func(when, target, file string, isDelivered bool) {
@@ -55,7 +55,7 @@ func TestWhichMap(t *testing.T) {
 	if err := os.Remove(delivered); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "the map from the cluster, "+delivered+", is gone;") {
+	if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "the map from the cluster is gone: "+delivered) {
 		t.Errorf("vanished: %v", err)
 	}
 	wantRouted(t, n, "mcr.microsoft.com", "fabrikam")
@@ -74,7 +74,7 @@ func TestWhichMap(t *testing.T) {
 	if err := os.Remove(own); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), own+" is gone; put it back") {
+	if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "the node's own map is gone: "+own) {
 		t.Errorf("replaced: %v", err)
 	}
 	wantRouted(t, n, "mcr.microsoft.com", "mirror.example")
@@ -140,7 +140,7 @@ func TestDeliveredMayNot(t *testing.T) {
 	if err := os.Chmod(list, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	refused("with a list that others write", n, "allowed.toml has mode 0666, so users other than root can write it; run: chmod go-w")
+	refused("with a list that others write", n, "allowed.toml: mode 0666, so users other than root can write it; run: chmod go-w")
 	if err := os.Chmod(list, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestDeliveredHostile(t *testing.T) {
 		"half a map":  {func(path string) error { return os.WriteFile(path, []byte(otherMap[:60]), 0o644) }, "mirrors.toml:"},
 		"others write": {func(path string) error {
 			return errors.Join(os.WriteFile(path, []byte(otherMap), 0o644), os.Chmod(path, 0o666))
-		}, "has mode 0666"},
+		}, "mode 0666"},
 	} {
 		for _, isRooted := range []bool{false, true} {
 			n, host := newFleetNode(t)

@@ -19,6 +19,7 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/durable"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/internal/input"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -185,7 +186,7 @@ func (n *Node) readFullMap() (*mirror.Map, headerValues, error) {
 		return nil, headerValues{}, err
 	}
 	if err := n.newTrust().check(n.Map); err != nil {
-		return nil, headerValues{}, fmt.Errorf("the map decides where credentials go: %w", err)
+		return nil, headerValues{}, untrusted("other users can change where the map sends credentials", err)
 	}
 	n.closed = info.Mode()&0o077 == 0 && !n.source.Delivered
 	m, err := n.parseMap(data)
@@ -262,7 +263,7 @@ func (n *Node) readSecret(file string) (string, error) {
 	path := n.path(file)
 	data, info, err := n.tree.Read(path, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s does not exist; create it with mode 0600", path)
+		return "", &fault.Fault{Where: path, Found: "no such file", Fix: "create it with mode 0600"}
 	}
 	if err != nil {
 		return "", describe(err)
@@ -272,16 +273,7 @@ func (n *Node) readSecret(file string) (string, error) {
 	}
 	value := strings.TrimRight(string(data), "\r\n")
 	if value == "" || !mirror.IsHeaderValue(value) {
-		return "", fmt.Errorf("%s does not hold the value of a header; write it on one line", path)
+		return "", &fault.Fault{Where: path, Found: "it is empty, or has several lines or control characters", Fix: "write the value on one line"}
 	}
 	return value, nil
-}
-
-// describe adds what to do to common errors of the disk.
-func describe(err error) error {
-	var path *fs.PathError
-	if !errors.As(err, &path) {
-		return err
-	}
-	return fmt.Errorf("%s: %w%s", path.Path, path.Err, hint(path))
 }

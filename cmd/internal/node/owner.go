@@ -6,6 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
 // An owner is the user and the group that a file belongs to.
@@ -47,8 +50,11 @@ func (d *disk) give(f *os.File, name string, content file) error {
 		return err
 	}
 	if err := f.Chown(want.uid, want.gid); errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%s belongs to user %d and group %d, and this process may not create such a file; give it CAP_CHOWN, or run: chown %d:%d %[1]s",
-			content.path, want.uid, want.gid, os.Geteuid(), os.Getegid())
+		return &fault.Fault{
+			What: "a file of another user cannot be replaced", Where: content.path, Until: plan.NotApplied,
+			Found: fmt.Sprintf("it belongs to user %d and group %d, and this process may not create such a file", want.uid, want.gid),
+			Fix:   fmt.Sprintf("give this process CAP_CHOWN, or run: chown %d:%d %s", os.Geteuid(), os.Getegid(), content.path),
+		}
 	} else if err != nil {
 		return describe(err)
 	}

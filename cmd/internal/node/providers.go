@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
@@ -37,12 +38,19 @@ func (n *Node) checkLink(place, binDir string) error {
 		if _, gone := n.tree.Lstat(name); errors.Is(gone, fs.ErrNotExist) {
 			return fs.ErrNotExist
 		}
-		return fmt.Errorf("%s must be a link to %s beside it, but leads nowhere; remove it", name, plan.PluginName)
+		return notLink(name, "it leads nowhere")
 	}
 	if plugin, err := n.tree.Stat(n.path(binDir, plan.PluginName)); err != nil || !os.SameFile(info, plugin) {
-		return fmt.Errorf("%s must be a link to %s beside it, but is something else; remove it", name, plan.PluginName)
+		return notLink(name, "it is something else")
 	}
 	return nil
+}
+
+// notLink returns the fault of a file in the place of a link to the plugin.
+func notLink(name, found string) error {
+	return &fault.Fault{
+		What: fmt.Sprintf("a file is in the place of a link to %s", plan.PluginName), Where: name, Found: found, Fix: "remove it", Until: plan.NotApplied,
+	}
 }
 
 // restoreLinks makes the links that restored providers need.

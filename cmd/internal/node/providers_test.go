@@ -187,13 +187,13 @@ func TestProviderRefused(t *testing.T) {
 		text   string
 		want   string // of the error, "" for none
 	}{
-		"old kubelet":      {func(_ *Node, h *fake) { h.is = "1.33.9" }, tokenMap, "process 100 is kubelet 1.33.9, which does not start"},
+		"old kubelet":      {func(_ *Node, h *fake) { h.is = "1.33.9" }, tokenMap, "process 100 is kubelet 1.33.9; update it"},
 		"unknown version":  {func(_ *Node, h *fake) { h.is = "" }, tokenMap, `write it under [kubelet], such as version = "1.34"`},
 		"said version":     {func(_ *Node, h *fake) { h.is = "" }, tokenMap + "[kubelet]\nversion = \"1.34\"\n", ""},
-		"said old version": {func(*Node, *fake) {}, tokenMap + "[kubelet]\nversion = \"1.33\"\n", "mirrors.toml:15: version of [kubelet] says kubelet 1.33, which does not start"},
+		"said old version": {func(*Node, *fake) {}, tokenMap + "[kubelet]\nversion = \"1.33\"\n", "mirrors.toml:15: version of [kubelet] says kubelet 1.33; update it"},
 		"foreign program": {func(n *Node, _ *fake) {
 			write(t, n.path(mirror.DefaultBinDir, link), "#!/bin/sh\n")
-		}, tokenMap, link + " must be a link to " + plan.PluginName},
+		}, tokenMap, link + ": it is something else; remove it"},
 		"dead link": {func(n *Node, _ *fake) {
 			if err := os.Symlink("nowhere", n.path(mirror.DefaultBinDir, link)); err != nil {
 				t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/credential/azure/azurejson"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -24,14 +25,17 @@ func (n *Node) checkIdentity(file string) error {
 		return describe(err)
 	}
 	if err := owned(name, info); err != nil {
-		return err
+		return untrusted("other users can change the identity of the node", err)
 	}
 	azure, err := azurejson.Read(data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if !azure.Managed {
-		return fmt.Errorf("%s names no managed identity, and with a service principal %s silently returns no credential for a mirror; set useManagedIdentityExtension: true there, or leave plugin under [kubelet] out of the map", name, mirror.Stock)
+		return &fault.Fault{
+			What: fmt.Sprintf("%s would silently return no credential for a mirror", mirror.Stock), Where: name, Found: "no managed identity, but a service principal",
+			Fix: "set useManagedIdentityExtension: true there, or leave plugin under [kubelet] out of the map", Until: plan.NotApplied,
+		}
 	}
 	return nil
 }

@@ -385,7 +385,7 @@ func TestStockForeign(t *testing.T) {
 // TestStockIdentity refuses what the plugin would not answer with.
 func TestStockIdentity(t *testing.T) {
 	for file, want := range map[string]string{
-		`{"aadClientId": "CANARY-id", "aadClientSecret": "CANARY"}`: "azure.json names no managed identity, and with a service principal acr-credential-provider silently returns no credential for a mirror",
+		`{"aadClientId": "CANARY-id", "aadClientSecret": "CANARY"}`: "acr-credential-provider would silently return no credential for a mirror: ",
 		`{"aadClientSecret": CANARY`:                                "azure.json: line 1: this is not JSON",
 		managed:                                                     "",
 	} {
@@ -409,13 +409,13 @@ func TestStockIdentity(t *testing.T) {
 		if err := os.Chown(n.path(mirror.DefaultAzureConfig), 65534, 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "azure.json belongs to user 65534") {
+		if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "azure.json: it belongs to user 65534") {
 			t.Errorf("with another user's file: %v", err)
 		}
 	}
 	n, host := newNode(t, stockMap+"[credential.azure]\nkind = \"azure\"\nconfig = \"/etc/other.json\"\n")
 	withAKS(t, n, host)
-	if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "read /etc/kubernetes/azure.json, but the map has /etc/other.json") {
+	if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "reads /etc/kubernetes/azure.json, but the map has /etc/other.json") {
 		t.Errorf("with another file than the entry's: %v", err)
 	}
 }
@@ -428,7 +428,7 @@ func TestStockUnarmed(t *testing.T) {
 	write(t, n.path("/etc/containerd/config.toml"), "version = 3\n")
 	for _, want := range []string{
 		"acr-credential-provider still returns credentials for mirrors until the kubelet (process 100) restarts; restart it",
-		"neither it nor its imports set config_path",
+		"no config_path, also not in its imports",
 	} {
 		if _, err := n.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Apply: %v; want %q", err, want)

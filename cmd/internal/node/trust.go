@@ -1,7 +1,6 @@
 package node
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -9,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/internal/input"
 )
 
@@ -106,7 +107,7 @@ func (t *trust) dir(path string) error {
 	// In a sticky directory such as /tmp a file can be replaced by its owner
 	// alone.
 	if err == nil && info.Mode()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 && !readOnly(path) {
-		err = fmt.Errorf("%s has mode %04o, so users other than root can replace files below it; run: chmod go-w %s", path, info.Mode().Perm(), path)
+		err = &fault.Fault{Where: path, Found: fmt.Sprintf("mode %04o, so users other than root can replace files below it", info.Mode().Perm()), Fix: "run: chmod go-w " + path}
 	}
 	t.seen[path] = err
 	return err
@@ -121,7 +122,7 @@ func (t *trust) file(path string, info fs.FileInfo) error {
 		return err
 	}
 	if info.Mode()&0o022 != 0 {
-		return fmt.Errorf("%s has mode %04o, so users other than root can write it; run: chmod go-w %s", path, info.Mode().Perm(), path)
+		return &fault.Fault{Where: path, Found: fmt.Sprintf("mode %04o, so users other than root can write it", info.Mode().Perm()), Fix: "run: chmod go-w " + path}
 	}
 	return nil
 }
@@ -130,20 +131,16 @@ func (t *trust) file(path string, info fs.FileInfo) error {
 // mirrorcred: its owner may write it whatever its mode.
 func owned(path string, info fs.FileInfo) error {
 	if uid, is := input.Stranger(info); is {
-		return &ownerError{path, uid}
+		return &fault.Fault{Where: path, Found: fmt.Sprintf("it belongs to user %d, who can change it", uid), Fix: "run: chown root " + path}
 	}
 	return nil
 }
 
-// An ownerError says that a file belongs to another user.
-type ownerError struct {
-	path string
-	uid  int64
-}
-
-// Error names the user and what to do.
-func (e *ownerError) Error() string {
-	return fmt.Sprintf("%s belongs to user %d, who can change it; run: chown root %s", e.path, e.uid, e.path)
+// untrusted returns a fault of [trust] with what it means.
+func untrusted(what string, err error) error {
+	f := fault.Of(err)
+	f.What, f.Until = what, plan.NotApplied
+	return f
 }
 
 // readOnly reports whether a file system is mounted read-only, like the volume
@@ -157,12 +154,11 @@ func readOnly(path string) bool {
 // checkSecret returns an error unless only root and the user that runs
 // mirrorcred can read a file that holds a secret.
 func checkSecret(path string, info fs.FileInfo) error {
-	var owner *ownerError
-	if err := owned(path, info); errors.As(err, &owner) {
-		return fmt.Errorf("%s holds a secret and belongs to user %d; run: chown root %s", path, owner.uid, path)
+	if uid, is := input.Stranger(info); is {
+		return &fault.Fault{Where: path, Found: fmt.Sprintf("it holds a secret and belongs to user %d", uid), Fix: "run: chown root " + path}
 	}
 	if info.Mode()&0o077 != 0 {
-		return fmt.Errorf("other users can read %s, which holds a secret; run: chmod 0600 %s", path, path)
+		return &fault.Fault{Where: path, Found: fmt.Sprintf("it holds a secret and has mode %04o, so others can read it", info.Mode().Perm()), Fix: "run: chmod 0600 " + path}
 	}
 	return nil
 }

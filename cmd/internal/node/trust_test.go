@@ -26,9 +26,9 @@ func TestTrust(t *testing.T) {
 		want   string // "" for no fault; ROOT is the node's root
 	}{
 		"as it was":            {func(*Node) error { return nil }, ""},
-		"open to all":          {func(n *Node) error { return os.Chmod(n.Map, 0o666) }, "ROOT/etc/mirrorcred/mirrors.toml has mode 0666, so users other than root can write it; run: chmod go-w ROOT/etc/mirrorcred/mirrors.toml"},
+		"open to all":          {func(n *Node) error { return os.Chmod(n.Map, 0o666) }, "ROOT/etc/mirrorcred/mirrors.toml: mode 0666, so users other than root can write it; run: chmod go-w ROOT/etc/mirrorcred/mirrors.toml"},
 		"open to the group":    {func(n *Node) error { return os.Chmod(n.Map, 0o620) }, "run: chmod go-w ROOT/etc/mirrorcred/mirrors.toml"},
-		"another's":            {func(n *Node) error { return os.Chown(n.Map, nobody, 0) }, "ROOT/etc/mirrorcred/mirrors.toml belongs to user 65534, who can change it; run: chown root ROOT/etc/mirrorcred/mirrors.toml"},
+		"another's":            {func(n *Node) error { return os.Chown(n.Map, nobody, 0) }, "ROOT/etc/mirrorcred/mirrors.toml: it belongs to user 65534, who can change it; run: chown root ROOT/etc/mirrorcred/mirrors.toml"},
 		"directory open":       {func(n *Node) error { return os.Chmod(n.path("/etc/mirrorcred"), 0o777) }, "run: chmod go-w ROOT/etc/mirrorcred"},
 		"directory above open": {func(n *Node) error { return os.Chmod(n.path("/etc"), 0o775) }, "run: chmod go-w ROOT/etc"},
 		"another's directory":  {func(n *Node) error { return os.Chown(n.path("/etc"), nobody, 0) }, "run: chown root ROOT/etc"},
@@ -118,7 +118,7 @@ func TestTrustOfCertificates(t *testing.T) {
 			t.Fatal(err)
 		}
 		todo := apply(t, n)
-		if len(todo.Faults) == 0 || todo.Faults[0].Source != "mcr.microsoft.com" || !strings.Contains(todo.Faults[0].Reason, n.path(path)+" ") {
+		if len(todo.Faults) == 0 || todo.Faults[0].Source != "mcr.microsoft.com" || !strings.Contains(todo.Faults[0].Reason, n.path(path)+": ") {
 			t.Errorf("%s: the faults are %+v", path, todo.Faults)
 		}
 		wantRouted(t, n, "mcr.microsoft.com", "")
@@ -142,7 +142,7 @@ func TestSecretsOwner(t *testing.T) {
 	if err := os.Chown(n.path(header), 65534, 0); err != nil {
 		t.Fatal(err)
 	}
-	want := n.path(header) + " holds a secret and belongs to user 65534; run: chown root " + n.path(header)
+	want := n.path(header) + ": it holds a secret and belongs to user 65534; run: chown root " + n.path(header)
 	if todo, err := n.Apply(t.Context()); err != nil || len(todo.Faults) != 2 || !strings.HasSuffix(todo.Faults[0].Reason, want) {
 		t.Errorf("Apply: %v, %v; want %q", todo.Faults, err, want)
 	}
@@ -222,8 +222,8 @@ func TestStrangersSecrets(t *testing.T) {
 func TestTrustReadOnly(t *testing.T) {
 	for name, test := range map[string]struct{ mount, fault string }{
 		"mounted read-only":          {"mount -o remount,bind,ro /etc/mirrorcred", ""},
-		"mounted for writing":        {":", "/etc/mirrorcred has mode 0777, so users other than root can replace files below it; run: chmod go-w /etc/mirrorcred"},
-		"read-only, the map is open": {"chmod 666 /etc/mirrorcred/mirrors.toml; mount -o remount,bind,ro /etc/mirrorcred", "/etc/mirrorcred/mirrors.toml has mode 0666"},
+		"mounted for writing":        {":", "/etc/mirrorcred: mode 0777, so users other than root can replace files below it; run: chmod go-w /etc/mirrorcred"},
+		"read-only, the map is open": {"chmod 666 /etc/mirrorcred/mirrors.toml; mount -o remount,bind,ro /etc/mirrorcred", "/etc/mirrorcred/mirrors.toml: mode 0666"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			setup := strangerSetup("[kubelet]\nrunning = false\n") + "chmod 777 /etc/mirrorcred\n" + test.mount + "\n"

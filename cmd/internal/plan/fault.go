@@ -20,6 +20,9 @@ const (
 	PartDisk       = "disk" // everything else: no space, a read-only file system, the lock
 )
 
+// NotApplied is what a fault that ends a run means for a node.
+const NotApplied = "the map is not applied, and what was applied before stays"
+
 // Error returns the error's own text.
 func (e *ConfigError) Error() string { return e.Err.Error() }
 

@@ -193,10 +193,10 @@ func TestModelDelivered(t *testing.T) {
 	turns := 0
 	for life := range uint64(max(1, *modelSteps/stepsOfALife)) {
 		events := randomKinds(seed, life, 130)
-		m, log := player.live(events, fault{})
+		m, log := player.live(events, flaw{})
 		if log != nil {
-			shorter := shrink(events, fault{})
-			_, log := new(shrunk).live(shorter, fault{})
+			shorter := shrink(events, flaw{})
+			_, log := new(shrunk).live(shorter, flaw{})
 			t.Fatalf("with -model.seed=%d, life %d, shrunk to %d steps:\n%s", seed, life, len(shorter), strings.Join(log, "\n"))
 		}
 		turns += m.changed
@@ -212,7 +212,7 @@ type shrunk = player
 // TestModelFindsDelivered plants a fault for each promise about delivered credentials,
 // and tells that the model notices.
 func TestModelFindsDelivered(t *testing.T) {
-	for name, plant := range map[string]fault{
+	for name, plant := range map[string]flaw{
 		"the kubelet's credential is not drained": {state: func(s *State) {
 			for name, d := range s.Drains {
 				d.Since.Since = 0

@@ -26,7 +26,7 @@ func randomKinds(seed, life uint64, kinds int) []event {
 }
 
 // shrink drops events from a life that fails, many at once as long as it goes.
-func shrink(events []event, plant fault) []event {
+func shrink(events []event, plant flaw) []event {
 	var player player
 	for size := len(events) / 2; size > 0; size /= 2 {
 		for at := 0; at+size <= len(events); {
@@ -81,7 +81,7 @@ type player struct {
 
 // live plays events on a new node, and returns the events up to the first failure
 // and the failure; nil if nothing fails.
-func (p *player) live(events []event, plant fault) (*model, []string) {
+func (p *player) live(events []event, plant flaw) (*model, []string) {
 	if p.lives++; p.lives%100 == 1 {
 		p.reader = new(kubeletconfig.Reader) // what an earlier one remembers is forgotten
 	}

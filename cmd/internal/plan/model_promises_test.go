@@ -198,7 +198,7 @@ func runsFor(pattern, host string) bool {
 // settle adopts everything and holds that the node comes to its map.
 func (m *model) settle() {
 	clear(m.edited)
-	m.plant = fault{desired: func(d *Desired) { d.Adopt = true }}
+	m.plant = flaw{desired: func(d *Desired) { d.Adopt = true }}
 	m.handOver(m.forever())
 	for range 3 {
 		m.applyHolding("", 0)

@@ -44,7 +44,7 @@ func TestModel(t *testing.T) {
 			var player player
 			for life := next.Add(1); life <= lives && failed.Load() == nil; life = next.Add(1) {
 				events := randomEvents(seed, uint64(life))
-				m, log := player.live(events, fault{})
+				m, log := player.live(events, flaw{})
 				changed.Add(int64(m.changed))
 				kills.Add(int64(m.kills))
 				if log != nil {
@@ -55,8 +55,8 @@ func TestModel(t *testing.T) {
 	}
 	wait.Wait()
 	if events := failed.Load(); events != nil {
-		shorter := shrink(*events, fault{})
-		_, log := new(player).live(shorter, fault{})
+		shorter := shrink(*events, flaw{})
+		_, log := new(player).live(shorter, flaw{})
 		t.Fatalf("with -model.seed=%d, shrunk to %d steps:\n%s", seed, len(shorter), strings.Join(log, "\n"))
 	}
 	share := 100 * changed.Load() / (lives * stepsOfALife)
@@ -70,7 +70,7 @@ func TestModel(t *testing.T) {
 // notices.
 func TestModelFindsFaults(t *testing.T) {
 	const most = 400 // lives
-	for name, plant := range map[string]fault{
+	for name, plant := range map[string]flaw{
 		"no leak: a route has another registry's credential": {plan: func(p *Plan) {
 			for i, c := range p.Changes {
 				if c.Stage == StageRoutes && strings.Contains(string(c.New), "fabrikam") {
@@ -165,7 +165,7 @@ func TestModelFindsFaults(t *testing.T) {
 // in a new hosts_dir, and that the next run does not take the change for one that
 // is still to be made.
 func TestHeldAfterMove(t *testing.T) {
-	m, _ := new(player).live(nil, fault{})
+	m, _ := new(player).live(nil, flaw{})
 	step := func(targets [4]int, tree int, held string) {
 		t.Helper()
 		m.says.targets, m.says.tree = targets, tree
@@ -201,7 +201,7 @@ func TestModelSeeds(t *testing.T) {
 			for i := range events {
 				events[i].ready = 99 // nothing, as when they failed
 			}
-			if _, log := player.live(events, fault{}); log != nil {
+			if _, log := player.live(events, flaw{}); log != nil {
 				t.Fatalf("%s: seed %d, life %d:\n%s", what, lives.seed, life, strings.Join(log, "\n"))
 			}
 		}

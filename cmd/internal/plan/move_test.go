@@ -13,7 +13,7 @@ import (
 func TestMovedBackAnyKill(t *testing.T) {
 	for kill := 1; kill <= 30; kill++ {
 		t.Run(fmt.Sprintf("killed at %d", kill), func(t *testing.T) {
-			m, _ := new(player).live(nil, fault{})
+			m, _ := new(player).live(nil, flaw{})
 			apply := func(what string, kill int) {
 				t.Helper()
 				m.applyHolding("", kill)

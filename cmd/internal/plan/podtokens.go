@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 )
 
@@ -36,10 +37,10 @@ func newAudiences(wanted []kubeletconfig.Provider, have []Entry) []string {
 // that asks for them.
 func checkVersion(c *configuring) ([]Question, error) {
 	if v := c.Map.Kubelet.Version; v != "" {
-		return nil, checkTokens(v, fmt.Sprintf("%s:%d: version of [kubelet] says", c.MapFile, c.Map.Kubelet.VersionLine))
+		return nil, checkTokens(v, fmt.Sprintf("%s:%d", c.MapFile, c.Map.Kubelet.VersionLine), "version of [kubelet] says")
 	}
 	if c.machine.unseen != "" {
-		return nil, fmt.Errorf("%s: the kubelet's version is needed for the audience of a credential, but %s; or write the version under [kubelet], such as version = \"1.%d\"", c.MapFile, c.machine.unseen, firstWithTokens)
+		return nil, c.needsVersion(c.machine.unseen, "", nil)
 	}
 	var questions []Question
 	for _, k := range c.machine.running {
@@ -48,19 +49,32 @@ func checkVersion(c *configuring) ([]Question, error) {
 			continue
 		}
 		if a.Err != nil {
-			return questions, fmt.Errorf("%s: the kubelet's version is needed for the audience of a credential: %w; write it under [kubelet], such as version = \"1.%d\"", c.MapFile, a.Err, firstWithTokens)
+			return questions, c.needsVersion(a.Err.Error(), "", a.Err)
 		}
-		if err := checkTokens(a.Text, fmt.Sprintf("process %d is", k.PID)); err != nil {
-			return questions, fmt.Errorf("%s: %w", c.MapFile, err)
+		if err := checkTokens(a.Text, c.MapFile, fmt.Sprintf("process %d is", k.PID)); err != nil {
+			return questions, err
 		}
 	}
 	return questions, nil
 }
 
-func checkTokens(version, says string) error {
+// needsVersion returns the fault of a kubelet whose version is not known. first is what
+// else to do.
+func (c *configuring) needsVersion(found, first string, cause error) error {
+	return &fault.Fault{
+		What: "the kubelet's version is needed for the audience of a credential, and is not known", Where: c.MapFile, Found: found,
+		Fix: fmt.Sprintf("%swrite it under [kubelet], such as version = \"1.%d\"", first, firstWithTokens), Until: NotApplied, Cause: cause,
+	}
+}
+
+func checkTokens(version, where, says string) error {
 	var major, minor int
 	if _, err := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &major, &minor); err != nil || major > 1 || minor >= firstWithTokens {
 		return err
 	}
-	return fmt.Errorf("%s kubelet %s, which does not start with a configuration that asks for tokens of pods; update it to 1.%d or later, or remove audience from the credentials, and those of kind service-account-token and pull-secret", says, version, firstWithTokens)
+	return &fault.Fault{
+		What:  "this kubelet does not start with a configuration that asks for tokens of pods",
+		Where: where, Found: fmt.Sprintf("%s kubelet %s", says, version), Until: NotApplied,
+		Fix: fmt.Sprintf("update it to 1.%d or later, or remove audience from the credentials, and those of kind service-account-token and pull-secret", firstWithTokens),
+	}
 }

@@ -16,7 +16,7 @@ func TestPutBackAnyKill(t *testing.T) {
 		for kills := range most * most * 2 {
 			first, second, restarts := kills%most, kills/most%most, kills/most/most == 1
 			t.Run(fmt.Sprintf("back at mirror %d, killed at %d and %d, a restart between %t", back, first, second, restarts), func(t *testing.T) {
-				m, _ := new(player).live(nil, fault{})
+				m, _ := new(player).live(nil, flaw{})
 				check := func(what string) {
 					t.Helper()
 					if m.check(); len(m.failures) > 0 {

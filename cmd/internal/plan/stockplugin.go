@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -111,7 +112,11 @@ func (p *stockPlugin) entries(c *configuring) (entries, error) {
 	}
 	if len(mirrors) > 0 {
 		if azure != "" && before.azure != azure {
-			return e, fmt.Errorf("%s has %s read %s, but the map has %s; use the same file: set config under [credential.azure]", c.path(c.Map.Kubelet.Config), mirror.Stock, before.azure, azure)
+			return e, &fault.Fault{
+				What:  "the kubelet's configuration and the map name different files for the node's identity",
+				Where: c.path(c.Map.Kubelet.Config), Found: fmt.Sprintf("%s reads %s, but the map has %s", mirror.Stock, before.azure, azure),
+				Fix: "use the same file: set config under [credential.azure]", Until: NotApplied,
+			}
 		}
 		a, open := c.seen.ask(Question{About: AboutIdentity, Path: before.azure})
 		if e.questions = open; a.Err != nil {

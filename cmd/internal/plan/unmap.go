@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -48,7 +49,10 @@ func stillMapped(c *configuring, list []kubelet) error {
 	}
 	for _, k := range list {
 		if !k.known || len(k.mirrors) > 0 {
-			return fmt.Errorf("%s still returns credentials for mirrors until the kubelet (process %d) restarts; restart it", mirror.Stock, k.PID)
+			return &fault.Fault{
+				What: fmt.Sprintf("%s still returns credentials for mirrors until the kubelet (process %d) restarts", mirror.Stock, k.PID),
+				Fix:  "restart it",
+			}
 		}
 	}
 	if c.machine.unseen != "" {

@@ -45,7 +45,7 @@ type world struct {
 	// killAt is the step before which a run is killed, counted down; 0 is never.
 	killAt int
 	wrote  int // how many changes were made
-	plant  fault
+	plant  flaw
 	reader *kubeletconfig.Reader // of its files
 	plans  int                   // how many were made
 
@@ -53,8 +53,8 @@ type world struct {
 	given given
 }
 
-// A fault is something wrong, for tests that see whether it is noticed.
-type fault struct {
+// A flaw is something wrong, for tests that see whether it is noticed.
+type flaw struct {
 	desired func(*Desired)
 	plan    func(*Plan)
 	state   func(*State)

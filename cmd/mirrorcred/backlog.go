@@ -15,11 +15,13 @@ type backlog struct {
 	more chan struct{} // has an element if there is text
 	done chan struct{} // closed when all is written
 	err  error         // of the writer; read it after done
+	// width is how many columns its lines have.
+	width int
 }
 
 // newBacklog returns a backlog that writes to w until [backlog.Close].
 func newBacklog(w io.Writer) *backlog {
-	b := &backlog{more: make(chan struct{}, 1), done: make(chan struct{})}
+	b := &backlog{more: make(chan struct{}, 1), done: make(chan struct{}), width: widthOf(w)}
 	go func() {
 		defer close(b.done)
 		for range b.more {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
@@ -29,7 +30,7 @@ func printRest(w io.Writer, todo plan.Plan, dryRun bool) error {
 		p.printf("%-9spods with a service account need a cluster rule before they get this credential: allow the group system:nodes the verb request-serviceaccounts-token-audience on the resource %q; run \"mirrorcred rbac | kubectl apply -f -\" (docs/credentials.md)\n", "note", audience)
 	}
 	p.undone(9, todo.Pending, todo.Draining, todo.Conflicts)
-	p.loss(9, todo.Loss)
+	p.loss(9, todo.LossWhy, todo.Loss)
 	if todo.Stopped != "" {
 		p.printf("%-9sthe plugin returns no credentials until \"mirrorcred apply\": %s\n", "stopped", todo.Stopped)
 	}
@@ -92,27 +93,51 @@ func (p *printer) printf(format string, args ...any) {
 	}
 }
 
-// undone prints what does not match the map yet, a line each, after a column of
-// the given width.
+// reason prints what something is about and why, after a column of the given width, and
+// below it what to do and what happens until then.
+func (p *printer) reason(width int, label, about string, why fault.Fault) {
+	text := why.Text()
+	if about != "" {
+		text = about + ": " + text
+	}
+	columns := widthOf(p.w)
+	why.Where, why.Found = "", ""
+	lines := fold(fmt.Sprintf("%-*s", width, label), text, columns)
+	for _, line := range append(lines, parts(why, strings.Repeat(" ", width), columns)...) {
+		p.printf("%s\n", line)
+	}
+}
+
+// undone prints what does not match the map yet, after a column of the given width.
 func (p *printer) undone(width int, pending, draining []plan.Pending, left []plan.Conflict) {
 	p.pending(width, "pending", pending)
 	p.pending(width, "draining", draining)
 	for _, one := range left {
-		p.printf("%-*s%s: %s\n", width, "conflict", one.Path, one.Reason)
+		p.reason(width, "conflict", one.Path, inParts(one.Why, one.Reason))
 	}
 }
 
+// inParts returns a reason in its parts. A watcher of an earlier version reports it in
+// one line only.
+func inParts(why fault.Fault, line string) fault.Fault {
+	if why.None() {
+		why.What = line
+	}
+	return why
+}
+
 // loss prints why containerd will not read the tree after its next start.
-func (p *printer) loss(width int, reason string) {
-	if reason != "" {
-		p.printf("%-*scontainerd reads the mirrors now, but will not after its next start: %s\n", width, "pending", reason)
+func (p *printer) loss(width int, why fault.Fault, line string) {
+	if why = inParts(why, line); !why.None() {
+		why.Found = why.Seen()
+		p.reason(width, "pending", "containerd reads the mirrors now, but will not after its next start", why)
 	}
 }
 
 // warnings prints what will make pulls fail although the node is in sync.
 func (p *printer) warnings(width int, list []doctor.Finding) {
 	for _, w := range list {
-		p.printf("%-*s%s\n", width, "warning", w)
+		p.reason(width, "warning", w.Where, fault.Fault{What: w.Text, Fix: w.Repair})
 	}
 }
 
@@ -130,9 +155,9 @@ func (p *printer) pending(width int, what string, list []plan.Pending) {
 		sources := alike[one.Reason]
 		switch {
 		case len(sources) <= mostAlike:
-			p.printf("%-*s%s: %s\n", width, what, one.Source, one.Reason)
+			p.reason(width, what, one.Source, inParts(one.Why, one.Reason))
 		case one.Source == sources[0]:
-			p.printf("%-*s%s and %d more: %s\n", width, what, strings.Join(sources[:mostAlike], ", "), len(sources)-mostAlike, one.Reason)
+			p.reason(width, what, fmt.Sprintf("%s and %d more", strings.Join(sources[:mostAlike], ", "), len(sources)-mostAlike), inParts(one.Why, one.Reason))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
@@ -13,7 +14,7 @@ import (
 func TestSharedReasonPrintedOnce(t *testing.T) {
 	var list []plan.Pending
 	for i := range 6 {
-		list = append(list, plan.Pending{Source: fmt.Sprintf("s%d.io", i), Reason: []string{"many", "few"}[i%2]})
+		list = append(list, plan.NewPending(fmt.Sprintf("s%d.io", i), fault.Fault{What: []string{"many", "few"}[i%2]}))
 	}
 	list = append(list, plan.Pending{Source: "last.io", Reason: "many"})
 	var out strings.Builder

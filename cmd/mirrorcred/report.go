@@ -1,11 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -17,36 +16,56 @@ import (
 // report returns an error for a person at a terminal: a fault of the node in its four
 // parts, anything else as it is. The first line comes after another word.
 func report(err error, width int) string {
+	return strings.Join(reportAll(fault.List(err), "", "  ", width), "\n")
+}
+
+// reportAll returns the lines of faults, what is wrong after a label and the rest after
+// an indent. What several in a row have in common is there once.
+func reportAll(list []fault.Fault, label, indent string, width int) []string {
 	var lines []string
-	var last fault.Fault
-	for _, one := range fault.Each(err) {
-		var f *fault.Fault
-		if !errors.As(one, &f) {
-			lines, last = append(lines, one.Error()), fault.Fault{}
-			continue
+	for i, f := range list {
+		if i == 0 || !isAlike(list[i-1], f) {
+			lines = append(lines, label+f.What)
 		}
-		if last.What != "" && f.What == last.What && f.Until == last.Until { // the same is said once
-			lines = lines[:len(lines)-len(part("until", last.Until, width))]
-		} else {
-			lines = append(lines, f.What)
+		if i+1 < len(list) && isAlike(f, list[i+1]) {
+			f.Until = ""
 		}
-		lines = append(lines, parts(*f, width)...)
-		last = *f
+		lines = append(lines, parts(f, indent, width)...)
 	}
-	return strings.Join(lines, "\n")
+	return lines
+}
+
+// isAlike reports whether two faults differ only in what was found and what to do.
+func isAlike(a, b fault.Fault) bool {
+	return a.What == b.What && a.Until == b.Until && a.Seen() != "" && b.Seen() != ""
 }
 
 // parts returns what was found, what to do, and what happens until then.
-func parts(f fault.Fault, width int) []string {
-	return slices.Concat(part("found", f.Seen(), width), part("fix", f.Fix, width), part("until", f.Until, width))
+func parts(f fault.Fault, indent string, width int) []string {
+	until := "until"
+	if f.Fix == "" {
+		until = "then" // it ends by itself
+	}
+	var lines []string
+	for _, part := range [][2]string{{"found", f.Seen()}, {"fix", f.Fix}, {until, f.Until}} {
+		if part[1] != "" {
+			lines = append(lines, fold(fmt.Sprintf("%s%-7s", indent, part[0]), part[1], width)...)
+		}
+	}
+	return lines
 }
 
-// part returns the lines of a part below what is wrong, none if there is no text.
-func part(label, text string, width int) []string {
-	if text == "" {
-		return nil
+// widthOf returns [lineWidth] of what a writer writes to in the end.
+func widthOf(w io.Writer) int {
+	switch w := w.(type) {
+	case *os.File:
+		return lineWidth(w)
+	case *plain:
+		return widthOf(w.w)
+	case *backlog:
+		return w.width
 	}
-	return fold(fmt.Sprintf("  %-7s", label), text, width)
+	return math.MaxInt
 }
 
 // widest is how many columns a line for a terminal has at most.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/watch"
@@ -143,7 +144,7 @@ func printStatus(w io.Writer, s wholeStatus) error {
 	p.deliveries(s.Deliveries, time.Now())
 	p.pending(10, "held", s.Held)
 	p.undone(10, s.Pending, s.Draining, s.Conflicts)
-	p.loss(10, s.Loss)
+	p.loss(10, s.LossWhy, s.Loss)
 	p.pending(10, "fault", s.Faults)
 	p.warnings(10, s.Warnings)
 	if s.BackingOff {
@@ -155,8 +156,11 @@ func printStatus(w io.Writer, s wholeStatus) error {
 	if s.Degraded != "" {
 		p.printf("polling   some file changes are only seen at the next tick: %s\n", s.Degraded)
 	}
-	if s.Fault != "" {
-		p.printf("fault     %s\n", s.Fault)
+	if len(s.FaultWhy) == 0 && s.Fault != "" { // from a watcher of an earlier version
+		s.FaultWhy = []fault.Fault{{What: s.Fault}}
+	}
+	for _, line := range reportAll(s.FaultWhy, "fault     ", "          ", widthOf(w)) {
+		p.printf("%s\n", line)
 	}
 	return p.err
 }

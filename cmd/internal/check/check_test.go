@@ -27,20 +27,20 @@ var planned = []struct {
 	err  error
 	want []string
 }{
-	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "the kubelet (process 7) started before the source was added to its configuration; restart it: systemctl restart kubelet"}}}, nil, []string{"error config-not-loaded"}},
-	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "the kubelet (process 7) runs without --image-credential-provider-config=/a; start it with that flag"}}}, nil, []string{"error flags-missing"}},
-	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "waits for mirrorcred-deliver to get the credential of \"harbor.corp\": it answered 401; see why with: journalctl -u mirrorcred-deliver"}}}, nil, []string{"error credential-not-delivered"}},
-	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "waits for mirrorcred-deliver to get the credential of \"harbor.corp\": it wants a token for the credential, which containerd 1.7.35 does not get; update containerd to 2.1 or later, or leave deliver out there"}}}, nil, []string{"error token-realm-too-early"}},
-	{plan.Plan{Pending: []plan.Pending{{Source: "quay.io", Reason: "the credential of \"harbor.corp\" belongs in hosts.toml, but no live credential goes into an image; the node's first run writes it"}}}, nil, []string{"note credential-left-to-node"}},
+	{plan.Plan{Pending: []plan.Pending{plan.NewPending("quay.io", fault.Fault{What: "the kubelet (process 7) started before the source was added to its configuration", Fix: "restart it: systemctl restart kubelet"})}}, nil, []string{"error config-not-loaded"}},
+	{plan.Plan{Pending: []plan.Pending{plan.NewPending("quay.io", fault.Fault{Name: doctor.FlagsMissing, What: "the kubelet (process 7) runs without --image-credential-provider-config=/a", Fix: "start it with that flag"})}}, nil, []string{"error flags-missing"}},
+	{plan.Plan{Pending: []plan.Pending{plan.NewPending("quay.io", fault.Fault{Name: doctor.NotDelivered, What: "waits for mirrorcred-deliver to get the credential of \"harbor.corp\": it answered 401", Fix: "see why with: journalctl -u mirrorcred-deliver"})}}, nil, []string{"error credential-not-delivered"}},
+	{plan.Plan{Pending: []plan.Pending{plan.NewPending("quay.io", fault.Fault{Name: doctor.NotDelivered, What: "waits for mirrorcred-deliver to get the credential of \"harbor.corp\": it wants a token for the credential, which containerd 1.7.35 does not get", Fix: "update containerd to 2.1 or later, or leave deliver out there"})}}, nil, []string{"error token-realm-too-early"}},
+	{plan.Plan{Pending: []plan.Pending{plan.NewPending("quay.io", fault.Fault{Name: doctor.CredentialLeftToNode, What: "the credential of \"harbor.corp\" belongs in hosts.toml, but no live credential goes into an image", Fix: "the node's first run writes it"})}}, nil, []string{"note credential-left-to-node"}},
 	{plan.Plan{Changes: []plan.Change{changed(secretHosts, secretHosts, 0o600)}}, nil, []string{}}, // world-readable-secret
 	{plan.Plan{Changes: []plan.Change{changed(secretHosts, secretHosts+"\n", 0o600)}}, nil, []string{"error not-applied"}},
 	{plan.Plan{Changes: []plan.Change{changed(secretHosts, secretHosts, 0o644)}}, nil, []string{"error not-applied"}},
 	{plan.Plan{Changes: []plan.Change{changed("[host]\n", "[host]\n", 0o600)}}, nil, []string{"error not-applied"}},
-	{plan.Plan{Faults: []plan.Pending{{Source: "quay.io", Reason: "the credential of \"harbor.corp\" expired at 2026-01-02 12:00:00 and was not renewed, so pulls through it fail until it is renewed; see why"}}}, nil, []string{"error credential-expired"}},
+	{plan.Plan{Faults: []plan.Pending{plan.NewPending("quay.io", fault.Fault{Name: doctor.CredentialExpired, What: "the credential of \"harbor.corp\" expired at 2026-01-02 12:00:00 and was not renewed, so pulls through it fail until it is renewed", Fix: "see why"})}}, nil, []string{"error credential-expired"}},
 	{plan.Plan{Warnings: []doctor.Finding{{Name: doctor.CredentialNotRenewed, Where: "/m:7", Text: "t", Repair: "r"}}}, nil, []string{"warning credential-not-renewed"}},
 	{plan.Plan{Warnings: []doctor.Finding{{Name: doctor.RealmUnasked, Where: "quay.io", Text: "t", Repair: "r"}}}, nil, []string{"warning realm-not-asked"}},
-	{plan.Plan{Draining: []plan.Pending{{Source: "quay.io", Reason: "its last pulls may still come; wait"}}}, nil, []string{"note source-draining"}},
-	{plan.Plan{Loss: "/etc/containerd/config.toml: no config_path; write it"}, nil, []string{"warning next-start-differs"}},
+	{plan.Plan{Draining: []plan.Pending{plan.NewPending("quay.io", fault.Fault{What: "its last pulls may still come", Fix: "wait"})}}, nil, []string{"note source-draining"}},
+	{plan.Plan{LossWhy: fault.Fault{Where: "/etc/containerd/config.toml", Found: "no config_path", Fix: "write it"}}, nil, []string{"warning next-start-differs"}},
 	{plan.Plan{Warnings: []doctor.Finding{{Name: doctor.ClockUnknown, Where: "process 7", Text: "t", Repair: "r"}}}, nil, []string{"warning clock-unknown"}},
 	{plan.Plan{}, &node.NotArmedError{Reason: &fault.Fault{Name: doctor.RestartPending, Found: "it has another", Fix: "run: systemctl restart containerd"}}, []string{"error restart-pending"}},
 	{plan.Plan{}, &node.NotArmedError{Reason: errors.New("no answer; see the journal")}, []string{"error containerd-unknown"}},

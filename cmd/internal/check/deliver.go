@@ -11,6 +11,7 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/mirror"
 	"github.com/mirrorcred/mirrorcred/systemd"
@@ -97,7 +98,7 @@ func (v *visit) lastFault(m *mirror.Map) string {
 	var reason string
 	for key := range m.DeliveryKeys() {
 		if f, err := store.Fault(key); err == nil && f.At.After(at) {
-			what, _ := split(f.Reason)
+			what, _ := fault.Split(f.Reason)
 			at, reason = f.At, fmt.Sprintf("%s: %s", f.Registry, what)
 		}
 	}

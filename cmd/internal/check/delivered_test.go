@@ -9,6 +9,7 @@ import (
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/deliver/handover"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/hosts"
@@ -250,8 +251,8 @@ func TestBrokenDelivered(t *testing.T) {
 // TestDeliverNotRunning checks what is reported for a process that does not run: what to do, the
 // last fault that it left, and nothing twice.
 func TestDeliverNotRunning(t *testing.T) {
-	waits := plan.Pending{Source: "ghcr.io", Reason: plan.NotHandedOver + " to get the credential of \"harbor.corp\"; " + plan.SeeDeliverLog}
-	refused := plan.Pending{Source: "ghcr.io", Reason: plan.NotHandedOver + " to get the credential of \"harbor.corp\": harbor.corp: it answers 401; correct the credential"}
+	waits := plan.NewPending("ghcr.io", fault.Fault{Name: doctor.NotDelivered, What: "waits for the credential of \"harbor.corp\"", Fix: plan.SeeDeliverLog})
+	refused := plan.NewPending("ghcr.io", fault.Fault{Name: doctor.NotDelivered, What: "waits for the credential of \"harbor.corp\": harbor.corp: it answers 401", Fix: "correct the credential"})
 	late := doctor.Finding{Name: doctor.CredentialNotRenewed, Where: "/m:7", Text: "it expires", Repair: plan.SeeDeliverLog}
 	for name, test := range map[string]struct {
 		plan  plan.Plan

@@ -25,27 +25,24 @@ func (v *visit) plan(plan plan.Plan, err error) {
 		v.planError(one)
 	}
 	for _, one := range plan.Faults {
-		text, repair := split(one.Reason)
-		v.add(nameOfFault(text), one.Source, text, repair)
+		v.why(doctor.SourceFault, one.Source, one.Why)
 	}
 	for _, one := range plan.Conflicts {
-		text, repair := split(one.Reason)
-		v.add(cmp.Or(one.Name, doctor.Conflict), v.at(one.Path), text, repair)
+		v.why(doctor.Conflict, v.at(one.Path), one.Why)
 	}
 	for _, one := range plan.Pending {
 		if one.Warned {
 			continue
 		}
-		text, repair := split(one.Reason)
-		v.add(nameOfWait(text), one.Source, text, repair)
+		v.why(doctor.ConfigNotLoaded, one.Source, one.Why)
 	}
 	for _, one := range plan.Draining {
-		text, repair := split(one.Reason)
-		v.add(doctor.SourceDraining, one.Source, text, repair)
+		one.Why.Name = doctor.SourceDraining
+		v.why("", one.Source, one.Why)
 	}
-	if plan.Loss != "" {
-		text, repair := split(plan.Loss)
-		v.add(doctor.NextStartDiffers, "", text, repair)
+	if why := plan.LossWhy; !why.None() {
+		why.Name = doctor.NextStartDiffers
+		v.why("", why.Where, why)
 	}
 	if changes := slices.DeleteFunc(slices.Clone(plan.Changes), isOpenSecret); len(changes) > 0 {
 		names := make([]string, 0, 3)
@@ -83,36 +80,21 @@ func isOpenSecret(c plan.Change) bool {
 	})
 }
 
-// nameOfWait returns the name of the finding about a pending source.
-func nameOfWait(text string) string {
-	switch {
-	case strings.Contains(text, plan.LeftToNode):
-		return doctor.CredentialLeftToNode
-	case strings.Contains(text, "--image-credential-provider"):
-		return doctor.FlagsMissing
-	case strings.HasPrefix(text, plan.NotHandedOver) && strings.Contains(text, prove.DoesNotGet):
-		return doctor.TokenRealmEarly
-	case strings.HasPrefix(text, plan.NotHandedOver):
-		return doctor.NotDelivered
-	case strings.Contains(text, plan.NotReady):
-		return doctor.MirrorNotReady
+// why reports a reason of the plan by its name, or else by the usual one.
+func (v *visit) why(usual, where string, why fault.Fault) {
+	name := cmp.Or(why.Name, usual)
+	// What the registry wanted was handed over as text.
+	if name == doctor.NotDelivered && strings.Contains(why.What, prove.DoesNotGet) {
+		name = doctor.TokenRealmEarly
 	}
-	return doctor.ConfigNotLoaded
-}
-
-// nameOfFault returns the name of the finding about a source with a fault of its own.
-func nameOfFault(text string) string {
-	if strings.Contains(text, plan.NotRenewed) {
-		return doctor.CredentialExpired
-	}
-	return doctor.SourceFault
+	v.add(name, where, why.Text(), cmp.Or(why.Fix, why.Until))
 }
 
 // planError reports an error that prevents planning.
 func (v *visit) planError(err error) {
 	var ofMap *mirror.Fault
 	if errors.As(err, &ofMap) {
-		text, repair := split(ofMap.Text)
+		text, repair := fault.Split(ofMap.Text)
 		v.add(cmp.Or(ofMap.Name, doctor.MapInvalid), place(ofMap.File, ofMap.Line), text, repair)
 		return
 	}
@@ -131,10 +113,4 @@ func place(file string, line int) string {
 		return file
 	}
 	return fmt.Sprintf("%s:%d", file, line)
-}
-
-// split cuts the remedy off a message.
-func split(text string) (what, repair string) {
-	what, repair, _ = strings.Cut(text, "; ")
-	return what, repair
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/mirror"
 	"github.com/mirrorcred/mirrorcred/systemd"
@@ -47,7 +48,7 @@ func (v *visit) stopped(err error) {
 	case errors.Is(err, fs.ErrPermission):
 		v.missed("", err)
 	case err != nil:
-		text, _ := split(err.Error()) // what to do was for the moment when it was written
+		text, _ := fault.Split(err.Error()) // what to do was for the moment when it was written
 		v.add(doctor.PluginStopped, "", "the plugin returns no credentials: "+text, "mirrorcred apply")
 	}
 }
@@ -74,7 +75,7 @@ func (v *visit) watcher(ctx context.Context, o Options, m *mirror.Map) {
 		v.add(doctor.WatcherOlder, systemd.WatchUnit, fmt.Sprintf("the watcher that runs has version %s, and version %s is installed, so this node is kept by the rules of the other one", w.Version, o.Version), "systemctl restart "+systemd.WatchUnit)
 	}
 	if w.Degraded != "" {
-		text, repair := split(w.Degraded)
+		text, repair := fault.Split(w.Degraded)
 		v.add(doctor.NoInotify, systemd.WatchUnit, "the watcher notices some changes only at its next reconcile: "+text, cmp.Or(repair, "sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288"))
 	}
 }

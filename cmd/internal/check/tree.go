@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/tlsfiles"
 	"github.com/mirrorcred/mirrorcred/hosts"
@@ -94,7 +95,7 @@ func reason(err error) string {
 	if errors.As(err, &at) {
 		err = at.Err
 	}
-	text, _ := split(err.Error())
+	text, _ := fault.Split(err.Error())
 	return text
 }
 
@@ -121,7 +122,7 @@ func (v *visit) certificates(ns doctor.Namespace, version hosts.Version, checker
 			s.Client = append(s.Client, [2]string{from(inside, pair[0]), from(inside, pair[1])})
 		}
 		for _, one := range checker.Check(s) {
-			text, _ := split(one.Text)
+			text, _ := fault.Split(one.Text)
 			what := "cannot use it, so every pull of " + host + " fails"
 			if one.Expired {
 				what = "takes it and no registry will, so pulls of " + host + " fail"

@@ -55,9 +55,9 @@ type Verdict struct {
 	Next bool
 	// Record is what the verdict depends on, if the node is armed.
 	Record armed.Record
-	// Loss says why containerd will no longer read the tree after its next start,
-	// "" if it will.
-	Loss string
+	// Loss says why containerd will no longer read the tree after its next start;
+	// nothing if it will.
+	Loss fault.Fault
 	// Warnings are what makes the verdict less than certain.
 	Warnings []doctor.Finding
 	// Logins are the registries for which containerd has logins of its own, according
@@ -141,7 +141,7 @@ func (o Observer) judge(ctx context.Context) (Verdict, error) {
 	}
 	v.NotArmed = firstError(o.notReading(*now, next), o.differs(now.configPath, now.String()))
 	if v.NotArmed == nil && next.reason != nil {
-		v.Loss = next.reason.Error()
+		v.Loss = *fault.Of(next.reason)
 	}
 	return v, nil
 }

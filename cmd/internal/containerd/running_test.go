@@ -184,8 +184,8 @@ func TestVerdictStaysWhileProcessRuns(t *testing.T) {
 			b.verdict("")
 			test.change(b)
 			v := b.verdict("")
-			if (v.Loss == "") != (test.loss == "") || !strings.Contains(v.Loss, test.loss) {
-				t.Errorf("the coming loss is %q; want %q in it", v.Loss, test.loss)
+			if v.Loss.None() != (test.loss == "") || !strings.Contains(v.Loss.Error(), test.loss) {
+				t.Errorf("the coming loss is %q; want %q in it", v.Loss.Error(), test.loss)
 			}
 			stop()
 			b.start("v2.2.9", "")
@@ -243,8 +243,8 @@ func TestReportedConfigPath(t *testing.T) {
 			b.Wanted.ConfigPath = test.inMap
 			b.start(test.is, test.tells)
 			v := b.verdict(test.want)
-			if (v.Loss == "") != (test.loss == "") || !strings.Contains(v.Loss, test.loss) {
-				t.Errorf("the coming loss is %q; want %q in it", v.Loss, test.loss)
+			if v.Loss.None() != (test.loss == "") || !strings.Contains(v.Loss.Error(), test.loss) {
+				t.Errorf("the coming loss is %q; want %q in it", v.Loss.Error(), test.loss)
 			}
 		})
 	}
@@ -277,8 +277,8 @@ func TestRunsWithoutFile(t *testing.T) {
 	b.remove(mainFile)
 	b.Wanted.ConfigPath = tree
 	stop := b.start("v2.4.2", tree)
-	if v := b.verdict(""); !strings.Contains(v.Loss, "no such file") {
-		t.Errorf("the coming loss is %q; want that there is no configuration", v.Loss)
+	if v := b.verdict(""); !strings.Contains(v.Loss.Error(), "no such file") {
+		t.Errorf("the coming loss is %q; want that there is no configuration", v.Loss.Error())
 	}
 	stop()
 	b.start("v2.2.9", "")

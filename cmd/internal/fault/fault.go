@@ -15,24 +15,31 @@ import (
 type Fault struct {
 	// Name is the stable name of the finding that "mirrorcred check" reports for it, or
 	// "".
-	Name string
+	Name string `json:"name,omitempty"`
 	// What is what is wrong, as a sentence without a full stop.
-	What string
+	What string `json:"what,omitempty"`
 	// Where is the file with its line, or the directory or socket, and Found is what is
 	// there. Each may be "".
-	Where, Found string
+	Where string `json:"where,omitempty"`
+	Found string `json:"found,omitempty"`
 	// Fix is what to write and to run, or "". A command stands at the end, after
 	// "run: ".
-	Fix string
+	Fix string `json:"fix,omitempty"`
 	// Until is what happens until that is done, or "".
-	Until string
+	Until string `json:"until,omitempty"`
 	// Cause is the error that led to the fault, nil if there is none.
-	Cause error
+	Cause error `json:"-"`
 }
 
 // Error returns the fault in one line, for a log: what is wrong, what was found and what
 // to do.
 func (f *Fault) Error() string { return join("; ", join(": ", f.What, f.Seen()), f.Fix) }
+
+// Whole returns the fault in one line, with what happens until then.
+func (f *Fault) Whole() string { return join("; ", f.Error(), f.Until) }
+
+// None reports whether nothing is wrong.
+func (f *Fault) None() bool { return f.What == "" && f.Found == "" }
 
 // Unwrap returns the cause.
 func (f *Fault) Unwrap() error { return f.Cause }
@@ -83,6 +90,22 @@ func Each(err error) []error {
 		}
 	}
 	return []error{err}
+}
+
+// List returns what is wrong by an error, in its parts. Of an error that is no fault,
+// they are one.
+func List(err error) []Fault {
+	var list []Fault
+	for _, one := range Each(err) {
+		var f *Fault
+		if !errors.As(one, &f) {
+			f = &Fault{What: one.Error()}
+		}
+		without := *f
+		without.Cause = nil
+		list = append(list, without)
+	}
+	return list
 }
 
 // join joins the parts that are not "".

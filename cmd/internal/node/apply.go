@@ -53,7 +53,9 @@ func (n *Node) ApplyUnless(ctx context.Context, hold func(source string) bool, v
 func (n *Node) carryOut(ctx context.Context, todo *plan.Plan, resume *armed.Mark) error {
 	n.count = 0
 	err := n.disk.discard(todo.Leftovers, func(path string, err error) {
-		todo.Conflicts = append(todo.Conflicts, plan.Conflict{Path: n.onNode(path), Reason: "left by a killed run, and cannot be removed: " + reasonOf(path, err)})
+		why := reasonOf(path, err)
+		why.What = "left by a killed run, and cannot be removed: " + why.What
+		todo.Conflicts = append(todo.Conflicts, plan.NewConflict(n.onNode(path), why))
 	})
 	if err != nil {
 		return err

@@ -79,7 +79,7 @@ func (n *Node) followStage(ctx context.Context, stage plan.Stage, changes []plan
 			c, ok := byPath[place]
 			if ok {
 				todo.Refused[plan.ChangedNamespace(c)] = true
-				todo.Conflicts = append(todo.Conflicts, plan.Conflict{Path: c.Path, Reason: reasonOf(n.path(c.Path), err)})
+				todo.Conflicts = append(todo.Conflicts, plan.NewConflict(c.Path, reasonOf(n.path(c.Path), err)))
 			}
 			return ok
 		},
@@ -88,13 +88,15 @@ func (n *Node) followStage(ctx context.Context, stage plan.Stage, changes []plan
 
 // reasonOf returns a fault of a path without what the reader knows by then: the path,
 // and what such a fault is called.
-func reasonOf(name string, err error) string {
-	f := fault.Of(err)
+func reasonOf(name string, err error) fault.Fault {
+	f := *fault.Of(err)
 	if f.Where != name && f.Where != path.Dir(name) {
-		return err.Error()
+		f.What = f.Error()
+	} else {
+		f.What = f.Found
 	}
-	f.What, f.Where = "", ""
-	return f.Error()
+	f.Where, f.Found, f.Cause = "", "", nil
+	return f
 }
 
 // obstacle returns why nothing can be changed in a namespace, "" if nothing

@@ -161,7 +161,7 @@ func TestEnded(t *testing.T) {
 			t.Fatalf("found %v, %v", list, faults)
 		}
 		for _, f := range faults {
-			if !strings.Contains(f.Reason, plan.NotRenewed+", so ") || !strings.HasSuffix(f.Reason, want) || strings.Count(f.Reason, "; ") != 1 {
+			if !strings.Contains(f.Reason, "and was not renewed, so ") || !strings.HasSuffix(f.Reason, want) || strings.Count(f.Reason, "; ") != 1 {
 				t.Errorf("the fault is %q", f.Reason)
 			}
 		}
@@ -220,7 +220,7 @@ func TestDeliveredModes(t *testing.T) {
 		r.must(os.Chmod(file, mode))
 		p, err := r.Plan(t.Context())
 		r.must(err)
-		if len(p.Pending) != 2 || !strings.HasPrefix(p.Pending[0].Reason, plan.NotHandedOver) || !strings.Contains(p.Pending[0].Reason, fmt.Sprintf("its mode is %04o", mode)) {
+		if len(p.Pending) != 2 || p.Pending[0].Why.Name != doctor.NotDelivered || !strings.Contains(p.Pending[0].Reason, fmt.Sprintf("its mode is %04o", mode)) {
 			t.Errorf("%v: pending %v", mode, p.Pending)
 		}
 		r.must(os.Remove(file)) // what it says

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
@@ -75,8 +75,7 @@ func (n *Node) Apply(ctx context.Context) (plan.Plan, error) {
 		})
 		if err != nil || !mayWait || left == 0 {
 			for _, w := range todo.Held {
-				cause, _, _ := strings.Cut(w.Reason, ";")
-				todo.Pending = append(todo.Pending, plan.Pending{Source: w.Source, Reason: cause + " less than 2s ago; run this again"})
+				todo.Pending = append(todo.Pending, plan.NewPending(w.Source, fault.Fault{What: w.Why.What + " less than 2s ago", Fix: "run this again"}))
 			}
 			return todo, err
 		}

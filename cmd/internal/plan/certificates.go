@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/tlsfiles"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -20,7 +21,8 @@ func certificates(d *Desired, problems [][][]tlsfiles.Problem, t tree) (share, m
 	blocked := map[string]bool{}
 	warned := map[string]bool{} // a file is warned of once, whichever source uses it
 	for i, m := range d.Map.Mirrors {
-		var faults, missing []string
+		var faults []fault.Fault
+		var missing []string
 		isBlocked := false
 		for at, list := range problems[i] {
 			for _, one := range list {
@@ -34,19 +36,24 @@ func certificates(d *Desired, problems [][][]tlsfiles.Problem, t tree) (share, m
 						warned[key] = true
 						s.warnings = append(s.warnings, p.warning())
 					}
-				case !slices.Contains(faults, p.where()+": "+p.text()):
+				default:
 					isBlocked = true
-					faults = append(faults, p.where()+": "+p.text())
+					text, repair := p.text()
+					if why := (fault.Fault{What: p.where() + ": " + text, Fix: repair}); !slices.Contains(faults, why) {
+						faults = append(faults, why)
+					}
 				}
 			}
 		}
 		if len(faults) > 0 {
-			s.faults = append(s.faults, Pending{Source: m.Source.String(), Reason: strings.Join(faults, "; and ")})
+			s.faults = append(s.faults, NewPending(m.Source.String(), together(faults)))
 		}
 		if f := d.Files[i]; isBlocked && !t.namespaces[f.Namespace].Holds(f) {
 			blocked[f.Namespace] = true
 			if len(missing) > 0 {
-				s.pending = append(s.pending, Pending{Source: m.Source.String(), Reason: "waits for " + strings.Join(slices.Compact(missing), " and "), Warned: true})
+				waits := NewPending(m.Source.String(), fault.Fault{What: "waits for " + strings.Join(slices.Compact(missing), " and ")})
+				waits.Warned = true
+				s.pending = append(s.pending, waits)
 			}
 		}
 	}
@@ -65,8 +72,10 @@ func (p certificateProblem) where() string {
 	return fmt.Sprintf("%s:%d", p.mapFile, p.target.Line(p.Key))
 }
 
-func (p certificateProblem) text() string {
-	return fmt.Sprintf("%s %q of %q %s", p.Key, p.File, p.target, p.Text)
+// text says what is wrong with the file, and what to do.
+func (p certificateProblem) text() (text, repair string) {
+	text, repair = fault.Split(p.Text)
+	return fmt.Sprintf("%s %q of %q %s", p.Key, p.File, p.target, text), repair
 }
 
 // certificateNames are the findings about the files of a setting.
@@ -78,7 +87,7 @@ var certificateNames = map[string]struct{ notValid, missing string }{
 // warning returns the finding about a problem that does not prevent a source from
 // being set up, or only delays it.
 func (p certificateProblem) warning() doctor.Finding {
-	text, repair, _ := strings.Cut(p.text(), "; ")
+	text, repair := p.text()
 	f := doctor.Finding{Name: CertificateFinding(p.Problem), Where: p.where(), Text: text + ", so pulls through it fail", Repair: repair}
 	if p.Missing {
 		f.Text, f.Repair = text+", so its sources are not set up yet", "put it there, and they are set up by the next \"mirrorcred apply\" or \"mirrorcred watch\""

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -20,11 +21,11 @@ func (t tree) conflict(m mirror.Mirror) (Conflict, []adoption) {
 	if c := t.rancherConflict(m.Source); c.Reason != "" {
 		return c, nil
 	}
-	if reason := t.foreign(ns); reason != "" {
+	if why := t.foreign(ns); !why.None() {
 		if ns.Unusable != "" { // which is about the directory
-			return Conflict{Path: t.path(own), Reason: reason}, nil
+			return NewConflict(t.path(own), why), nil
 		}
-		return Conflict{Path: t.file(own), Reason: reason}, nil
+		return NewConflict(t.file(own), why), nil
 	}
 	if exists {
 		if ns.Certs.None() {
@@ -32,7 +33,7 @@ func (t tree) conflict(m mirror.Mirror) (Conflict, []adoption) {
 		}
 		adopted := t.adoption(own, certSum(ns))
 		if adopted == nil && t.readsCerts(ns) {
-			return Conflict{Path: t.path(own), Reason: t.certsLeft(m, own, ns)}, nil
+			return NewConflict(t.path(own), t.certsLeft(m, own, ns)), nil
 		}
 		return Conflict{}, adopted
 	}
@@ -47,7 +48,7 @@ func (t tree) shadowConflict(m mirror.Mirror) (Conflict, []adoption) {
 	case name == "":
 		return Conflict{}, nil
 	case other.Unusable != "" && other.Unusable != SymbolicLink:
-		return Conflict{Path: t.path(name), Reason: fmt.Sprintf("%s, and containerd looks there for %q; remove it, or remove the source from the map", other.Unusable, m.Source)}, nil
+		return NewConflict(t.path(name), fault.Fault{What: fmt.Sprintf("%s, and containerd looks there for %q", other.Unusable, m.Source), Fix: removeIt}), nil
 	case !other.isUsed() || other.Owner() == hosts.Ours:
 		return Conflict{}, nil
 	}
@@ -56,38 +57,58 @@ func (t tree) shadowConflict(m mirror.Mirror) (Conflict, []adoption) {
 	case adopted != nil:
 		return Conflict{}, adopted
 	case len(other.Hosts) == 0:
-		return Conflict{Path: t.path(name), Reason: t.certsLeft(m, name, other)}, nil
+		return NewConflict(t.path(name), t.certsLeft(m, name, other)), nil
 	}
 	if hosts.IsGeneratedByOther(other.Hosts) {
-		return Conflict{Path: t.file(name), Reason: fmt.Sprintf("containerd reads it for %q, and it says that another program generates it; change that program's settings, or remove the source from the map", m.Source)}, nil
+		return NewConflict(t.file(name), fault.Fault{What: fmt.Sprintf("containerd reads it for %q, and it says that another program generates it", m.Source), Fix: changeIt, Until: goesOn}), nil
 	}
-	return Conflict{Path: t.file(name), Reason: fmt.Sprintf("containerd reads it for %q, and mirrorcred did not write it; move its settings to the map and run \"mirrorcred apply --adopt\", which keeps a copy of it", m.Source)}, nil
+	return NewConflict(t.file(name), fault.Fault{What: fmt.Sprintf("containerd reads it for %q, and mirrorcred did not write it", m.Source), Fix: adoptIt, Until: goesOn}), nil
 }
 
-// foreign returns why a namespace is not written to, "" if it may be.
-func (t tree) foreign(ns Namespace) string {
+// What to do about another program's file, and what happens until then.
+const (
+	removeIt = "remove it, or remove the source from the map"
+	changeIt = "change that program's settings, or remove the source from the map"
+	adoptIt  = "move its settings to the map and run \"mirrorcred apply --adopt\", which keeps a copy of it"
+	goesOn   = "containerd goes on as the file says, and the plugin returns no credential for it"
+)
+
+// foreign returns why a namespace is not written to, nothing if it may be.
+func (t tree) foreign(ns Namespace) fault.Fault {
 	switch {
 	case ns.Unusable != "":
-		return ns.Unusable + "; remove it, or remove the source from the map"
+		return fault.Fault{What: ns.Unusable, Fix: removeIt}
 	case len(ns.Hosts) == 0 || ns.Owner() == hosts.Ours || t.adopt:
-		return ""
+		return fault.Fault{}
 	case ns.Owner() == hosts.Edited:
-		return "it was edited since mirrorcred wrote it, so it gets no credential; see the edit with \"mirrorcred apply -n --adopt --diff\", put it into the map and run \"mirrorcred apply --adopt\", which keeps a copy of it"
+		return fault.Fault{
+			What:  "it was edited since mirrorcred wrote it, so it gets no credential",
+			Fix:   "see the edit with \"mirrorcred apply -n --adopt --diff\", put it into the map and run \"mirrorcred apply --adopt\", which keeps a copy of it",
+			Until: goesOn,
+		}
 	}
 	if hosts.IsGeneratedByOther(ns.Hosts) {
-		return "it says that another program generates it, which would write it again; change that program's settings, or remove the source from the map"
+		return fault.Fault{What: "it says that another program generates it, which would write it again", Fix: changeIt, Until: goesOn}
 	}
-	return "mirrorcred did not write it; move its settings to the map and run \"mirrorcred apply --adopt\", which keeps a copy of it"
+	return fault.Fault{What: "mirrorcred did not write it", Fix: adoptIt, Until: goesOn}
 }
 
 // certsLeft says why the certificates in a directory stay as they are.
-func (t tree) certsLeft(m mirror.Mirror, name string, ns Namespace) string {
+func (t tree) certsLeft(m mirror.Mirror, name string, ns Namespace) fault.Fault {
 	files := strings.Join(ns.Certs.Files(), ", ")
 	settings := ns.Certs.Settings(t.path(name))
 	if settings == "" {
-		return fmt.Sprintf("%s in it may be half of a pair that is being set up for %q, and a hosts.toml would make containerd ignore it; remove it, or run \"mirrorcred apply --adopt\", which keeps a copy of it", files, m.Source)
+		return fault.Fault{
+			What:  fmt.Sprintf("%s in it may be half of a pair that is being set up for %q, and a hosts.toml would make containerd ignore it", files, m.Source),
+			Fix:   "remove it, or run \"mirrorcred apply --adopt\", which keeps a copy of it",
+			Until: goesOn,
+		}
 	}
-	return fmt.Sprintf("containerd uses %s in it for %q, and a hosts.toml would end that; if a target needs them, write %s under %s in the map, then run \"mirrorcred apply --adopt\", which keeps a copy of them", files, m.Source, settings, registryOf(m))
+	return fault.Fault{
+		What:  fmt.Sprintf("containerd uses %s in it for %q, and a hosts.toml would end that", files, m.Source),
+		Fix:   fmt.Sprintf("if a target needs them, write %s under %s in the map, then run \"mirrorcred apply --adopt\", which keeps a copy of them", settings, registryOf(m)),
+		Until: goesOn,
+	}
 }
 
 // registryOf names the table of the map for the settings of a mirror's source.
@@ -117,7 +138,9 @@ func (t tree) rancherConflict(s mirror.Source) Conflict {
 	if !ok {
 		return Conflict{}
 	}
-	return Conflict{Path: t.file(own), Reason: fmt.Sprintf(
-		"%s:%d names %q, and %s replaces this directory when it starts next; move its settings to the map (\"mirrorcred import %[1]s\" prints them) and take it out of that file, or remove the source from the map",
-		one.File, one.Line, one.Host, one.By), Name: doctor.RegistriesYAMLOwns}
+	return NewConflict(t.file(own), fault.Fault{
+		Name: doctor.RegistriesYAMLOwns,
+		What: fmt.Sprintf("%s:%d names %q, and %s replaces this directory when it starts next", one.File, one.Line, one.Host, one.By),
+		Fix:  fmt.Sprintf("move its settings to the map (\"mirrorcred import %s\" prints them) and take it out of that file, or remove the source from the map", one.File),
+	})
 }

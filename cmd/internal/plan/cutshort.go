@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -66,7 +67,7 @@ func losesCredential(own route.Route, ns Namespace, next route.Generation) bool 
 // map changes it.
 func keepMirror(in *situation, m mirror.Mirror, f hosts.File) share {
 	s := newSource(in, m, f)
-	found := share{held: []Pending{{Source: m.Source.String(), Reason: "its targets or their credentials changed in the map; applied once the map has not changed for 2 s"}}}
+	found := share{held: []Pending{NewPending(m.Source.String(), fault.Fault{What: "its targets or their credentials changed in the map", Until: onceStill})}}
 	if s.ns.Holds(f) {
 		found = found.and(in.tree.ignored(m, s.ns))
 	} else {

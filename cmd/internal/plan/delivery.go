@@ -1,12 +1,14 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -82,7 +84,7 @@ func deliveries(d *Desired, given map[string]Delivery, blocked map[string]bool) 
 			continue
 		}
 		source := m.Source.String()
-		var waits, ended []string
+		var waits, ended []fault.Fault
 		for _, t := range m.Targets {
 			key, ok := t.Delivery()
 			switch one := given[key]; {
@@ -96,10 +98,10 @@ func deliveries(d *Desired, given map[string]Delivery, blocked map[string]bool) 
 		}
 		if len(waits) > 0 {
 			blocked[d.Files[i].Namespace] = true
-			s.pending = append(s.pending, Pending{Source: source, Reason: strings.Join(waits, "; and ")})
+			s.pending = append(s.pending, NewPending(source, together(waits)))
 		}
 		if len(ended) > 0 {
-			s.faults = append(s.faults, Pending{Source: source, Reason: strings.Join(ended, "; and ")})
+			s.faults = append(s.faults, NewPending(source, together(ended)))
 		}
 	}
 	return s
@@ -128,49 +130,51 @@ func (d *Desired) full() *mirror.Map {
 	return d.Map
 }
 
-// NotHandedOver is how the reason begins for a source that waits for a credential.
-const NotHandedOver = "waits for mirrorcred-deliver"
-
-// LeftToNode is what the reason says about a credential while an image is built.
-const LeftToNode = "no live credential goes into an image"
+// together returns several faults of a source as one.
+func together(list []fault.Fault) fault.Fault {
+	one := list[0]
+	for _, next := range list[1:] {
+		one.What += ", and " + next.What
+		if next.Fix != "" && next.Fix != one.Fix {
+			one.Fix = strings.TrimPrefix(one.Fix+", and "+next.Fix, ", and ")
+		}
+	}
+	return one
+}
 
 // missing says that a credential was not handed over yet.
-func (d *Desired) missing(t mirror.Target, one Delivery) string {
+func (d *Desired) missing(t mirror.Target, one Delivery) fault.Fault {
 	if d.Elsewhere || d.NoDelivery {
-		return fmt.Sprintf("the credential of %q belongs in hosts.toml, but "+LeftToNode+"; the node's first run writes it", t)
+		return fault.Fault{
+			Name:  doctor.CredentialLeftToNode,
+			What:  fmt.Sprintf("the credential of %q belongs in hosts.toml, but no live credential goes into an image", t),
+			Until: "the node's first run writes it",
+		}
 	}
-	text := fmt.Sprintf(NotHandedOver+" to get the credential of %q", t)
-	if one.Reason != "" {
-		text += ": " + one.Reason
-	}
-	return withRemedy(text)
+	return one.because(fault.Fault{Name: doctor.NotDelivered, What: fmt.Sprintf("waits for mirrorcred-deliver to get the credential of %q", t)})
 }
 
 // SeeDeliverLog is what to do about a credential if no registry gave a reason.
 const SeeDeliverLog = "see why with: journalctl -u mirrorcred-deliver"
 
-// withRemedy adds what to do, unless the text has it.
-func withRemedy(text string) string {
-	if strings.Contains(text, "; ") {
-		return text
+// because adds to a fault why there is no newer credential, and what to do.
+func (d Delivery) because(f fault.Fault) fault.Fault {
+	why, fix := fault.Split(d.Reason)
+	if f.Fix = cmp.Or(fix, SeeDeliverLog); why != "" {
+		f.What += ": " + why
 	}
-	return text + "; " + SeeDeliverLog
+	return f
 }
 
-// NotRenewed is what the reason says about a credential that has expired.
-const NotRenewed = "and was not renewed"
-
 // isEnded says that a credential has expired. isOut says that its target is left out.
-func isEnded(t mirror.Target, one Delivery, isOut bool) string {
+func isEnded(t mirror.Target, one Delivery, isOut bool) fault.Fault {
 	then := "pulls through it fail until it is renewed"
 	if isOut {
 		then = "its mirror is left out until it is renewed, and pulls go to the rest of the list"
 	}
-	text := fmt.Sprintf("the credential of %q expired at %s "+NotRenewed+", so %s", t, one.Until.Local().Format(time.DateTime), then)
-	if one.Reason != "" {
-		text += ": " + one.Reason
-	}
-	return withRemedy(text)
+	return one.because(fault.Fault{
+		Name: doctor.CredentialExpired, What: fmt.Sprintf("the credential of %q expired at %s and was not renewed, so %s", t, one.Until.Local().Format(time.DateTime), then),
+	})
 }
 
 // generation returns the generation of a mirror's file. Targets that are left out of the
@@ -226,13 +230,13 @@ func realmUnasked(in *situation, m mirror.Mirror, isAnonymous bool) share {
 		return share{}
 	}
 	w := in.kubelets.pending(m)
-	if w.reason == "" {
+	if w.none() {
 		return share{}
 	}
 	return share{warnings: []doctor.Finding{{
 		Name:   doctor.RealmUnasked,
 		Where:  m.Source.String(),
-		Text:   "its mirror only accepts the credential in hosts.toml at its token service; pods with their own pull secret for the source cannot use the mirror until the kubelet restarts: " + w.reason,
+		Text:   "its mirror only accepts the credential in hosts.toml at its token service; pods with their own pull secret for the source cannot use the mirror until the kubelet restarts: " + w.why.Whole(),
 		Repair: "restart the kubelet; until then such pods get their images from the rest of the list, or not at all",
 	}}}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/hosts"
 )
@@ -35,9 +36,11 @@ func (e exposure) why() string {
 
 // pending returns the reason for the wait as the operator reads it, and how to avoid the
 // wait.
-func (e exposure) pending(reason string) string {
+func (e exposure) pending(why fault.Fault) fault.Fault {
 	if e.delivered {
-		return fmt.Sprintf("%s; the credential of %q will be written to hosts.toml once no pull can still carry the old credential; to switch at once, restart the kubelet", reason, e.to)
+		why.Found = fmt.Sprintf("the credential of %q will be written to hosts.toml once no pull can still carry the old credential", e.to)
+		why.Fix = "to switch at once, restart the kubelet"
+		return why
 	}
 	to, of := fmt.Sprintf("%q", e.to), "the previous one"
 	if e.to == itself {
@@ -46,7 +49,9 @@ func (e exposure) pending(reason string) string {
 	if e.of != "" {
 		of = fmt.Sprintf("that of %q", e.of)
 	}
-	return fmt.Sprintf("%s; %s is new to this mirror and gets no credential from the map, so it must not see %s; to switch at once, restart the kubelet, or write share_credential = true if it may", reason, to, of)
+	why.Found = fmt.Sprintf("%s is new to this mirror and gets no credential from the map, so it must not see %s", to, of)
+	why.Fix = "to switch at once, restart the kubelet, or write share_credential = true if it may"
+	return why
 }
 
 // exposed returns what a mirror's new targets expose, nil if that is nothing. A

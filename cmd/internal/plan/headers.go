@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 )
 
 // headers returns the sources with a header whose value cannot be read, as faults, and
@@ -12,20 +13,22 @@ import (
 func headers(d *Desired, unread map[string]error, blocked map[string]bool) share {
 	var s share
 	for i, m := range d.Map.Mirrors {
-		var faults []string
+		var faults []fault.Fault
 		for _, t := range m.Targets {
 			for _, h := range t.Settings.Header {
 				err := unread[h.Source()]
 				if err == nil {
 					continue
 				}
-				if text := fmt.Sprintf("%s:%d: header %s of %q: %v", d.MapFile, cmp.Or(t.Line("header"), m.Line), h.Name, t, err); !slices.Contains(faults, text) {
-					faults = append(faults, text)
+				why := *fault.Of(err)
+				why.What, why.Where = fmt.Sprintf("%s:%d: header %s of %q: %s", d.MapFile, cmp.Or(t.Line("header"), m.Line), h.Name, t, why.Seen()), ""
+				if why.Found = ""; !slices.Contains(faults, why) {
+					faults = append(faults, why)
 				}
 			}
 		}
 		if len(faults) > 0 {
-			s.faults = append(s.faults, Pending{Source: m.Source.String(), Reason: strings.Join(faults, "; and ")})
+			s.faults = append(s.faults, NewPending(m.Source.String(), together(faults)))
 			blocked[d.Files[i].Namespace] = true
 		}
 	}

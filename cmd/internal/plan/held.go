@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/hosts"
@@ -33,7 +34,7 @@ func hold(d *Desired, o *Observed, p plugin, r routes, t tree) heldBack {
 	for _, name := range names {
 		if own, _ := r.of(name); isHeld(d, o, p, name, own) {
 			h.removals[name] = true
-			h.share.held = append(h.share.held, Pending{Source: hosts.HostOf(name), Reason: "its mirror was removed from the map; applied once the map has not changed for 2 s"})
+			h.share.held = append(h.share.held, NewPending(hosts.HostOf(name), fault.Fault{What: "its mirror was removed from the map", Until: onceStill}))
 		}
 	}
 	for _, name := range mayBeCutShort(d, p, r, t) {
@@ -46,6 +47,9 @@ func hold(d *Desired, o *Observed, p plugin, r routes, t tree) heldBack {
 	}
 	return h
 }
+
+// onceStill is when a held source is applied.
+const onceStill = "applied once the map has not changed for 2 s"
 
 // isHeld reports whether the removal or change of a namespace's mirror is held. A mirror
 // that is already withdrawn is not held: its drain goes on to the end.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/hosts"
 )
@@ -42,14 +43,14 @@ type configuration struct {
 	audiences []string
 	// files are the kubelet's files after the change, nil if there is none.
 	files map[string][]byte
-	// unsettled says why the file is left alone for now, or "", and settles is the
-	// time after which it may have settled.
-	unsettled string
+	// unsettled says why the file is left alone for now, and settles is the time after
+	// which it may have settled.
+	unsettled fault.Fault
 	settles   time.Duration
 }
 
 // isRejected reports whether the kubelet did not start with what the map asks for.
-func (next configuration) isRejected() bool { return next.rejected != "" && next.unsettled == "" }
+func (next configuration) isRejected() bool { return next.rejected != "" && next.unsettled.None() }
 
 // configure returns the share of the kubelet's configuration as the map wants it. Its
 // questions are in the share, even if there is an error.

@@ -20,7 +20,7 @@ func lastingOf(o *Observed, now Moments, m machine) (kept map[string]Moment, unf
 		until := o.State.Lasting[name]
 		if until == (Moment{}) {
 			unfinished = append(unfinished, name)
-		} else if until.Boot != now.Boot || m.unseen == "" && !slices.ContainsFunc(m.running, func(k Process) bool { return !until.Before(k.Started) }) {
+		} else if until.Boot != now.Boot || m.unseen.None() && !slices.ContainsFunc(m.running, func(k Process) bool { return !until.Before(k.Started) }) {
 			continue
 		}
 		kept[name] = until

@@ -47,7 +47,7 @@ func makeFrom(d Desired, o Observed, now Moments, newSettled func(*Desired, rout
 	read := readBy(&d, &o, c.machine, next.provided)
 	lasting, unfinished := lastingOf(&o, now, c.machine)
 	all = all.and(certs).and(share{warnings: unencrypted(&d)}).and(c.held.share).and(next.share).and(share{warnings: read.warnings})
-	leaves := next.unsettled != "" && !c.plugin.ReadsRoutes()
+	leaves := !next.unsettled.None() && !c.plugin.ReadsRoutes()
 	ks := newKubelets(c, next, read)
 	routes.needed = c.plugin.needsRoutes(ks, len(o.Routes) > 0)
 	if leaves {
@@ -87,7 +87,7 @@ func newKubelets(c *configuring, next configuration, read reads) *kubelets {
 		list: read.list, unseen: c.machine.unseen, plugin: c.plugin,
 		wants: next.wants, mapped: next.mapped, rejected: next.isRejected(), unsettled: next.unsettled,
 	}
-	if next.unsettled != "" {
+	if !next.unsettled.None() {
 		ks.file = newProviders(c.seen.entries())
 	}
 	return ks
@@ -129,7 +129,7 @@ func (c *configuring) emptyPlan() Plan {
 	state, m := c.seen.State, c.Map
 	return Plan{
 		Changes: []Change{}, Pending: []Pending{}, Draining: []Pending{}, Held: []Pending{}, Conflicts: []Conflict{}, Faults: []Pending{},
-		Warnings: append([]doctor.Finding{}, c.seen.Warnings...), Loss: c.seen.Loss, Sources: len(c.Files),
+		Warnings: append([]doctor.Finding{}, c.seen.Warnings...), Loss: c.seen.Loss.Error(), LossWhy: c.seen.Loss, Sources: len(c.Files),
 		Notes: notesOf(m), Generation: c.Generation, AuditLog: m.Kubelet.AuditLog, Credentials: credentialsOf(m), Wanted: c.Wanted,
 		HostsDir: m.Containerd.HostsDir, BinDir: m.Kubelet.BinDir, KubeletConfig: m.Kubelet.Config, Leftovers: c.seen.Leftovers,
 		remembered: state,

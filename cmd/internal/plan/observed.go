@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/tlsfiles"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/credential/route"
@@ -25,9 +26,9 @@ type Observed struct {
 	// Leftovers are what a killed run was building.
 	Leftovers []string
 
-	// Loss says why containerd will stop reading the tree when it is restarted, "" if
-	// it will not.
-	Loss string
+	// Loss says why containerd will stop reading the tree when it is restarted; nothing
+	// if it will not.
+	Loss fault.Fault
 	// Rancher are the directories that k3s or RKE2 will write.
 	Rancher  map[string]Naming
 	Warnings []doctor.Finding // of what could not be observed

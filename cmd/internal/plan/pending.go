@@ -3,56 +3,66 @@ package plan
 import (
 	"fmt"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // pending returns why a source that needs a credential cannot be routed yet: each running
 // kubelet must have read a configuration that matches it.
 func (ks *kubelets) pending(m mirror.Mirror) pendingReason {
-	if reason := ks.lacksNow(m); reason != "" {
-		return pendingReason{reason: reason}
+	if why := ks.lacksNow(m); !why.None() {
+		return pendingReason{why: why, ofFile: true}
 	}
 	needs := ks.needed(m)
 	for _, k := range ks.list {
 		lacks := k.lacks(needs, m)
 		switch {
-		case k.misconfigured != "":
-			return pendingReason{reason: k.misconfigured}
+		case !k.misconfigured.None():
+			return pendingReason{why: k.misconfigured}
 		case lacks != "" && ks.rejected:
-			return pendingReason{reason: "the kubelet did not start with the configuration that names " + lacks + ", and runs with its old one; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again"}
+			return pendingFor("the kubelet did not start with the configuration that names "+lacks+", and runs with its old one", tryAgain)
 		case lacks != "":
-			return pendingReason{fmt.Sprintf("the kubelet (process %d) started before %s was added to its configuration; %s", k.PID, lacks, ks.plugin.restart()), true}
+			w := pendingFor(fmt.Sprintf("the kubelet (process %d) started before %s was added to its configuration", k.PID, lacks), ks.plugin.restart())
+			w.restart = true
+			return w
 		}
 	}
-	return pendingReason{reason: ks.unseen}
+	return pendingReason{why: ks.unseen}
 }
 
-// lacksNow returns why a mirror waits for the kubelet's file, "" if the file already
+// tryAgain is what to do if the kubelet did not start with a configuration.
+const tryAgain = "see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again"
+
+// lacksNow returns why a mirror waits for the kubelet's file, nothing if the file already
 // names all that the mirror needs.
-func (ks *kubelets) lacksNow(m mirror.Mirror) string {
-	if ks.unsettled == "" || ks.file.lacks(ks.needed(m), m) == "" {
-		return ""
+func (ks *kubelets) lacksNow(m mirror.Mirror) fault.Fault {
+	if ks.unsettled.None() || ks.file.lacks(ks.needed(m), m) == "" {
+		return fault.Fault{}
 	}
 	return ks.unsettled
 }
 
 // areNone reports whether no kubelet runs, and the kubelet's file is as the map needs it:
 // then there is nothing that a routed mirror lacks.
-func (ks *kubelets) areNone() bool { return len(ks.list) == 0 && ks.unsettled == "" }
+func (ks *kubelets) areNone() bool { return len(ks.list) == 0 && ks.unsettled.None() }
 
 // misses returns why a kubelet does not ask for the credential of a source that is
 // routed already, or may not ask for it.
 func (ks *kubelets) misses(m mirror.Mirror) pendingReason {
-	if reason := ks.lacksNow(m); reason != "" {
-		return pendingReason{reason: "active, but its pulls may have no credential: " + reason}
+	if why := ks.lacksNow(m); !why.None() {
+		why.What = "active, but its pulls may have no credential: " + why.What
+		return pendingReason{why: why, ofFile: true}
 	}
 	needs := ks.needed(m)
 	for _, k := range ks.list {
-		if k.misconfigured != "" {
-			return pendingReason{reason: "active, but its pulls have no credential: " + k.misconfigured}
+		if why := k.misconfigured; !why.None() {
+			why.What = "active, but its pulls have no credential: " + why.What
+			return pendingReason{why: why}
 		}
 		if reason := ks.misread(k, needs, m); reason != "" {
-			return pendingReason{reason + "; restart the kubelet", !ks.rejected}
+			w := pendingFor(reason, "restart the kubelet")
+			w.restart = !ks.rejected
+			return w
 		}
 	}
 	return pendingReason{}
@@ -84,9 +94,11 @@ func (ks *kubelets) keepsAnswering(source, host string) pendingReason {
 		switch {
 		case to == "" || to == host:
 		case ks.rejected:
-			return pendingReason{reason: fmt.Sprintf("%s still returns the credential of %q for this source to the kubelet (process %d), which did not start with the configuration that ends that; see why with: journalctl -u kubelet, then run \"mirrorcred apply\" to try again", mirror.Stock, to, k.PID)}
+			return pendingFor(fmt.Sprintf("%s still returns the credential of %q for this source to the kubelet (process %d), which did not start with the configuration that ends that", mirror.Stock, to, k.PID), tryAgain)
 		default:
-			return pendingReason{fmt.Sprintf("%s still returns the credential of %q for this source until the kubelet (process %d) restarts; %s", mirror.Stock, to, k.PID, stopFirst), true}
+			w := pendingFor(fmt.Sprintf("%s still returns the credential of %q for this source until the kubelet (process %d) restarts", mirror.Stock, to, k.PID), stopFirst)
+			w.restart = true
+			return w
 		}
 	}
 	return pendingReason{}
@@ -95,7 +107,7 @@ func (ks *kubelets) keepsAnswering(source, host string) pendingReason {
 // mayKeepAnswering is [kubelets.keepsAnswering], but also counts a kubelet about which
 // it is not known what it read, unless the source is new to it.
 func (ks *kubelets) mayKeepAnswering(source, host string, ns Namespace) pendingReason {
-	if w := ks.keepsAnswering(source, host); w.reason != "" {
+	if w := ks.keepsAnswering(source, host); !w.none() {
 		return w
 	}
 	return ks.plugin.mayAnswer(ks, source, ns)

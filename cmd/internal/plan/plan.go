@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/hosts"
 )
 
@@ -61,6 +62,8 @@ type Plan struct {
 	// Loss says why containerd will stop reading the tree when it is restarted, "" if
 	// it will not. Until then the node matches the map.
 	Loss string `json:"next_start,omitempty"`
+	// LossWhy is the same in its parts.
+	LossWhy fault.Fault `json:"next_start_why,omitzero"`
 	// Stopped says why the plugin returns no credentials now although there is nothing to
 	// change for it, "" if it answers. "mirrorcred apply" lets it answer again. It is
 	// known of a dry run only.
@@ -151,19 +154,32 @@ var Stages = []Stage{StageCarry, StageRoutes, StageKubelet, StageAnswer, StageHo
 // Pending is a source that does not match the map yet, and why.
 type Pending struct {
 	Source string `json:"source"`
-	Reason string `json:"reason"`
+	Reason string `json:"reason"` // Why in one line
+	// Why is the reason, with what to do and what happens until then. Its name is that
+	// of the finding that "mirrorcred check" reports, "" for an ordinary one.
+	Why fault.Fault `json:"why"`
 	// Warned says that a warning of the plan says the same, and what to do.
 	Warned bool `json:"-"`
+	// ofFile is as in [pendingReason].
+	ofFile bool
+}
+
+// NewPending returns a source that does not match the map, and why.
+func NewPending(source string, why fault.Fault) Pending {
+	return Pending{Source: source, Reason: why.Whole(), Why: why}
 }
 
 // A Conflict is a file of another program where the map wants one of mirrorcred's.
 type Conflict struct {
 	Path   string `json:"path"`
-	Reason string `json:"reason"`
-	// Name is the name of the finding that "mirrorcred check" reports for it, "" for an
-	// ordinary conflict.
-	Name string `json:"-"`
+	Reason string `json:"reason"` // Why in one line
+	// Why is the reason, with what to do and what happens until then. Its name is as in
+	// [Pending].
+	Why fault.Fault `json:"why"`
 }
+
+// NewConflict returns a conflict at a path, and why.
+func NewConflict(path string, why fault.Fault) Conflict { return Conflict{path, why.Error(), why} }
 
 // sortChanges puts changes in the order of their stages.
 func sortChanges(changes []Change) {

@@ -39,8 +39,8 @@ func checkVersion(c *configuring) ([]Question, error) {
 	if v := c.Map.Kubelet.Version; v != "" {
 		return nil, checkTokens(v, fmt.Sprintf("%s:%d", c.MapFile, c.Map.Kubelet.VersionLine), "version of [kubelet] says")
 	}
-	if c.machine.unseen != "" {
-		return nil, c.needsVersion(c.machine.unseen, "", nil)
+	if !c.machine.unseen.None() {
+		return nil, c.needsVersion(c.machine.unseen.What, c.machine.unseen.Fix+"; or ", nil)
 	}
 	var questions []Question
 	for _, k := range c.machine.running {

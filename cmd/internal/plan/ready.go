@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -25,7 +26,7 @@ func (s *source) unready() (pendingReason, share) {
 	case s.Ready == 0 || s.seen.Ready[key] || s.usesFirstTarget():
 		return pendingReason{}, share{}
 	case s.Elsewhere:
-		return pendingReason{reason: fmt.Sprintf("%s %s, as nothing is asked from here; the node turns the mirror on once it does, %s after its first run at the latest", s.firstTarget(), NotReady, s.Ready)}, share{}
+		return notReady(s.firstTarget()+" "+NotReady+", as nothing is asked from here", fmt.Sprintf("the node turns the mirror on once it does, %s after its first run at the latest", s.Ready)), share{}
 	}
 	since, begun := s.seen.State.pendingSince(key, s.now.Moment)
 	if !begun {
@@ -37,7 +38,11 @@ func (s *source) unready() (pendingReason, share) {
 		return pendingReason{}, begins
 	}
 	until := s.now.Wall.Add(left) // a point in time: the reason may be read later
-	return pendingReason{reason: fmt.Sprintf("%s %s; the mirror is turned on once it does, at %s at the latest", s.firstTarget(), NotReady, until.Local().Format(time.TimeOnly))}, begins
+	return notReady(s.firstTarget()+" "+NotReady, fmt.Sprintf("the mirror is turned on once it does, at %s at the latest", until.Local().Format(time.TimeOnly))), begins
+}
+
+func notReady(what, until string) pendingReason {
+	return pendingReason{why: fault.Fault{Name: doctor.MirrorNotReady, What: what, Until: until}}
 }
 
 // usesFirstTarget reports whether the file in force asks the first target first already, so

@@ -3,6 +3,7 @@ package plan
 import (
 	"slices"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/credential/route"
 	"github.com/mirrorcred/mirrorcred/hosts"
 )
@@ -26,7 +27,7 @@ func removed(in *situation) (share, map[string]bool) {
 		}
 		switch ns.Owner() {
 		case hosts.Edited:
-			s.conflicts = append(s.conflicts, Conflict{Path: in.tree.file(name), Reason: "its source is no longer in the map, and the file was edited since mirrorcred wrote it; remove the directory if containerd should use the source itself"})
+			s.conflicts = append(s.conflicts, NewConflict(in.tree.file(name), fault.Fault{What: "its source is no longer in the map, and the file was edited since mirrorcred wrote it", Fix: "remove the directory if containerd should use the source itself"}))
 		case hosts.Ours:
 			next, isStuck := remove(in, name, ns)
 			s = s.and(next)
@@ -66,12 +67,16 @@ func takeAway(in *situation, name string, s share, why string) (share, bool) {
 		for i := range s.drains {
 			s.drains[i].ends = false // the hosts.toml is still in force
 		}
-		s.conflicts = append(s.conflicts, Conflict{Path: in.tree.file(name), Reason: reason + "; " + why})
+		stuck := obstacle(reason)
+		stuck.What += ", and " + why
+		s.conflicts = append(s.conflicts, NewConflict(in.tree.file(name), stuck))
 		return s, false
 	}
 	s.changes = append(s.changes, Change{Stage: StageRemove, Path: in.tree.file(name), Old: ns.Hosts, secret: ns.secret(), Dir: !ns.HasOthers})
 	if ns.HasOthers {
-		s.conflicts = append(s.conflicts, Conflict{Path: in.tree.path(name), Reason: why + ", and the directory has other files; while it exists, containerd uses the source itself, even if \"*\" has a mirror"})
+		s.conflicts = append(s.conflicts, NewConflict(in.tree.path(name), fault.Fault{
+			What: why + ", and the directory has other files", Until: "containerd uses the source itself, even if \"*\" has a mirror", Fix: "remove the directory",
+		}))
 	}
 	return s, true
 }
@@ -87,7 +92,7 @@ func needsCredential(g route.Generation) bool { return !g.Anonymous() }
 func stillAnswered(in *situation, name string, ns Namespace) share {
 	source := hosts.HostOf(name)
 	w := in.kubelets.mayKeepAnswering(source, source, ns) // which is asked itself then
-	if w.reason == "" {
+	if w.none() {
 		return share{}
 	}
 	step := drainStep{name: name}
@@ -95,7 +100,7 @@ func stillAnswered(in *situation, name string, ns Namespace) share {
 	if step.Drain = known; !begun {
 		step.Drain, step.begins = Drain{Source: source, Since: in.now.Moment}, true
 	}
-	return share{drains: []drainStep{step}, draining: []Pending{{Source: source, Reason: w.reason}}, needsRestart: w.restart}
+	return share{drains: []drainStep{step}, draining: []Pending{NewPending(source, w.why)}, needsRestart: w.restart}
 }
 
 // fallback returns the share of the route for hosts without a route of their own.

@@ -1,12 +1,11 @@
 package plan
 
 import (
-	"cmp"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -98,8 +97,8 @@ func (d *Desired) renewal(t mirror.Target, one Delivery) doctor.Finding {
 	repair := SeeDeliverLog
 	switch {
 	case one.Reason != "":
-		what, fix, _ := strings.Cut(one.Reason, "; ")
-		text, repair = text+": "+what, cmp.Or(fix, repair)
+		f := one.because(fault.Fault{What: text})
+		text, repair = f.What, f.Fix
 	case one.overdue(d.Wall):
 	case one.outworn(d.Wall):
 		text += fmt.Sprintf(": credential %q has no newer one", t.Credentials[0])

@@ -3,6 +3,7 @@ package plan
 import (
 	"slices"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/credential/route"
 )
 
@@ -21,7 +22,7 @@ func (s *source) isLost() bool {
 	if g, ok := observedGeneration(s.own, s.ns); ok && g.Anonymous() {
 		return false
 	}
-	if s.kubelets.lacksNow(s.Mirror) != "" {
+	if why := s.kubelets.lacksNow(s.Mirror); !why.None() {
 		return true // a kubelet may start with that at any moment
 	}
 	d, begun := s.seen.State.Drains[s.file.Namespace]
@@ -39,8 +40,9 @@ func (s *source) isLost() bool {
 // has its credential can begin any more.
 func (s *source) finishDrain() share {
 	name := s.file.Namespace
-	found, isOver := drain(s.situation, name, s.own, s.own, takenOut, func(reason string) string {
-		return reason + "; then it is activated again, once the kubelet asks for its credential"
+	found, isOver := drain(s.situation, name, s.own, s.own, takenOut, func(why fault.Fault) fault.Fault {
+		why.Until = "it is activated again after that, once the kubelet asks for its credential"
+		return why
 	})
 	conflict, adopted := s.tree.conflict(s.Mirror)
 	if found.adopted = adopted; conflict.Reason != "" {

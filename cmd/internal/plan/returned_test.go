@@ -95,7 +95,7 @@ func TestSourceReturnsWhileDraining(t *testing.T) {
 			see: func(_ *world, o *Observed) {
 				o.Obstacles = map[string]string{"docker.io": "it is immutable"}
 			},
-			says: "it is immutable; its source was taken out of the map and put back",
+			says: "it is immutable, and its source was taken out of the map and put back",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

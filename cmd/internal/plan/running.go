@@ -5,14 +5,16 @@ import (
 	"path"
 	"slices"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
 // A kubelet is one that runs, and what it read when it started.
 type kubelet struct {
 	Process
-	misconfigured string // why it does not run with the map's configuration, or ""
-	known         bool   // whether it is known which providers it has
+	misconfigured fault.Fault // why it does not run with the map's configuration
+	known         bool        // whether it is known which providers it has
 	providers
 }
 
@@ -76,8 +78,8 @@ func (p providers) hasOther(one mirror.Mirror, now plugin) bool {
 // A machine is which kubelets run on the node.
 type machine struct {
 	running []Process
-	// unseen says why another kubelet may run that is not seen, or "".
-	unseen string
+	// unseen says why another kubelet may run that is not seen.
+	unseen fault.Fault
 }
 
 // machineOf returns the kubelets that count. Below another root there are none.
@@ -90,35 +92,43 @@ func machineOf(d *Desired, o *Observed) machine {
 		m.running = o.Running
 	}
 	if o.Unseen != "" && !d.NoKubelet && !d.Map.Kubelet.NotRunning {
-		m.unseen = "cannot tell whether a kubelet runs here: " + o.Unseen + "; if no kubelet runs here, write running = false under [kubelet] in the map, or run this with --no-kubelet"
+		m.unseen = fault.Fault{
+			What: "cannot tell whether a kubelet runs here: " + o.Unseen,
+			Fix:  "if no kubelet runs here, write running = false under [kubelet] in the map, or run this with --no-kubelet",
+		}
 	}
 	return m
 }
 
-// misconfigured returns why a kubelet does not run with the map's configuration, "" if it
-// does, or if its flags cannot be seen.
-func misconfigured(want mirror.Kubelet, k Process) string {
+// misconfigured returns why a kubelet does not run with the map's configuration, nothing
+// if it does, or if its flags cannot be seen.
+func misconfigured(want mirror.Kubelet, k Process) fault.Fault {
+	flags := func(fix, format string, args ...any) fault.Fault {
+		return fault.Fault{Name: doctor.FlagsMissing, What: fmt.Sprintf("the kubelet (process %d) runs ", k.PID) + fmt.Sprintf(format, args...), Fix: fix}
+	}
 	const configFlag, binDirFlag = "image-credential-provider-config", "image-credential-provider-bin-dir"
 	switch {
 	case k.Embedded:
-		return ""
+		return fault.Fault{}
 	case k.Config == "":
-		return fmt.Sprintf("the kubelet (process %d) runs without --%s=%s; run \"mirrorcred bootstrap join\", or start it with that flag and --%s=%s", k.PID, configFlag, want.Config, binDirFlag, want.BinDir)
+		return flags(fmt.Sprintf("run \"mirrorcred bootstrap join\", or start it with that flag and --%s=%s", binDirFlag, want.BinDir), "without --%s=%s", configFlag, want.Config)
 	case path.Clean(k.Config) != want.Config && !want.Named:
-		return fmt.Sprintf("the kubelet (process %d) runs with --%s=%s, but mirrorcred writes %q, the path of its unit or else the default; restart it if its unit was changed, or write config and bin_dir under [kubelet] in the map", k.PID, configFlag, k.Config, want.Config)
+		return flags("restart it if its unit was changed, or write config and bin_dir under [kubelet] in the map",
+			"with --%s=%s, but mirrorcred writes %q, the path of its unit or else the default", configFlag, k.Config, want.Config)
 	case path.Clean(k.Config) != want.Config:
-		return fmt.Sprintf("the kubelet (process %d) runs with --%s=%s, but the map has config = %q under [kubelet]; remove config and bin_dir from the map, or start it with the map's paths", k.PID, configFlag, k.Config, want.Config)
+		return flags("remove config and bin_dir from the map, or start it with the map's paths",
+			"with --%s=%s, but the map has config = %q under [kubelet]", configFlag, k.Config, want.Config)
 	case k.BinDir == "" || path.Clean(k.BinDir) != want.BinDir:
-		return fmt.Sprintf("the kubelet (process %d) runs without --%s=%s; start it with that flag, or write its directory as bin_dir under [kubelet] in the map", k.PID, binDirFlag, want.BinDir)
+		return flags("start it with that flag, or write its directory as bin_dir under [kubelet] in the map", "without --%s=%s", binDirFlag, want.BinDir)
 	}
-	return ""
+	return fault.Fault{}
 }
 
 // kubelets are the running kubelets with what each has read, and what the map requires
 // of them.
 type kubelets struct {
 	list   []kubelet
-	unseen string // as in [machine]
+	unseen fault.Fault // as in [machine]
 	plugin plugin
 	// wants are mirrorcred's providers as the map has them.
 	wants []Entry
@@ -127,15 +137,15 @@ type kubelets struct {
 	// rejected says that the kubelet did not start with what the map asks for,
 	// and has its old configuration.
 	rejected bool
-	// unsettled says why the kubelet's configuration is left alone for now, or "", and
-	// file is what a kubelet would read in it as it is.
-	unsettled string
+	// unsettled says why the kubelet's configuration is left alone for now, and file is
+	// what a kubelet would read in it as it is.
+	unsettled fault.Fault
 	file      providers
 }
 
 // mayHaveRun reports whether a running kubelet may have run mirrorcred's plugin for a source.
 func (ks *kubelets) mayHaveRun(s mirror.Source) bool {
-	return ks.unseen != "" || slices.ContainsFunc(ks.list, func(k kubelet) bool {
+	return !ks.unseen.None() || slices.ContainsFunc(ks.list, func(k kubelet) bool {
 		if !k.known {
 			return true
 		}

@@ -3,7 +3,8 @@ package plan
 import (
 	"maps"
 	"slices"
-	"strings"
+
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 )
 
 // settledConfiguration returns the share of the kubelet's configuration. It leaves the
@@ -11,9 +12,11 @@ import (
 func settledConfiguration(c *configuring) (configuration, error) {
 	next, err := configure(c)
 	isChanged := next.files != nil
-	if reason := c.seen.Kubelet.Obstacle; reason != "" && isChanged && err == nil {
-		left := next.left(c.seen.State, c.Map.Kubelet.Config+" cannot be changed: "+reason)
-		left.conflicts = []Conflict{{Path: c.Map.Kubelet.Config, Reason: reason}}
+	if why := obstacle(c.seen.Kubelet.Obstacle); !why.None() && isChanged && err == nil {
+		conflict := NewConflict(c.Map.Kubelet.Config, why)
+		why.What = c.Map.Kubelet.Config + " cannot be changed: " + why.What
+		left := next.left(c.seen.State, why)
+		left.conflicts = []Conflict{conflict}
 		return left, nil
 	}
 	if v := c.seen.Kubelet.Version; err == nil && !isChanged || c.Elsewhere || v.Stamp == "" || v.Stamp == c.seen.State.Stamp {
@@ -24,14 +27,14 @@ func settledConfiguration(c *configuring) (configuration, error) {
 	if still.Text == "" {
 		return next, err
 	}
-	left := next.left(c.seen.State, still.Text+"; mirrorcred changes it once it has not changed for 2 s")
+	left := next.left(c.seen.State, fault.Fault{What: still.Text, Until: "mirrorcred changes it once it has not changed for 2 s"})
 	left.settles = still.Left
 	return left, nil
 }
 
 // left returns the share that leaves the kubelet's configuration alone. Sources that
 // need the change wait.
-func (next configuration) left(s State, why string) configuration {
+func (next configuration) left(s State, why fault.Fault) configuration {
 	return configuration{
 		share:    share{questions: next.questions},
 		provided: s.Provided, memo: s.Memo, made: s.Made, rejected: s.Rejected,
@@ -54,10 +57,10 @@ func (k KubeletFiles) IsBroken() bool {
 
 // leaveAll returns the share of a map that waits as a whole for the kubelet's file:
 // the plugin's answers are in that file, and no hosts.toml may change without it.
-func leaveAll(d *Desired, why string) share {
+func leaveAll(d *Desired, why fault.Fault) share {
 	var s share
 	for _, m := range d.Map.Mirrors {
-		s = s.and(pendingShare(m.Source.String(), pendingReason{reason: why}))
+		s = s.and(pendingShare(m.Source.String(), pendingReason{why: why, ofFile: true}))
 	}
 	return s
 }
@@ -78,10 +81,15 @@ func moveAll(r routes, t tree) share {
 }
 
 // waitForFile returns a pending entry for the kubelet's file, unless a source has one.
-func waitForFile(config, why string, pending []Pending) share {
-	isSaid := slices.ContainsFunc(pending, func(w Pending) bool { return strings.Contains(w.Reason, why) })
-	if why == "" || isSaid {
+func waitForFile(config string, why fault.Fault, pending []Pending) share {
+	if why.None() || slices.ContainsFunc(pending, func(w Pending) bool { return w.ofFile }) {
 		return share{}
 	}
-	return share{pending: []Pending{{Source: config, Reason: why}}}
+	return share{pending: []Pending{NewPending(config, why)}}
+}
+
+// obstacle returns why a file cannot be changed, as it was observed; nothing for "".
+func obstacle(reason string) fault.Fault {
+	what, fix := fault.Split(reason)
+	return fault.Fault{What: what, Fix: fix}
 }

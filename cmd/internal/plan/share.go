@@ -2,6 +2,7 @@ package plan
 
 import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 )
 
 // A share is what one part of the planning adds to a plan. Each part is a function
@@ -69,16 +70,27 @@ func concat[T any](list, more []T) []T {
 
 // A pendingReason is why something must wait. The zero value means that nothing does.
 type pendingReason struct {
-	reason string
+	why fault.Fault
 	// restart says that it ends when the kubelet is restarted.
 	restart bool
+	// ofFile says that it is for the kubelet's file, which is left alone for now.
+	ofFile bool
 }
+
+// pendingFor returns why something must wait, with what to do.
+func pendingFor(what, fix string) pendingReason {
+	return pendingReason{why: fault.Fault{What: what, Fix: fix}}
+}
+
+func (w pendingReason) none() bool { return w.why.None() }
 
 // pendingShare returns the share of a source that is pending for a reason, an empty one
 // if it waits for nothing.
 func pendingShare(source string, w pendingReason) share {
-	if w.reason == "" {
+	if w.none() {
 		return share{}
 	}
-	return share{pending: []Pending{{Source: source, Reason: w.reason}}, needsRestart: w.restart}
+	p := NewPending(source, w.why)
+	p.ofFile = w.ofFile
+	return share{pending: []Pending{p}, needsRestart: w.restart}
 }

@@ -126,7 +126,7 @@ func routed(in *situation, m mirror.Mirror, isAnonymous bool) share {
 		return share{}
 	}
 	w := in.kubelets.keepsAnswering(m.Source.String(), only(m))
-	if w.reason == "" && !isAnonymous {
+	if w.none() && !isAnonymous {
 		w = in.kubelets.misses(m)
 	}
 	return pendingShare(m.Source.String(), w)
@@ -156,20 +156,20 @@ func (s *source) judge() verdict {
 		v.stays, v.pending = true, s.kubelets.keepsAnswering(name, name)
 	case s.blocked[s.file.Namespace]:
 		if reason := s.stuck[s.file.Namespace]; reason != "" {
-			v.conflicts = []Conflict{{Path: s.tree.file(s.file.Namespace), Reason: reason}}
+			v.conflicts = []Conflict{NewConflict(s.tree.file(s.file.Namespace), obstacle(reason))}
 		}
 		v.stays, v.pending = true, s.kubelets.keepsAnswering(name, name)
 	case bytes.Equal(s.ns.Hosts, s.file.Data): // only its mode differs
 	default:
 		v.pending = s.kubelets.mayKeepAnswering(name, only(s.Mirror), s.ns)
-		if v.pending.reason == "" && !s.next.Anonymous() {
+		if v.pending.none() && !s.next.Anonymous() {
 			v.pending = s.kubelets.pending(s.Mirror)
 		}
 		var unready pendingReason
-		if unready, v.begins = s.unready(); v.pending.reason == "" {
+		if unready, v.begins = s.unready(); v.pending.none() {
 			v.pending = unready
 		}
-		if v.stays = v.pending.reason != ""; !v.stays {
+		if v.stays = !v.pending.none(); !v.stays {
 			v.exposure = s.exposed()
 		}
 	}

@@ -59,7 +59,7 @@ func (*stockPlugin) lacks(m mirror.Mirror, matches bool, told map[string]string)
 
 // needsRoutes implements [plugin]: a kubelet may still have mirrorcred's plugin from before.
 func (*stockPlugin) needsRoutes(ks *kubelets, areThere bool) bool {
-	return areThere && (ks.unseen != "" || slices.ContainsFunc(ks.list, func(k kubelet) bool { return !k.known || k.hasOwn }))
+	return areThere && (!ks.unseen.None() || slices.ContainsFunc(ks.list, func(k kubelet) bool { return !k.known || k.hasOwn }))
 }
 
 // mayAnswer implements [plugin]. A source that is new to the plugin need not wait.
@@ -67,12 +67,14 @@ func (*stockPlugin) mayAnswer(ks *kubelets, source string, ns Namespace) pending
 	if _, named := ks.mapped[source]; !named && len(ns.Hosts) == 0 {
 		return pendingReason{}
 	}
-	if ks.unseen != "" {
-		return pendingReason{reason: ks.unseen}
+	if !ks.unseen.None() {
+		return pendingReason{why: ks.unseen}
 	}
 	for _, k := range ks.list {
 		if !k.known {
-			return pendingReason{fmt.Sprintf("the kubelet (process %d) may have %s return a credential for it, since it is not known with which configuration it started; %s", k.PID, mirror.Stock, stopFirst), !ks.rejected}
+			w := pendingFor(fmt.Sprintf("the kubelet (process %d) may have %s return a credential for it, since it is not known with which configuration it started", k.PID, mirror.Stock), stopFirst)
+			w.restart = !ks.rejected
+			return w
 		}
 	}
 	return pendingReason{}

@@ -25,8 +25,9 @@ func Unmap(d Desired, o Observed, now Moments) (Unmapping, []Question, error) {
 		return Unmapping{}, nil, nil
 	}
 	next, err := settledConfiguration(c)
-	if err == nil && next.unsettled != "" {
-		err = fmt.Errorf("the mirrors are still in the kubelet's configuration: %s", next.unsettled)
+	if why := next.unsettled; err == nil && !why.None() {
+		why.What = "the mirrors are still in the kubelet's configuration: " + why.What
+		err = &why
 	}
 	if len(next.questions) > 0 || err != nil {
 		return Unmapping{}, next.questions, err
@@ -55,8 +56,9 @@ func stillMapped(c *configuring, list []kubelet) error {
 			}
 		}
 	}
-	if c.machine.unseen != "" {
-		return fmt.Errorf("%s may still return credentials for mirrors: %s", mirror.Stock, c.machine.unseen)
+	if why := c.machine.unseen; !why.None() {
+		why.What = fmt.Sprintf("%s may still return credentials for mirrors: %s", mirror.Stock, why.What)
+		return &why
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/node"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
@@ -38,15 +39,18 @@ type Status struct {
 	// stay as they are until the map is stable.
 	Held      []plan.Pending  `json:"held"`
 	Conflicts []plan.Conflict `json:"conflicts"`
-	// Loss is as in [plan.Plan].
-	Loss string `json:"next_start,omitempty"`
+	// Loss and LossWhy are as in [plan.Plan].
+	Loss    string      `json:"next_start,omitempty"`
+	LossWhy fault.Fault `json:"next_start_why,omitzero"`
 	// Faults and Warnings are as in [plan.Plan].
 	Faults   []plan.Pending   `json:"faults"`
 	Warnings []doctor.Finding `json:"warnings"`
 	// Fault is why the map is not applied, "" if it is. What was applied before
 	// stays. FaultParts are the [node.Parts] that it is about.
-	Fault      string   `json:"fault,omitempty"`
-	FaultParts []string `json:"fault_parts,omitempty"`
+	Fault string `json:"fault,omitempty"`
+	// FaultWhy has the faults of the node in it in their parts.
+	FaultWhy   []fault.Fault `json:"fault_why,omitempty"`
+	FaultParts []string      `json:"fault_parts,omitempty"`
 	// ConflictingSources, NeedsRestart and Generation are as in [plan.Plan].
 	ConflictingSources int    `json:"conflicting_sources"`
 	NeedsRestart       bool   `json:"needs_kubelet_restart"`
@@ -98,16 +102,17 @@ func (s *StatusStore) Record(r Report) {
 	case r.Err == nil:
 		now.Armed = true
 	}
-	now.Fault, now.BackingOff, now.FaultParts = "", r.BackingOff, node.PartsOf(r.Err)
+	now.Fault, now.FaultWhy, now.BackingOff, now.FaultParts = "", nil, r.BackingOff, node.PartsOf(r.Err)
 	if r.Err != nil {
-		now.Fault, now.InSync = r.Err.Error(), false
+		now.Fault, now.FaultWhy, now.InSync = r.Err.Error(), fault.List(r.Err), false
 		return
 	}
 	if len(r.Plan.Changes) > 0 && !r.BackingOff {
 		now.LastChange = time.Now()
 	}
 	now.Sources, now.Pending, now.Draining, now.Held, now.Conflicts = r.Plan.Sources, r.Plan.Pending, r.Plan.Draining, r.Plan.Held, r.Plan.Conflicts
-	now.Faults, now.Warnings, now.Loss = r.Plan.Faults, r.Plan.Warnings, r.Plan.Loss
+	now.Faults, now.Warnings = r.Plan.Faults, r.Plan.Warnings
+	now.Loss, now.LossWhy = r.Plan.Loss, r.Plan.LossWhy
 	now.ConflictingSources, now.NeedsRestart, now.Generation = r.Plan.ConflictingSources(), r.Plan.NeedsRestart, r.Plan.Generation
 	s.last.record(r)
 	now.InSync = r.inSync()

@@ -134,10 +134,12 @@ func explainList(text, problem string) string {
 		return "a closing quote is missing" + remedy(text)
 	case strings.Contains(problem, "after array value") && strings.HasPrefix(text, "["):
 		return "the list before this line is not closed; write its \"]\""
+	case strings.Contains(problem, "after array value") && ok && isQuotable(key) && openQuote(value) != "":
+		return "a closing quote is missing after " + openQuote(value) + remedy(text)
 	case strings.Contains(problem, "after array value"):
 		return "the list is not closed, or two entries have no comma between them; write [\"a\", \"b\"]"
 	case ok && strings.HasPrefix(value, `"`) && strings.Contains(problem, "U+002C"):
-		return fmt.Sprintf("a list needs brackets; write %s = [\"…\", \"…\"]", key)
+		return "a list needs brackets" + remedy(key+" = ["+value+"]")
 	case ok && strings.Contains(problem, "expected newline"):
 		return "there is more in this line than one key and its value; begin a new line for each key"
 	}
@@ -186,19 +188,30 @@ func explainValue(text, problem string) string {
 	case value == "":
 		return fmt.Sprintf("%s has no value; write %s = \"…\"", key, key)
 	case strings.HasPrefix(value, "="):
-		return "one \"=\" is enough" + remedy(key+" = "+strings.TrimLeft(value, "= "))
+		return key + " has two \"=\", and one is enough" + remedy(key+" = "+strings.TrimLeft(value, "= "))
 	case strings.HasPrefix(value, "{"):
 		return fmt.Sprintf("a value of %s has no quotes; write %s = { name = \"…\" }", key, key)
 	case key == "version" && strings.Trim(value, "v1.0") == "":
 		return "version is a number; write version = 1"
 	}
-	switch strings.ToLower(value) {
-	case "true", "yes", "on":
-		return fmt.Sprintf("write %s = true", key)
-	case "false", "no", "off":
-		return fmt.Sprintf("write %s = false", key)
+	if write, ok := truth[strings.ToLower(value)]; ok {
+		return fmt.Sprintf("%s: %q is not true or false; write %s = %t", key, value, key, write)
 	}
 	return fmt.Sprintf("the value of %s has no quotes%s", key, remedy(text))
+}
+
+// truth are the words for true and false in other formats, in lower case.
+var truth = map[string]bool{"true": true, "yes": true, "on": true, "false": false, "no": false, "off": false}
+
+// openQuote returns the first entry of a list whose closing quote is missing, as in
+// ["a, "b], "" if there is none.
+func openQuote(list string) string {
+	for entry := range strings.SplitSeq(strings.Trim(list, "[] "), ",") {
+		if bare, ok := strings.CutPrefix(strings.TrimSpace(entry), `"`); ok && isHarmless(bare) {
+			return bare
+		}
+	}
+	return ""
 }
 
 // cutKey cuts a line at its "=". The key is a bare one.

@@ -73,12 +73,12 @@ var layers = map[string][]string{
 	"cmd/internal/installer":     {"cmd/internal/durable", "cmd/internal/node", "internal/input", "mirror", "systemd"},
 	"cmd/internal/courier":       {"cmd/internal/audit", "cmd/internal/durable", "cmd/internal/episode", "cmd/internal/node", "cmd/internal/watch", "hosts", "internal/input", "mirror"},
 	"cmd/internal/bootstrap": {
-		"cmd/internal/containerd", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/fault", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/node", "cmd/internal/plan",
+		"cmd/internal/containerd", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/kubelet", "cmd/internal/kubeletflags", "cmd/internal/node", "cmd/internal/plan",
 		"internal/input", "mirror", "hosts", "hosts/containerdconfig", "credential/kubeletconfig", "systemd", "systemd/unitfile",
 	},
 	"cmd/internal/clock": {"cmd/internal/armed", "cmd/internal/durable", "systemd"},
 	"cmd/internal/containerd": {
-		"cmd/internal/armed", "cmd/internal/clock", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/fault", "cmd/internal/process", "internal/input", "mirror", "hosts", "hosts/containerdconfig", "credential", "systemd/unitfile",
+		"cmd/internal/armed", "cmd/internal/clock", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/fault", "cmd/internal/process", "internal/input", "mirror", "hosts", "hosts/containerdconfig", "hosts/release", "credential", "systemd/unitfile",
 	},
 	"cmd/internal/watch":    {"cmd/internal/audit", "cmd/internal/deliver/handover", "cmd/internal/doctor", "cmd/internal/durable", "cmd/internal/episode", "cmd/internal/fault", "cmd/internal/node", "cmd/internal/plan", "internal/input"},
 	"cmd/internal/importer": {"internal/input", "mirror", "hosts", "credential", "credential/kubeletconfig"},

@@ -182,12 +182,12 @@ func TestRootFileLinks(t *testing.T) {
 	header := filepath.Join(r.root, "etc/mirrorcred/header")
 	r.must(os.Remove(header))
 	r.must(os.Symlink(secret, header))
-	if out, err := r.run("apply"); err == nil || !strings.Contains(out, header+" does not exist") {
+	if out, err := r.run("apply"); err == nil || !strings.Contains(out, header+": no such file") {
 		t.Errorf("apply with a header that leads outside: %v", err)
 	}
 	r.must(os.Remove(header))
 	r.must(os.Symlink("../../../../../../../../../../../../"+secret, header))
-	if out, err := r.run("apply"); err == nil || !strings.Contains(out, header+" does not exist") {
+	if out, err := r.run("apply"); err == nil || !strings.Contains(out, header+": no such file") {
 		t.Errorf("apply with a header that leads up and outside: %v", err)
 	}
 }

@@ -33,7 +33,7 @@ func (n *Node) answered(m *mirror.Map, o *plan.Observed, now plan.Moments, todo 
 func (n *Node) answer(q plan.Question, m *mirror.Map, o *plan.Observed, now plan.Moment) plan.Answer {
 	switch q.About {
 	case plan.AboutProgram:
-		return plan.Answer{Err: n.checkProgram(q.Path)}
+		return plan.Answer{Err: n.checkProgram(q.Path, o.Running)}
 	case plan.AboutLink:
 		return plan.Answer{Err: n.checkLink(q.Path, m.Kubelet.BinDir)}
 	case plan.AboutIdentity:

@@ -51,7 +51,7 @@ The pod is ready while the host does what this pod's map says: its status names 
 map, without a fault and without a conflict. The log goes to standard error.
 
 Example:
-  mirrorcred courier --map /map/mirrors.toml --ring canary --report-lease
+  mirrorcred courier --map /map/mirrors.toml --ring first --report-lease
 `
 
 // courierFlags are the flags of the command courier.

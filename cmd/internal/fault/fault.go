@@ -92,7 +92,7 @@ func Each(err error) []error {
 	return []error{err}
 }
 
-// List returns what is wrong by an error, in its parts. Of an error that is no fault,
+// List returns what is wrong by an error, in its parts. Of any other error,
 // they are one.
 func List(err error) []Fault {
 	var list []Fault

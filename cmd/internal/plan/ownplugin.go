@@ -23,7 +23,7 @@ func (ownPlugin) runs(provider string) bool                            { return 
 func (ownPlugin) needsRoutes(*kubelets, bool) bool                     { return true }
 func (ownPlugin) ReadsRoutes() bool                                    { return true }
 func (ownPlugin) UsesProxy() bool                                      { return false }
-func (ownPlugin) told(Entry) map[string]string                         { return nil }
+func (ownPlugin) mirrorsIn(Entry) map[string]string                    { return nil }
 func (ownPlugin) isDecided(isWithdrawn, _ bool) bool                   { return isWithdrawn }
 func (ownPlugin) restart() string                                      { return "restart it: systemctl restart kubelet" }
 func (ownPlugin) mayAnswer(*kubelets, string, Namespace) pendingReason { return pendingReason{} }

@@ -25,14 +25,14 @@ type plugin interface {
 	// needsRoutes reports whether there must be routes because mirrorcred's plugin may be
 	// run.
 	needsRoutes(ks *kubelets, areThere bool) bool
-	// entry returns what of a provider that it runs matters for what a kubelet has read.
+	// entry returns the part of its provider that matters for what a kubelet has read.
 	entry(p kubeletconfig.Provider) Entry
-	// told returns the mirrors in an entry of its, as it reads them; nil if its entries
-	// have none.
-	told(e Entry) map[string]string
-	// lacks returns what an entry of its lacks for a mirror whose source it matches or not,
-	// given the mirrors that are in it; "" if it lacks nothing.
-	lacks(m mirror.Mirror, matches bool, told map[string]string) string
+	// mirrorsIn returns the mirrors in one of its entries, by source, as the plugin reads
+	// them; nil if its entries have none.
+	mirrorsIn(e Entry) map[string]string
+	// lacks returns what one of its entries lacks to answer for a mirror, "" if nothing.
+	// matches says that the entry matches the source, and mirrors are those in it.
+	lacks(m mirror.Mirror, matches bool, mirrors map[string]string) string
 	// isDecided reports whether a removal can no longer be held. isWithdrawn says that
 	// the route is withdrawn, and isDraining that a drain is remembered.
 	isDecided(isWithdrawn, isDraining bool) bool

@@ -24,8 +24,8 @@ type providers struct {
 	has map[[2]string]matcher
 	// hasOwn says that one of them runs mirrorcred's plugin.
 	hasOwn bool
-	// mirrors are what the plugin is told in its entry, nil if its entry tells it none,
-	// and answers the login server whose credential it answers for a host.
+	// mirrors are those in an entry, nil if no entry has any, and answers is the login
+	// server whose credential the plugin returns for a host.
 	mirrors, answers map[string]string
 }
 
@@ -35,8 +35,8 @@ func newProviders(entries []Entry) providers {
 		p.has[[2]string{e.Name, e.Token}] = newMatcher(e.Match)
 		plugin := running(e.Name)
 		p.hasOwn = p.hasOwn || plugin.ReadsRoutes()
-		if told := plugin.told(e); told != nil {
-			p.mirrors, p.answers = told, byHost(told)
+		if mirrors := plugin.mirrorsIn(e); mirrors != nil {
+			p.mirrors, p.answers = mirrors, byHost(mirrors)
 		}
 	}
 	return p

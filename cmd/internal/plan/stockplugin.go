@@ -29,12 +29,14 @@ const stopFirst = "stop the kubelet, run this, and start it again"
 
 var onlyStock = []string{mirror.Stock}
 
-func (*stockPlugin) Name() string                                                { return mirror.Stock }
-func (*stockPlugin) runs(provider string) bool                                   { return provider == mirror.Stock }
-func (*stockPlugin) needs(mirror.Mirror) []string                                { return onlyStock }
-func (*stockPlugin) ReadsRoutes() bool                                           { return false }
-func (*stockPlugin) UsesProxy() bool                                             { return true }
-func (*stockPlugin) told(e Entry) map[string]string                              { return stockArgs{pairs: e.Mirrors}.mirrors() }
+func (*stockPlugin) Name() string                 { return mirror.Stock }
+func (*stockPlugin) runs(provider string) bool    { return provider == mirror.Stock }
+func (*stockPlugin) needs(mirror.Mirror) []string { return onlyStock }
+func (*stockPlugin) ReadsRoutes() bool            { return false }
+func (*stockPlugin) UsesProxy() bool              { return true }
+func (*stockPlugin) mirrorsIn(e Entry) map[string]string {
+	return stockArgs{pairs: e.Mirrors}.mirrors()
+}
 func (*stockPlugin) isDecided(isWithdrawn, isDraining bool) bool                 { return isWithdrawn || isDraining }
 func (*stockPlugin) restart() string                                             { return stopFirst }
 func (*stockPlugin) links(*configuring, []kubeletconfig.Provider) (share, error) { return share{}, nil }
@@ -46,10 +48,10 @@ func (*stockPlugin) entry(p kubeletconfig.Provider) Entry {
 }
 
 // lacks implements [plugin]. A mirror without a credential needs no argument.
-func (*stockPlugin) lacks(m mirror.Mirror, matches bool, told map[string]string) string {
+func (*stockPlugin) lacks(m mirror.Mirror, matches bool, mirrors map[string]string) string {
 	to, mapped := m.Mapping()
 	switch {
-	case mapped && (!matches || told[m.Source.String()] != to.String()):
+	case mapped && (!matches || mirrors[m.Source.String()] != to.String()):
 		return fmt.Sprintf("the mirror at %q", to)
 	case !matches:
 		return "the source"

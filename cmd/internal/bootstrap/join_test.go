@@ -144,6 +144,56 @@ func unjoin(t *testing.T, root string) {
 	}
 }
 
+// TestUndoReportsKept edits all that join wrote, so that undo leaves it alone, and checks
+// that undo and its plan name each file.
+func TestUndoReportsKept(t *testing.T) {
+	root := layOut(t, "kubeadm-joined", joinMap)
+	j := joining(t, root)
+	p, err := j.PlanJoin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := j.Join(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	r, err := j.record()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, e := range r.Entries {
+		at := filepath.Join(root, e.Path)
+		switch info, err := os.Lstat(at); {
+		case err != nil || parts[e.Part] != nil || info.IsDir():
+			continue
+		case info.Mode().IsRegular():
+			write(t, root, e.Path, "another's", info.Mode())
+		default:
+			if err := errors.Join(os.Remove(at), os.Symlink("another's", at)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want = append(want, e.Path)
+	}
+	paths := func(list []Kept) []string {
+		var names []string
+		for _, one := range list {
+			names = append(names, one.Path)
+		}
+		slices.Sort(names)
+		return names
+	}
+	slices.Sort(want)
+	_, kept, err := j.PlanUndo(t.Context())
+	if got := paths(kept); err != nil || len(want) < 3 || !slices.Equal(got, want) {
+		t.Errorf("the plan of undo keeps %q, %v; want %q", got, err, want)
+	}
+	u, err := j.Undo(t.Context())
+	if got := paths(u.Kept); err != nil || !slices.Equal(got, want) {
+		t.Errorf("undo keeps %q, %v; want %q", got, err, want)
+	}
+}
+
 // killedAt has everything from the system call of that number on fail, as if the
 // process were gone, and returns how many there were.
 func killedAt(j *Joining, at int) *int {

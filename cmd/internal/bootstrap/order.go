@@ -74,7 +74,7 @@ func (j *Joining) Undo(ctx context.Context) (u Undone, err error) {
 	if err != nil {
 		return u, err
 	}
-	if u.Kept = edited; len(old) > 0 {
+	if u.Kept = append(u.Kept, edited...); len(old) > 0 {
 		if err := j.dropOldTrees(old); err != nil {
 			return u, err
 		}

@@ -33,9 +33,9 @@ func newProviders(entries []Entry) providers {
 	p := providers{has: map[[2]string]matcher{}}
 	for _, e := range entries {
 		p.has[[2]string{e.Name, e.Token}] = newMatcher(e.Match)
-		plugin := running(e.Name)
-		p.hasOwn = p.hasOwn || plugin.ReadsRoutes()
-		if mirrors := plugin.mirrorsIn(e); mirrors != nil {
+		by := running(e.Name)
+		p.hasOwn = p.hasOwn || by.ReadsRoutes()
+		if mirrors := by.mirrorsIn(e); mirrors != nil {
 			p.mirrors, p.answers = mirrors, byHost(mirrors)
 		}
 	}

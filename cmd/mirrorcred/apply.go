@@ -159,11 +159,11 @@ func applyNode(ctx context.Context, n *node.Node, how applying, stdout io.Writer
 	// any two changes.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	out := newBacklog(stdout)
-	made := []plan.Change{}
+	made, print := []plan.Change{}, printOnce(out)
 	n.Made = func(c plan.Change) {
 		made = append(made, c)
 		if !how.asJSON {
-			printChange(out, c)
+			print(c)
 		}
 	}
 	var holds []string

@@ -140,7 +140,7 @@ func newBaking(f bootFlags, p *printer) (*bootstrap.Baking, error) {
 	b.Mirrors.NoDelivery = true
 	b.Mirrors.OnWait = reportWait
 	b.Made = p.step
-	b.Mirrors.Made = func(c plan.Change) { printChange(p.w, c) }
+	b.Mirrors.Made = printOnce(p.w)
 	for _, e := range []struct {
 		path, text string
 		print      func(io.Writer) error

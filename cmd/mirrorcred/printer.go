@@ -10,6 +10,19 @@ import (
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
+// printOnce returns a function that prints each change that is made, but a file that is
+// changed again only once: a route is written before its mirror changes, and after that
+// without what it returned before.
+func printOnce(w io.Writer) func(plan.Change) {
+	printed := map[string]bool{}
+	return func(c plan.Change) {
+		if c.New == nil || !printed[c.Path] {
+			printChange(w, c)
+		}
+		printed[c.Path] = true
+	}
+}
+
 // printChange prints a change that was made.
 func printChange(w io.Writer, c plan.Change) {
 	what := "changed"

@@ -44,7 +44,7 @@ var layers = map[string][]string{
 	"cmd/internal/audit":             {"internal/input"},
 	"cmd/internal/deliver/handover":  {"cmd/internal/durable", "credential", "internal/input"},
 	"cmd/internal/fault":             {},
-	"cmd/internal/doctor":            {"mirror", "credential", "credential/kubeletconfig", "hosts"},
+	"cmd/internal/doctor":            {"cmd/internal/fault", "mirror", "credential", "credential/kubeletconfig", "hosts"},
 	"cmd/internal/durable":           {"internal/input"},
 	"cmd/internal/episode":           {},
 	"cmd/internal/process":           {"internal/input"},

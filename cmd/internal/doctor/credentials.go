@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
 
@@ -106,11 +107,11 @@ func identity(facts *Facts, c mirror.Credential, f File, u *use) []Finding {
 	return found
 }
 
-// invalid returns the finding about a file that cannot be used. The fault may have the
-// remedy after a semicolon.
-func invalid(name string, f File, fault string, u *use) Finding {
-	text, repair, ok := strings.Cut(fault, "; ")
-	if !ok {
+// invalid returns the finding about a file that cannot be used, by the error of the
+// package that reads it.
+func invalid(name string, f File, found string, u *use) Finding {
+	text, repair := fault.Split(found)
+	if repair == "" {
 		repair = "correct it"
 	}
 	where := f.Path

@@ -1,9 +1,11 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/credential/kubeletconfig"
 	"github.com/mirrorcred/mirrorcred/mirror"
 )
@@ -22,7 +24,8 @@ func Patterns(entries []kubeletconfig.Entry) []Finding {
 				continue // mirrorcred's own, which must match nothing
 			}
 			if _, err := mirror.ParsePattern(text); err != nil {
-				found = append(found, Finding{MatchImagesNeverMatch, where, fmt.Sprintf("pattern %q of provider %q matches no image: %s", text, e.Name, cutRepair(err.Error())), repairIn(err.Error())})
+				what, repair := fault.Split(err.Error())
+				found = append(found, Finding{MatchImagesNeverMatch, where, fmt.Sprintf("pattern %q of provider %q matches no image: %s", text, e.Name, what), cmp.Or(repair, "take it out") + ", and restart the kubelet"})
 			}
 			if labels := strings.Split(text, "."); len(labels) > 1 && strings.Trim(text, "*.") == "" && e.Routes() == "" {
 				found = append(found, Finding{MatchImagesTooWide, where, fmt.Sprintf("pattern %q of provider %q matches every registry with %d labels in its name, so its credential is offered to all of them", text, e.Name, len(labels)), "name the registries that it is for, and restart the kubelet"})
@@ -30,16 +33,4 @@ func Patterns(entries []kubeletconfig.Entry) []Finding {
 		}
 	}
 	return found
-}
-
-func cutRepair(text string) string {
-	before, _, _ := strings.Cut(text, "; ")
-	return before
-}
-
-func repairIn(text string) string {
-	if _, after, ok := strings.Cut(text, "; "); ok {
-		return after + ", and restart the kubelet"
-	}
-	return "take it out, and restart the kubelet"
 }

@@ -2,10 +2,10 @@ package node
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/mirrorcred/mirrorcred/cmd/internal/armed"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/doctor"
+	"github.com/mirrorcred/mirrorcred/cmd/internal/fault"
 	"github.com/mirrorcred/mirrorcred/cmd/internal/plan"
 )
 
@@ -26,6 +26,6 @@ func (n *Node) Stopped(p plan.Plan) error {
 // noteStopped has a plan that is only shown say that the plugin is stopped.
 func (n *Node) noteStopped(p *plan.Plan) {
 	if err := n.Stopped(*p); err != nil {
-		p.Stopped, _, _ = strings.Cut(err.Error(), "; ") // what to do was for the moment when it was written
+		p.Stopped, _ = fault.Split(err.Error()) // what to do was for the moment when it was written
 	}
 }

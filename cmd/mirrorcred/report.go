@@ -48,8 +48,11 @@ func parts(f fault.Fault, indent string, width int) []string {
 	}
 	var lines []string
 	for _, part := range [][2]string{{"found", f.Seen()}, {"fix", f.Fix}, {until, f.Until}} {
-		if part[1] != "" {
-			lines = append(lines, fold(fmt.Sprintf("%s%-7s", indent, part[0]), part[1], width)...)
+		label := fmt.Sprintf("%s%-7s", indent, part[0])
+		if command, is := strings.CutPrefix(part[1], commandMark); is {
+			lines = append(lines, label+command)
+		} else if part[1] != "" {
+			lines = append(lines, fold(label, part[1], width)...)
 		}
 	}
 	return lines
@@ -103,12 +106,14 @@ func fold(label, text string, width int) []string {
 	return append(lines, line)
 }
 
+// commandMark comes before a command that ends a text.
+const commandMark = "run: "
+
 // foldable returns the words of a text. A command that ends it is one of them.
 func foldable(text string) []string {
-	const run = "run: "
-	before, command, isThere := strings.Cut(text, run)
+	before, command, isThere := strings.Cut(text, commandMark)
 	if !isThere {
 		return strings.Fields(text)
 	}
-	return append(strings.Fields(before+run), command)
+	return append(strings.Fields(before+commandMark), command)
 }

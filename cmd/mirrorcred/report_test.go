@@ -35,6 +35,10 @@ func TestReport(t *testing.T) {
   fix    set config_path, then run:
          systemctl restart containerd
   until  mirrors stay off`},
+		"nothing but a command": {&fault.Fault{What: "the plugin cannot be run", Where: "/p", Found: "it is not executable", Fix: "run: chmod 0755 /a/long/path/to/the/plugin"}, 30, `the plugin cannot be run
+  found  /p: it is not
+         executable
+  fix    chmod 0755 /a/long/path/to/the/plugin`},
 		"nothing but what it is": {&fault.Fault{What: "there is no map", Cause: fs.ErrNotExist}, math.MaxInt, "there is no map"},
 		"what they have in common is said once": {plan.About(plan.PartKubelet, errors.Join(yaml(4, "a tab", "write spaces"), yaml(6, "no name", "write one"))), math.MaxInt, `the kubelet would not start
   found  /k.yaml:4: a tab

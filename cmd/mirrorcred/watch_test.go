@@ -32,7 +32,7 @@ func TestWatch(t *testing.T) {
 	n := newTree(t)
 	address := freeAddress(t)
 	cmd, stop := n.watch("--metrics-address", address)
-	n.until("a fault without a map", func() bool { return strings.Contains(n.status().Fault, "no map at ") })
+	n.until("a fault without a map", func() bool { return strings.Contains(n.status().Fault, "there is no map: ") })
 
 	n.write(mapPath, oneMirror("contoso.azurecr.io"))
 	n.until("in sync with its first map", func() bool { s := n.status(); return s.InSync && s.Sources == 1 })

@@ -81,7 +81,7 @@ func TestRetargetExposes(t *testing.T) {
 				}
 				return
 			}
-			wantLeft(t, todo, "draining docker.io: pulls may still use its credential; "+test.want)
+			wantLeft(t, todo, "draining docker.io: pulls may still use its credential: "+test.want)
 			wantWithdrawn(t, n, before)
 			host.startKubelet(theFlags...)
 			wantLeft(t, apply(t, n), "")
@@ -144,7 +144,7 @@ func TestOwnMirrorUnderAny(t *testing.T) {
 	n, host := newNode(t, anyMap)
 	apply(t, n)
 	host.startKubelet(theFlags...)
-	wantLeft(t, applyMap(t, n, anyMap+own), `draining docker.io: pulls may still use its credential; "mirror.gcr.io" is new to this mirror and gets no credential from the map, so it must not see that of "harbor.corp"`)
+	wantLeft(t, applyMap(t, n, anyMap+own), `draining docker.io: pulls may still use its credential: "mirror.gcr.io" is new to this mirror and gets no credential from the map, so it must not see that of "harbor.corp"`)
 	wantRouted(t, n, "docker.io", "")
 	host.startKubelet(theFlags...)
 	wantLeft(t, apply(t, n), "")
@@ -284,7 +284,7 @@ func TestMoved(t *testing.T) {
 	for name, test := range map[string]struct{ after, left, end string }{
 		"removed":          {noTargets, "draining docker.io: pulls may still use its credential\ndraining quay.io: ", ""},
 		"one removed":      {noTargets + quay, "draining docker.io: pulls may still use its credential\n", ""},
-		"to a third party": {retargetMap("", "mirror.gcr.io") + quay, "draining docker.io: pulls may still use its credential; \"mirror.gcr.io\" is new", "mirror.gcr.io"},
+		"to a third party": {retargetMap("", "mirror.gcr.io") + quay, "draining docker.io: pulls may still use its credential: \"mirror.gcr.io\" is new", "mirror.gcr.io"},
 		"to the same":      {retargetMap("", "harbor.corp") + quay, "", "harbor.corp"},
 		"to ACR":           {retargetMap("", "contoso.azurecr.io/hub") + quay, "", "contoso.azurecr.io"},
 	} {

@@ -186,7 +186,7 @@ var disarmings = map[string]func(h *host){
 		h.write("/run/right.toml", readsTree)
 		h.restart("v2.2.9", readsOther)
 		h.mount("/run/right.toml", containerdConfig, "", unix.MS_BIND, "")
-		if out := h.apply(1); !strings.Contains(out, containerdConfig+" is a mount point") || !strings.Contains(out, "unmount it, put the files there instead, and restart containerd") {
+		if out := h.apply(1); !strings.Contains(out, containerdConfig+": a mount point") || !strings.Contains(out, "unmount it and put the files there instead, then run: systemctl restart containerd") {
 			h.Errorf("apply says:\n%s", out)
 		}
 		h.silent("it has not read that")

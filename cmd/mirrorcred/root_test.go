@@ -200,13 +200,13 @@ func TestRootFlag(t *testing.T) {
 		"":                 "--root is empty; name a directory",
 		r.root + "/gone":   "no such file or directory; name an existing directory",
 		file:               "not a directory; name an existing directory",
-		"/proc/self/root":  "the root of a running machine (it is this machine)",
-		"/proc/self/root/": "the root of a running machine (it is this machine)",
+		"/proc/self/root":  ": it is this machine; run mirrorcred on that machine",
+		"/proc/self/root/": ": it is this machine; run mirrorcred on that machine",
 	} {
 		// The first one changes nothing, and the test ends if it is not refused: what
 		// comes then would change this machine.
 		for _, command := range [][]string{{"apply", "-n"}, {"apply"}, {"watch"}, {"units", "--install"}, {"events"}, {"status"}} {
-			if strings.Contains(want, "running") && (command[0] == "events" || command[0] == "status" || command[0] == "watch") {
+			if strings.Contains(want, "this machine") && (command[0] == "events" || command[0] == "status" || command[0] == "watch") {
 				continue // they read, or go on and report it
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

@@ -88,6 +88,12 @@ func (r *recalls) forget() {
 	r.byDir = nil
 }
 
+func (r *recalls) forgetDir(dir string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.byDir, dir)
+}
+
 // uncover makes the next pass look at all files again.
 func (r *recalls) uncover() {
 	r.mu.Lock()
@@ -155,6 +161,7 @@ func (r *recall) uncover() {
 // must be read now; nil if nothing should be remembered.
 func (n *Node) recall(dir string, entries int) *recall {
 	if entries < leastRecalled {
+		n.recalls.forgetDir(dir) // it may have had more
 		return nil
 	}
 	return n.remembered(dir, func(now plan.Moments) *recall {

@@ -281,3 +281,28 @@ func TestRecallForgetsWhatIsGone(t *testing.T) {
 		t.Error("a directory that is no longer read is remembered")
 	}
 }
+
+// TestRecallOfAFewFiles takes the memory of a directory that has only a few files left.
+func TestRecallOfAFewFiles(t *testing.T) {
+	n, full, _ := recalling(t)
+	reports := &reported{covers: func(string) bool { return true }}
+	n.Changes = reports
+	planOf(t, n)
+	entries, err := os.ReadDir(n.path("/etc/containerd/certs.d"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries[10:] {
+		path := n.path("/etc/containerd/certs.d", e.Name())
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		reports.paths = append(reports.paths, path)
+	}
+	if !reflect.DeepEqual(planOf(t, n), planOf(t, full)) {
+		t.Error("the plan is not the full one")
+	}
+	if one := n.recalls.byDir[n.path("/etc/containerd/certs.d")]; one != nil {
+		t.Errorf("%d files and %d namespaces are remembered of a directory with 10", len(one.files), len(one.namespaces))
+	}
+}

@@ -38,6 +38,9 @@ type rendered struct {
 	mirror mirror.Mirror
 	file   hosts.File
 	sole   soleRoute
+	// isPart says that targets are left out of the file for now. The route has them, so
+	// that it is not that of a mirror without them.
+	isPart bool
 }
 
 // A soleRoute is the route file of a mirror if the route has no other generation than
@@ -62,13 +65,14 @@ func (r *Rendering) Render(d *Desired, o hosts.Options) error {
 		renderer := hosts.NewRenderer(d.Map, o)
 		for i := first; i < len(next); i += step {
 			m := d.Map.Mirrors[i]
-			if was := r.last(i, m); was != nil && !d.leavesOut(i) {
+			isPart := d.leavesOut(i)
+			if was := r.last(i, m); was != nil && !was.isPart && !isPart {
 				next[i] = *was
 				continue
 			}
 			file, err := renderer.Render(m)
 			if err == nil {
-				next[i] = rendered{mirror: m, file: file}
+				next[i] = rendered{mirror: m, file: file, isPart: isPart}
 				next[i].sole, err = d.soleRoute(i, file)
 			}
 			if err == nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mirrorcred/mirrorcred/hosts"
 	"github.com/mirrorcred/mirrorcred/mirror"
@@ -112,4 +113,41 @@ func desiredOf(t *testing.T, m *randomMap) Desired {
 		t.Fatal(err)
 	}
 	return Desired{Map: parsed}
+}
+
+// TestRenderingOfTheLeftOut leaves a target out because its credential has expired, and then
+// takes it out of the map: the route must not go on with it.
+func TestRenderingOfTheLeftOut(t *testing.T) {
+	const head = "version = 1\n[registry.\"harbor.corp\"]\ncredential = \"c\"\ndeliver = \"hosts\"\n" +
+		"[registry.\"two.corp\"]\ncredential = \"anonymous\"\n[credential.c]\nkind = \"docker-config\"\npath = \"/c.json\"\n" +
+		"[[mirror]]\nsource = \"other.example\"\ntargets = [\"harbor.corp\"]\n"
+	now := time.Now()
+	var r Rendering
+	for _, targets := range []string{`"harbor.corp", "two.corp", "a.example"`, `"two.corp", "a.example"`, `"harbor.corp", "two.corp", "a.example"`} {
+		m, err := mirror.Parse("map", []byte(head+"[[mirror]]\nsource = \"a.example\"\ntargets = ["+targets+"]\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		given, secrets := map[string]Delivery{}, map[string]string{}
+		key, ok := m.Mirrors[0].Targets[0].Delivery()
+		if !ok {
+			t.Fatal("nothing is delivered")
+		}
+		given[key] = Delivery{Until: now.Add(-time.Hour)}
+		for _, h := range m.Mirrors[0].Targets[0].Settings.Header {
+			secrets[h.Source()] = "Basic x"
+		}
+		var d Desired
+		d.Full, d.Map = Deliver(m, given, now)
+		if err := r.Render(&d, hosts.Options{Secrets: secrets}); err != nil {
+			t.Fatal(err)
+		}
+		for i, f := range d.Files {
+			got, err := d.sole(i)
+			want, errWant := d.soleRoute(i, f)
+			if err != nil || errWant != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("targets = [%s]: the route of %s is\n%s, %v; want\n%s, %v", targets, f.Source, got.data, err, want.data, errWant)
+			}
+		}
+	}
 }

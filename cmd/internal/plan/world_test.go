@@ -118,7 +118,7 @@ func (w *world) judge(p Plan, d Desired, o Observed, now Moments) error {
 	if w.plans++; w.plans%50 != 0 {
 		return nil
 	}
-	o.Kubelet.Reader, o.Decode = nil, nil
+	o.Kubelet.Reader, o.Decode, d.rendered = nil, nil, nil
 	nothing := func(*Desired, routes, tree) settled { return nil }
 	if full, _, err := makeFrom(d, o, now, nothing); err != nil || !reflect.DeepEqual(p, full) {
 		return fmt.Errorf("with what was read before the plan is\n%+v\nand without that\n%+v, %v", p, full, err)

@@ -36,11 +36,9 @@ func tooDeep(data []byte) int {
 }
 
 // lineLength returns the length of the line that data begins with.
-func lineLength[T []byte | string](data T) int {
-	for i := range len(data) {
-		if data[i] == '\n' {
-			return i
-		}
+func lineLength(data []byte) int {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i
 	}
 	return len(data)
 }

@@ -121,8 +121,10 @@ func cut(text string, known []plainMirror) (rest string, t *pieces) {
 	isRun := false // the last step can go on
 	for line := 1; text != ""; {
 		if !strings.HasPrefix(text, mirrorHeader) {
-			n := 1 + lineLength(text)
-			n = min(n, len(text))
+			n := 1 + strings.IndexByte(text, '\n')
+			if n == 0 {
+				n = len(text)
+			}
 			b.WriteString(text[:n])
 			text, line, isRun = text[n:], line+1, false
 			continue

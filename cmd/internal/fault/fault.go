@@ -92,8 +92,8 @@ func Each(err error) []error {
 	return []error{err}
 }
 
-// List returns what is wrong by an error, in its parts. Of any other error,
-// they are one.
+// List returns the faults of an error, without their causes. An error that is not a fault
+// becomes one with all of its text in What.
 func List(err error) []Fault {
 	var list []Fault
 	for _, one := range Each(err) {

@@ -43,8 +43,8 @@ func (n *Node) readBig(dir string) ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-// lifetime returns how long to remember something for most: what was read in one pass is not
-// read anew in one.
+// lifetime returns a random time of at most so long, so that what one pass has read is not
+// all read anew in the same pass.
 func lifetime(most time.Duration) time.Duration { return most/2 + rand.N(max(1, most/2)) }
 
 // again returns the entries, after a look at those that a change was reported of. It is
@@ -65,7 +65,7 @@ func (l *listing) again(now time.Duration, look func(name string) (fs.FileInfo, 
 		case exists:
 			l.entries[i] = fs.FileInfoToDirEntry(info)
 		default:
-			l.entries = slices.Insert(l.entries, i, fs.DirEntry(fs.FileInfoToDirEntry(info)))
+			l.entries = slices.Insert(l.entries, i, fs.FileInfoToDirEntry(info))
 		}
 	}
 	l.reported = nil
